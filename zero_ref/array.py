@@ -1,0 +1,115 @@
+"""The arrays: NumPy on the CPU, CuPy on a GPU. Nothing else in the project imports CuPy.
+
+Every array that lives longer than a line is born here or passed through `track`, with the kind
+under which the ledger counts it.
+"""
+
+import types
+from typing import Any
+
+import numpy as np
+
+from zero_ref.ledger import ledger
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+xp: Any = types.SimpleNamespace()  # numpy's functions, or cupy's: filled by select()
+_cupy: Any = None
+_mpi_takes_device_arrays = False
+
+
+def gpu_count() -> int:
+    """Number of usable GPUs; 0 without CuPy or without a driver."""
+    try:
+        import cupy
+    except ImportError:
+        return 0
+    return cupy.cuda.runtime.getDeviceCount() if cupy.cuda.is_available() else 0
+
+
+def select(device: str, local_rank: int = 0, mpi_takes_device_arrays: bool = False) -> str:
+    """Choose where arrays live, for the whole process; return "cpu" or "gpu".
+
+    `device` is "auto", "cpu" or "gpu". Ranks of one machine take its GPUs in turn, so several
+    ranks may share one. Raises RuntimeError where "gpu" is asked for and there is none.
+    """
+    global _cupy, _mpi_takes_device_arrays
+    gpus = gpu_count() if device != "cpu" else 0
+    if device == "gpu" and gpus == 0:
+        raise RuntimeError("--device gpu: CuPy finds no GPU here (see requirements-gpu.txt)")
+    if gpus:
+        import cupy
+
+        cupy.cuda.Device(local_rank % gpus).use()
+        _cupy = cupy
+    else:
+        _cupy = None
+    _mpi_takes_device_arrays = mpi_takes_device_arrays
+    xp.__dict__.update(vars(_cupy or np))
+    return "gpu" if gpus else "cpu"
+
+
+def track(kind: str, array: Array) -> Array:
+    """Have the ledger count a newly made array as `kind` until it dies; return it."""
+    return ledger.track(kind, array)
+
+
+def empty(shape: int | tuple[int, ...], dtype: Any, kind: str) -> Array:
+    """A new array of `shape` with undefined values, counted as `kind`."""
+    return ledger.track(kind, xp.empty(shape, dtype))
+
+
+def zeros(shape: int | tuple[int, ...], dtype: Any, kind: str) -> Array:
+    """A new array of `shape` filled with zeros, counted as `kind`."""
+    return ledger.track(kind, xp.zeros(shape, dtype))
+
+
+def from_numpy(array: np.ndarray, kind: str) -> Array:
+    """A NumPy array that owns its memory, or on a GPU a copy of it there, counted as `kind`."""
+    return ledger.track(kind, xp.asarray(array))
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """The array itself on the CPU, a copy in host memory of one on a GPU."""
+    return _cupy.asnumpy(array) if _cupy else array
+
+
+# MPI reads and writes host memory. On the CPU the three functions below cost nothing: the wire
+# buffer is the array itself. On a GPU it is pinned host memory, unless the MPI library itself
+# takes device arrays; then it is the array, once the GPU has finished writing it.
+
+
+def wire_like(array: Array) -> Array:
+    """The memory that MPI uses for `array`, with undefined contents if it is not the array."""
+    if _cupy is None or _mpi_takes_device_arrays:
+        return array
+    import cupyx
+
+    return cupyx.empty_pinned(array.shape, array.dtype)
+
+
+def wire_scratch(wire: Array, n: int) -> Array:
+    """Scratch memory of `n` elements of the same sort as a wire buffer."""
+    if _cupy is not None and isinstance(wire, np.ndarray):
+        return np.empty(n, wire.dtype)  # host memory beside a GPU is not the ledger's
+    return empty(n, wire.dtype, "buffer")
+
+
+def copy(target: Array, source: Array) -> None:
+    """target[...] = source, also between host and GPU; complete on return, free if they are one."""
+    if type(target) is not type(source):
+        if isinstance(target, np.ndarray):
+            source.get(out=target)
+        else:
+            target.set(source)
+    elif _address(target) != _address(source):
+        target[...] = source
+    if _cupy is not None:
+        _cupy.cuda.get_current_stream().synchronize()  # MPI does not wait for a GPU
+
+
+def _address(array: Array) -> int:
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+
+
+select("cpu")  # until somebody chooses otherwise

@@ -1,0 +1,31 @@
+"""The norm of a gradient that no rank has whole, and clipping by it, as torch.nn.utils.clip_grad_norm_."""
+
+import math
+from collections.abc import Sequence
+
+from zero_ref.array import Array, empty, xp
+from zero_ref.comm import Comm
+from zero_ref.optim import BLOCK
+
+
+def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None) -> tuple[float, float]:
+    """(norm of the whole gradient, the factor that brings it down to `max_norm`, at most 1).
+
+    `shards` are this rank's elements of the gradient, each owned by one rank and none by two:
+    otherwise the norm is wrong by a factor that depends on N. Padding is zero and adds nothing.
+    Squares are added in float64; the norm has the same bits on every rank and at every stage.
+    """
+    squares = sum(sum_of_squares(shard) for shard in shards)
+    norm = math.sqrt(comm.sum(squares))
+    return norm, min(1.0, max_norm / (norm + 1e-6)) if max_norm is not None else 1.0
+
+
+def sum_of_squares(vector: Array) -> float:
+    """The sum of the squares of a vector's elements, in float64."""
+    scratch = empty(min(BLOCK, vector.size), "float64", "buffer")
+    total = 0.0
+    for start in range(0, vector.size, BLOCK):
+        part = vector[start : start + BLOCK]
+        square = xp.multiply(part, part, out=scratch[: part.size], dtype="float64")
+        total += float(square.sum())
+    return total

@@ -1,0 +1,175 @@
+"""The collectives of ZeRO over MPI, on flat vectors: reduce-scatter, all-gather, and what they make.
+
+    reduce_scatter   every rank has a full vector; rank r gets the sum of everybody's shard r
+    all_gather       rank r has shard r; every rank gets the full vector
+    all_reduce       is a reduce-scatter and then an all-gather, here by definition
+
+That definition makes the four stages equal to the last bit: all of them add with the same call on
+the same buffers. MPI's own Allreduce adds in another order from three ranks on.
+
+Every call is counted in the ledger with the bytes that an algorithm has to send at least: a rank
+sends all but its own shard in a reduce-scatter, its shard to each of the others in an all-gather.
+Only upper-case calls of mpi4py are used; the lower-case ones pickle.
+"""
+
+import ctypes
+import json
+import os
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from zero_ref import array
+from zero_ref.array import Array, empty
+from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
+
+
+class Comm:
+    """The ranks of `mpi` (default: all of them), with MPI's own algorithms (`--reduce native`).
+
+    Full vectors have shape (layout.padded,), in model order; shards (layout.counts[rank],).
+    """
+
+    def __init__(self, mpi: MPI.Comm = MPI.COMM_WORLD) -> None:
+        self.mpi = mpi
+        self.rank = mpi.rank
+        self.size = mpi.size
+
+    def reduce_scatter(self, full: Array, layout: FlatLayout) -> Array:
+        """Sum `full` over the ranks; return this rank's shard of the sum. `full` stays as it is."""
+        ranked = layout.rank_order(full)
+        shard = empty(layout.counts[self.rank], full.dtype, "gradient")
+        send, receive = array.wire_like(ranked), array.wire_like(shard)
+        array.copy(send, ranked)
+        self._reduce_scatter(send, receive, layout)
+        array.copy(shard, receive)
+        ledger.count_sent("reduce_scatter", (layout.padded - shard.size) * shard.itemsize)
+        return shard
+
+    def all_gather(self, shard: Array, layout: FlatLayout, out: Array = None) -> Array:
+        """Collect everybody's shard; return the full vector, in `out` (padded,) if it is given."""
+        full = out if out is not None else empty(layout.padded, shard.dtype, "gathered")
+        ranked = full if layout.blocks is None else empty(layout.padded, shard.dtype, "buffer")
+        wire = array.wire_like(ranked)
+        array.copy(wire[layout.slice_of(self.rank)], shard)
+        sent = self._all_gather(wire, layout)
+        array.copy(ranked, wire)
+        layout.to_model_order(ranked, full)
+        ledger.count_sent("all_gather", sent * shard.itemsize)
+        return full
+
+    def all_reduce(self, full: Array, layout: FlatLayout) -> None:
+        """Sum `full` over the ranks, in place."""
+        self.all_gather(self.reduce_scatter(full, layout), layout, out=full)
+
+    def shard(self, full: Array, layout: FlatLayout) -> Array:
+        """This rank's elements of a full vector; a view where the rule allows one. No message."""
+        return layout.shard(full, self.rank)
+
+    def sum(self, value: float) -> float:
+        """The sum of one number over the ranks, added in rank order: the same bits everywhere."""
+        values = np.empty(self.size)
+        self.mpi.Allgather(np.array([value]), values)
+        ledger.count_sent("other", 8 * (self.size - 1))
+        return float(sum(values.tolist()))
+
+    def everyone(self, value: Any) -> list[Any]:
+        """Every rank's `value` (anything that JSON can hold), by rank. For reports, not for training."""
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        lengths = np.empty(self.size, np.int64)
+        self.mpi.Allgather(np.array([text.size]), lengths)
+        texts = np.empty(lengths.sum(), np.uint8)
+        self.mpi.Allgatherv(text, [texts, lengths.tolist()])
+        return [json.loads(part.tobytes()) for part in np.split(texts, np.cumsum(lengths)[:-1])]
+
+    # What `--reduce` replaces. Both work on buffers in rank order that MPI may read and write.
+
+    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
+        if len(set(layout.counts)) == 1:
+            self.mpi.Reduce_scatter_block(send, receive)
+        else:
+            self.mpi.Reduce_scatter(send, receive, layout.counts)
+
+    def _all_gather(self, wire: Array, layout: FlatLayout) -> int:
+        """Fill `wire`, where this rank's own shard stands already; return the elements sent."""
+        if len(set(layout.counts)) == 1:
+            self.mpi.Allgather(MPI.IN_PLACE, wire)
+        else:
+            self.mpi.Allgatherv(MPI.IN_PLACE, [wire, layout.counts])
+        return layout.counts[self.rank] * (self.size - 1)
+
+
+class OrderedComm(Comm):
+    """`--reduce ordered`: everybody's part for me comes to me, and I add the parts in rank order.
+
+    As many bytes as any reduce-scatter; the bits of the sum depend on no MPI library. The price is
+    a buffer as long as the full vector.
+    """
+
+    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
+        own = layout.counts[self.rank]
+        parts = array.wire_scratch(send, self.size * own).reshape(self.size, own)  # row r: from rank r
+        self.mpi.Alltoallv([send, layout.counts], [parts, [own] * self.size])
+        receive[...] = parts[0]
+        for part in parts[1:]:
+            receive += part
+
+
+class RingComm(Comm):
+    """`--reduce ring`: both collectives by hand, talking to two neighbours only.
+
+    The ranks stand in a ring; each sends to the right and receives from the left, N - 1 times.
+    """
+
+    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
+        right, left = (self.rank + 1) % self.size, (self.rank - 1) % self.size
+        # Shard s starts at rank s + 1 and travels to the right; each rank adds its own part, and
+        # after N - 1 hops the sum arrives at rank s. So what I send first is the shard of my left.
+        largest = max(layout.counts)
+        partial = array.wire_scratch(send, largest)
+        incoming = array.wire_scratch(send, largest)
+        going = layout.slice_of(left)
+        partial[: layout.counts[left]] = send[going]
+        for hop in range(1, self.size):
+            goes, comes = (self.rank - hop) % self.size, (self.rank - hop - 1) % self.size
+            arriving = incoming[: layout.counts[comes]]
+            self.mpi.Sendrecv(partial[: layout.counts[goes]], right, recvbuf=arriving, source=left)
+            arriving += send[layout.slice_of(comes)]
+            partial, incoming = incoming, partial
+        receive[...] = partial[: layout.counts[self.rank]]
+
+    def _all_gather(self, wire: Array, layout: FlatLayout) -> int:
+        right, left = (self.rank + 1) % self.size, (self.rank - 1) % self.size
+        # First I pass on my own shard, then always the one that has just arrived.
+        for hop in range(self.size - 1):
+            goes, comes = (self.rank - hop) % self.size, (self.rank - hop - 1) % self.size
+            self.mpi.Sendrecv(
+                wire[layout.slice_of(goes)], right, recvbuf=wire[layout.slice_of(comes)], source=left
+            )
+        return layout.padded - layout.counts[right]  # everything but what the right began with
+
+
+REDUCE = {"native": Comm, "ordered": OrderedComm, "ring": RingComm}
+
+
+def mpi_takes_device_arrays() -> bool:
+    """Whether the MPI library says that it reads GPU memory; no wheel on PyPI does (2026-11).
+
+    The environment variable ZERO_REF_GPU_MPI (1 or 0) decides where the library does not say.
+    """
+    if said := os.environ.get("ZERO_REF_GPU_MPI"):
+        return said == "1"
+    try:
+        return bool(ctypes.CDLL(MPI.__file__).MPIX_Query_cuda_support())
+    except (AttributeError, OSError):
+        return False
+
+
+def local_rank(mpi: MPI.Comm = MPI.COMM_WORLD) -> int:
+    """This rank's number among the ranks of its machine."""
+    node = mpi.Split_type(MPI.COMM_TYPE_SHARED)
+    number = node.rank
+    node.Free()
+    return number

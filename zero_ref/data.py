@@ -1,0 +1,210 @@
+"""Data sets, the batch of every step, and which rank computes which of its samples.
+
+The batch of a step depends on the seed, the epoch and the step alone; the rule only deals its
+samples to the ranks. So the training run is the same for every rule and every number of ranks.
+
+Rules (`--shard-data`):
+    contiguous   slices of the batch
+    random       slices of the batch, shuffled anew for each
+    hash         sample i belongs to hash(i) mod N for ever: a rank stores its own samples only
+"""
+
+import csv
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from zero_ref.array import Array, from_numpy
+from zero_ref.launch import UsageError
+from zero_ref.layout import bounds, hash_owner
+
+RULES = ("contiguous", "random", "hash")
+BUILT_IN = {"digits": "digits.npz", "diabetes": "diabetes.csv"}
+
+
+@dataclass
+class DataSet:
+    """x (samples, features) and y: labels (samples,) int64, or numbers (samples, targets).
+
+    classes: how many, or 0 where y holds numbers. The ids of the samples are their places.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: int
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model gives for one sample."""
+        return self.classes or self.y.shape[1]
+
+
+def load(name: str, dtype: str) -> DataSet:
+    """The built-in set `name`, or the user's file FILE.npz or FILE.csv, with x and numbers in `dtype`.
+
+    Values are used as they are. Raises UsageError, in one sentence, for a file that is missing, of
+    another form, not numeric, or that holds NaN or infinity (also after rounding to `dtype`).
+    """
+    path = Path(__file__).parent / "data" / BUILT_IN[name] if name in BUILT_IN else Path(name)
+    readers = {".npz": _read_npz, ".csv": _read_csv}
+    if path.suffix not in readers:
+        raise UsageError(f"--data {name}: expected {', '.join(BUILT_IN)}, FILE.npz or FILE.csv")
+    try:
+        x, y = readers[path.suffix](path)
+    except OSError as error:
+        raise UsageError(f"--data {name}: {error.strerror or error}") from error
+    except (ValueError, csv.Error) as error:
+        raise UsageError(f"--data {name}: {error}") from error
+    for array, what in ((x, "x"), (y, "y")):
+        if array.dtype.kind not in "iufb":
+            raise UsageError(f"--data {name}: {what} holds {array.dtype}, not real numbers")
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: lengths differ")
+    if x.size == 0 or y.size == 0:
+        raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: nothing to learn from")
+    if y.dtype.kind in "iub":
+        if y.ndim != 1:
+            raise UsageError(f"--data {name}: class labels must have one dimension, y has {y.ndim}")
+        y, classes = y.astype(np.int64), int(y.max()) + 1
+        if y.min() < 0:
+            raise UsageError(f"--data {name}: class labels must be 0 or more, y has {y.min()}")
+        classes = max(2, classes)
+    else:
+        y, classes = _rounded(y.reshape(len(y), -1), dtype, name, "y"), 0
+    return DataSet(_rounded(x.reshape(len(x), -1), dtype, name, "x"), y, classes)
+
+
+def _rounded(values: np.ndarray, dtype: str, name: str, what: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(values, dtype)
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0]
+        raise UsageError(f"--data {name}: {what}[{row}, {column}] is {values[row, column]} in {dtype}")
+    return values
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with open(path, "rb") as file:  # OSError here, if the file cannot be read
+        if not zipfile.is_zipfile(file):
+            raise ValueError("is not an .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["x"], arrays["y"]
+    except KeyError:
+        raise ValueError("must hold the arrays 'x' and 'y'") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"is damaged ({error})") from None
+
+
+def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of numbers, the target last; a first line of names is skipped.
+
+    Targets that are whole numbers written without a point, from 0 up with none left out, are classes.
+    """
+    rows: list[list[float]] = []
+    labels = True
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        for line, cells in enumerate(csv.reader(file), 1):
+            if not any(cell.strip() for cell in cells):
+                continue
+            try:
+                row = [float(cell) for cell in cells]
+            except ValueError:
+                if line == 1:
+                    continue
+                wrong = next(cell for cell in cells if not _is_number(cell))
+                raise ValueError(f"line {line}: {wrong!r} is not a number") from None
+            if len(row) < 2 or (rows and len(row) != len(rows[0])):
+                raise ValueError(f"line {line} has {len(row)} columns, not {len(rows[0]) if rows else '2'}")
+            if not all(map(math.isfinite, row)):
+                raise ValueError(f"line {line} holds NaN or infinity")
+            rows.append(row)
+            labels = labels and cells[-1].strip().isdecimal()
+    if not rows:
+        raise ValueError("holds no rows of numbers")
+    table = np.array(rows)
+    x, y = table[:, :-1], table[:, -1]
+    if labels and set(y) == set(range(int(y.max()) + 1)):
+        y = y.astype(np.int64)
+    return x, y
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def split(samples: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of the training and of the test samples, sorted, chosen by seed alone."""
+    order = np.random.default_rng([seed, 0]).permutation(samples)
+    test = round(samples * test_fraction)
+    return np.sort(order[test:]), np.sort(order[:test])
+
+
+class Batches:
+    """The training samples as one rank sees them: for each step, its part of each micro-batch.
+
+    shares: one whole number a rank; samples are dealt in proportion to them.
+    """
+
+    def __init__(
+        self,
+        data: DataSet,
+        ids: np.ndarray,
+        batch_size: int,
+        micro_batches: int = 1,
+        rule: str = "contiguous",
+        seed: int = 0,
+        shuffle: bool = True,
+        *,
+        rank: int,
+        shares: Sequence[int],
+    ) -> None:
+        self.ids, self.rank, self.shares, self.rule = ids, rank, shares, rule
+        self.batch_size, self.micro_batches = batch_size, micro_batches
+        self.seed, self.shuffle = seed, shuffle
+        self.order, self.shuffled_for = ids, -1
+        self.steps_per_epoch = -(-len(ids) // batch_size)
+        self.stored = ids
+        if rule == "hash":
+            self.owner = {int(i): hash_owner(seed, "sample", int(i), shares) for i in ids}
+            self.stored = np.array([i for i in ids if self.owner[int(i)] == rank], int)
+        self.x, self.y = data.x[self.stored], data.y[self.stored]
+
+    def global_batch(self, epoch: int, step: int) -> np.ndarray:
+        """The ids of the samples of one step, on all ranks together, (batch_size,) or fewer at the end."""
+        if self.shuffle and self.shuffled_for != epoch:
+            self.order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.ids)
+            self.shuffled_for = epoch
+        return self.order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def parts(self, epoch: int, step: int) -> list[np.ndarray]:
+        """The ids that this rank computes in each micro-batch of a step; a part may be empty."""
+        batch = self.global_batch(epoch, step)
+        cuts = bounds(len(batch), [1] * self.micro_batches)
+        return [self._mine(batch[a:b], epoch, step, k) for k, (a, b) in enumerate(zip(cuts, cuts[1:]))]
+
+    def load(self, parts: list[np.ndarray]) -> Iterator[tuple[Array, Array]]:
+        """x (samples, features) and y of each part, one part at a time."""
+        for part in parts:
+            yield tuple(
+                from_numpy(values[np.searchsorted(self.stored, part)], "activation")
+                for values in (self.x, self.y)
+            )
+
+    def _mine(self, ids: np.ndarray, epoch: int, step: int, micro_batch: int) -> np.ndarray:
+        if self.rule == "hash":
+            return np.array([i for i in ids if self.owner[int(i)] == self.rank], int)
+        if self.rule == "random":
+            ids = np.random.default_rng([self.seed, 2, epoch, step, micro_batch]).permutation(ids)
+        ends = bounds(len(ids), self.shares)
+        return ids[ends[self.rank] : ends[self.rank + 1]]

@@ -1,0 +1,100 @@
+"""Before MPI starts, and when a rank fails.
+
+Nothing here imports numpy or mpi4py: both read their settings once, when they are loaded.
+"""
+
+import ctypes
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+
+def prepare_environment() -> None:
+    """Set what BLAS and MPICH read when they start; a variable that is set already is respected.
+
+    BLAS threads: the cores shared out among the ranks of this machine; more make steps slower.
+    MPICH: give up the core while waiting if ranks outnumber cores; do without cross-memory attach
+    where the sandbox refuses it (MPICH 5 aborts otherwise); no pipelining in the uneven all-gather.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = int(_first_of("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE") or 1)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, cores // ranks)))
+    if ranks > cores:
+        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
+    if not _cross_memory_attach_works():
+        os.environ.setdefault("MPIR_CVAR_CH4_CMA_ENABLE", "0")
+    os.environ.setdefault("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", str(1 << 30))
+
+
+def rank_by_launcher() -> int:
+    """This process's rank as mpirun announced it; 0 without mpirun. Works before MPI starts."""
+    return int(_first_of("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK") or 0)
+
+
+def size_by_launcher() -> int:
+    """The number of ranks as mpirun announced it; 1 without mpirun."""
+    return int(_first_of("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") or 1)
+
+
+def say_once(text: str) -> None:
+    """Print `text` as a whole line on stderr, from rank 0 only."""
+    if rank_by_launcher() == 0:
+        os.write(2, (text.rstrip("\n") + "\n").encode())
+
+
+class UsageError(Exception):
+    """The user asked for something that cannot be; every rank finds the same one. Exit code 2."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call main() so that the failure of one rank ends every rank with one message.
+
+    A rank that raises would otherwise wait for the others in MPI's shutdown, and they for it.
+    """
+    try:
+        main()
+    except UsageError as error:
+        say_once(f"zero_ref: error: {error}")
+        sys.exit(2)
+    except SystemExit as stop:
+        if stop.code in (None, 0) or size_by_launcher() == 1 or "mpi4py.MPI" not in sys.modules:
+            raise
+        _abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
+    except BaseException as error:
+        if size_by_launcher() == 1:
+            raise
+        where = "".join(traceback.format_exception(error))
+        _abort(where, 130 if isinstance(error, KeyboardInterrupt) else 1)
+
+
+def _abort(text: str, code: int) -> None:
+    """Print `text` with this rank's name in one piece, then end all ranks."""
+    from mpi4py import MPI
+
+    rank = MPI.COMM_WORLD.rank
+    time.sleep(min(0.1 * rank, 2.0))  # when all fail alike, the lowest rank speaks for all
+    head = f"[rank {rank}] failed, and all ranks end:\n"
+    os.write(2, (head + "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())).encode())
+    MPI.COMM_WORLD.Abort(code)
+
+
+def _first_of(*names: str) -> str | None:
+    return next((os.environ[name] for name in names if name in os.environ), None)
+
+
+def _cross_memory_attach_works() -> bool:
+    """Whether process_vm_readv is allowed here; True where the system does not have it."""
+
+    class Piece(ctypes.Structure):
+        _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+    source, target = ctypes.create_string_buffer(b"x" * 8), ctypes.create_string_buffer(8)
+    local, remote = Piece(ctypes.addressof(target), 8), Piece(ctypes.addressof(source), 8)
+    try:
+        read = ctypes.CDLL(None).process_vm_readv
+    except (AttributeError, TypeError, OSError):
+        return True
+    return read(os.getpid(), ctypes.byref(local), 1, ctypes.byref(remote), 1, 0) == 8

@@ -1,0 +1,117 @@
+"""Where every element of one unit lives: in which tensor, at which place, on which rank.
+
+A unit's tensors lie one after another in one flat vector, then zeros that make its length fit the
+rule ("padding"): this is *model order*, in which a layer computes. A sharding rule gives every
+element to one rank. *Rank order* is the same vector with rank 0's elements first, then rank 1's, as
+collectives send it. For contiguous slices the two orders are one and nothing is ever copied.
+
+Rules (`--shard-model`):
+    contiguous   N equal slices, padded to a multiple of N          (ZeRO paper, section 5)
+    random       equal numbers of blocks, dealt by a seeded permutation
+    hash         each block belongs to hash(block) mod N: uneven, needs no table to look it up
+    weights      slices in proportion to given whole numbers, for ranks of unequal memory
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from zero_ref.array import Array, track
+
+RULES = ("contiguous", "random", "hash")
+
+
+def bounds(n: int, shares: Sequence[int]) -> list[int]:
+    """Cut range(n) into len(shares) slices in proportion: slice r is [result[r], result[r + 1])."""
+    running = np.cumsum([0, *shares])
+    return [n * int(s) // int(running[-1]) for s in running]
+
+
+def hash_owner(seed: int, name: str, number: int, shares: Sequence[int]) -> int:
+    """The rank that owns thing `number` of `name`: the same in every process and on every machine."""
+    digest = hashlib.blake2b(f"{seed}/{name}/{number}".encode(), digest_size=8).digest()
+    ticket = int.from_bytes(digest, "little") % sum(shares)
+    return int(np.searchsorted(np.cumsum(shares), ticket, side="right"))
+
+
+class FlatLayout:
+    """The layout of one unit's flat vector over `size` ranks.
+
+    name, shapes: of the unit; tensor name -> shape, in model order
+    psi: elements without padding
+    padded: elements with padding; every "full" array has shape (padded,)
+    counts: elements per rank, in rank order; rank r's shard has shape (counts[r],)
+    offsets: where rank r's shard begins, in rank order
+
+    `shares` (whole numbers, one a rank) replaces the rule's equal parts. Raises ValueError for an
+    unknown rule or shares that do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shapes: dict[str, tuple[int, ...]],
+        size: int,
+        rule: str = "contiguous",
+        shares: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> None:
+        if rule not in RULES:
+            raise ValueError(f"unknown rule {rule!r} for sharding the model")
+        if shares is not None and (len(shares) != size or min(shares) < 0 or sum(shares) == 0):
+            raise ValueError(f"{size} ranks need {size} shares, not {shares}")
+        self.name, self.shapes = name, shapes
+        self.psi = sum(math.prod(shape) for shape in shapes.values())
+        self.blocks: np.ndarray | None = None  # block numbers in rank order, where blocks move
+        self.block = 1  # elements per block
+        if shares is not None:
+            ends = bounds(self.psi, shares)
+            self.counts = [b - a for a, b in zip(ends, ends[1:])]
+        elif rule == "contiguous":
+            self.counts = [-(-self.psi // size)] * size
+        else:
+            self.block = min(1024, max(1, self.psi // (8 * size)))  # at least 8 blocks a rank
+            number = -(-self.psi // self.block)
+            if rule == "random":
+                number += -number % size
+                owner = np.random.default_rng([seed, *name.encode()]).permutation(number) % size
+            else:
+                owner = np.array([hash_owner(seed, name, i, [1] * size) for i in range(number)], int)
+            self.blocks = np.argsort(owner, kind="stable")
+            self.counts = [int(c) * self.block for c in np.bincount(owner, minlength=size)]
+        self.padded = sum(self.counts)
+        self.offsets = [0, *np.cumsum(self.counts)[:-1].tolist()]
+
+    def views(self, full: Array) -> dict[str, Array]:
+        """Each tensor as a view of `full` (padded,), in model order: no copy."""
+        views, start = {}, 0
+        for name, shape in self.shapes.items():
+            end = start + math.prod(shape)
+            views[name] = full[start:end].reshape(shape)
+            start = end
+        return views
+
+    def slice_of(self, rank: int) -> slice:
+        """Where rank's shard lies in a vector in rank order."""
+        return slice(self.offsets[rank], self.offsets[rank] + self.counts[rank])
+
+    def shard(self, full: Array, rank: int) -> Array:
+        """Rank's elements of `full`, (counts[rank],): a view of slices, a copy of moved blocks."""
+        if self.blocks is None:
+            return full[self.slice_of(rank)]
+        start = self.offsets[rank] // self.block
+        mine = self.blocks[start : start + self.counts[rank] // self.block]
+        return track("buffer", full.reshape(-1, self.block)[mine]).reshape(-1)
+
+    def rank_order(self, full: Array) -> Array:
+        """`full` from model order to rank order: itself, or a copy where blocks move."""
+        if self.blocks is None:
+            return full
+        return track("buffer", full.reshape(-1, self.block)[self.blocks]).reshape(-1)
+
+    def to_model_order(self, ranked: Array, full: Array) -> None:
+        """Write a vector in rank order into `full` in model order."""
+        if self.blocks is not None:
+            full.reshape(-1, self.block)[self.blocks] = ranked.reshape(-1, self.block)

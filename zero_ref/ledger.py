@@ -1,0 +1,61 @@
+"""The ledger: what this rank holds and what it has sent, measured and not claimed.
+
+Bytes held are counted where an array is born and given back when the array really dies, by
+`weakref.finalize`: a buffer that somebody still refers to is still counted. Most teaching code
+reports "logical" bytes (1/N of the gradient, say) while the full buffer is alive.
+
+What is not counted: memory that an MPI library takes for itself, Python objects, the data set.
+"""
+
+import weakref
+from collections import Counter
+from typing import Any
+
+KINDS = ("parameter", "gathered", "gradient", "full_gradient", "optimizer", "activation", "buffer")
+COLLECTIVES = ("reduce_scatter", "all_gather", "other")
+
+
+class Ledger:
+    """Bytes alive by kind with their peaks, and bytes sent and calls by collective, of one rank.
+
+    Attributes: `live`, `peak`, `sent` and `calls` are dicts (bytes, bytes, bytes, number);
+    `live_total` and `peak_total` are bytes. The peak of the total is less than the sum of the
+    peaks, which are reached at different moments.
+    """
+
+    def __init__(self) -> None:
+        self.live: Counter[str] = Counter({kind: 0 for kind in KINDS})
+        self.live_total = 0
+        self.forget_peaks()
+        self.forget_sent()
+
+    def forget_peaks(self) -> None:
+        """Let the peaks start again from what is alive now."""
+        self.peak: Counter[str] = Counter(self.live)
+        self.peak_total = self.live_total
+
+    def forget_sent(self) -> None:
+        """Let bytes sent and calls start again from 0."""
+        self.sent: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
+        self.calls: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
+
+    def track(self, kind: str, array: Any) -> Any:
+        """Count `array`, which owns its memory, as `kind` until it dies; return it."""
+        self.add(kind, array.nbytes)
+        weakref.finalize(array, self.add, kind, -array.nbytes).atexit = False
+        return array
+
+    def add(self, kind: str, nbytes: int) -> None:
+        """Count `nbytes` more of `kind` as alive; fewer, if negative."""
+        self.live[kind] += nbytes
+        self.live_total += nbytes
+        self.peak[kind] = max(self.peak[kind], self.live[kind])
+        self.peak_total = max(self.peak_total, self.live_total)
+
+    def count_sent(self, collective: str, nbytes: int) -> None:
+        """Count one call of `collective` that sends `nbytes` from this rank to others."""
+        self.sent[collective] += nbytes
+        self.calls[collective] += 1
+
+
+ledger = Ledger()  # one process is one rank, so one ledger

@@ -1,0 +1,144 @@
+"""Models as lists of units. A unit is one layer that is given its parameters, uses them and drops them.
+
+Where the parameters come from, a unit does not know: at stages 0 to 2 they lie on this rank, at
+stage 3 they have just been gathered. What a stage keeps on this rank it hangs on the unit:
+`unit.param`, `unit.grad` and `unit.optimizer`.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zero_ref.array import Array, copy, zeros
+from zero_ref.autograd import Tensor, cross_entropy, linear, mean_squared_error, relu
+from zero_ref.layout import FlatLayout
+
+Tensors = dict[str, Tensor]
+LossGrad = Callable[[Array, Array], tuple[Array, float]]
+
+
+class Unit:
+    """One layer, its flat layout, and one pass at a time through it.
+
+    compute(x, tensors) -> Tensor: the layer, in autograd's ops
+    initial_tensors() -> dict of NumPy arrays: the starting values, the same on every rank
+    first: nobody wants the gradient of this unit's input
+    """
+
+    param: Array  # set by a stage: this rank's parameters, all or its shard
+    grad: Array  # set by a stage: this rank's gradient, all or its shard
+    optimizer: Any  # set by a stage
+
+    def __init__(
+        self,
+        layout: FlatLayout,
+        compute: Callable[[Tensor, Tensors], Tensor],
+        initial_tensors: Callable[[], dict[str, np.ndarray]],
+        dtype: Any,
+        first: bool,
+    ) -> None:
+        self.layout = layout
+        self.compute = compute
+        self.initial_tensors = initial_tensors
+        self.dtype = np.dtype(dtype)
+        self.first = first
+        self.tensors: Tensors = {name: Tensor(None) for name in layout.shapes}
+        self.forget()
+
+    def initial(self, kind: str) -> Array:
+        """The starting parameters, (padded,), counted as `kind`. One unit at a time, never a model."""
+        param = zeros(self.layout.padded, self.dtype, kind)
+        views = self.layout.views(param)
+        for name, values in self.initial_tensors().items():
+            copy(views[name], values.astype(self.dtype, copy=False))
+        return param
+
+    def forward(self, param: Array, x: Array) -> Array:
+        """The layer's output for x (samples, inputs), with parameters (padded,) that are not kept."""
+        self._lend(param)
+        self.input = Tensor(x, wants_grad=not self.first)
+        self.output = self.compute(self.input, self.tensors)
+        self._take_back()
+        return self.output.data  # (samples, outputs)
+
+    def backward(self, param: Array, g: Array) -> tuple[Array, Array]:
+        """From g = dL/d output to (dL/d input, dL/d parameters), the latter new and (padded,).
+
+        `param` must hold what the forward pass was given. Activations are dropped here.
+        """
+        self._lend(param)
+        grad = zeros(self.layout.padded, self.dtype, "full_gradient")
+        for name, view in self.layout.views(grad).items():
+            self.tensors[name].buffer = view
+        self.output.backward(g)
+        g = self.input.grad
+        self._take_back()
+        self.forget()
+        return g, grad
+
+    def forget(self) -> None:
+        """Drop the activations of the last forward pass."""
+        self.input = self.output = Tensor(None)
+
+    def _lend(self, param: Array) -> None:
+        for name, view in self.layout.views(param).items():
+            self.tensors[name].data = view
+
+    def _take_back(self) -> None:
+        for tensor in self.tensors.values():
+            tensor.data = tensor.grad = tensor.buffer = None
+
+
+def dense(x: Tensor, t: Tensors) -> Tensor:
+    """A linear layer: the last of an MLP, and the whole of the linear model."""
+    return linear(x, t["weight"], t["bias"])
+
+
+def dense_relu(x: Tensor, t: Tensors) -> Tensor:
+    """A hidden layer of an MLP."""
+    return relu(linear(x, t["weight"], t["bias"]))
+
+
+def build(
+    widths: Sequence[int],
+    layout: Callable[[str, dict[str, tuple[int, ...]]], FlatLayout],
+    dtype: Any,
+    seed: int,
+    load: Callable[[str], np.ndarray] | None = None,
+) -> list[Unit]:
+    """The units of an MLP with layers widths[0] -> widths[1] -> ...; two widths are a linear model.
+
+    layout(name, shapes) makes each unit's layout. Tensors start uniform in +-1/sqrt(inputs) by seed
+    and layer alone, or as load(name) gives them. Tensors are named "layers.0.weight" ...
+    """
+    units = []
+    for i, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
+        shapes: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs), "bias": (outputs,)}
+
+        def initial_tensors(i: int = i, shapes: dict = shapes) -> dict[str, np.ndarray]:
+            if load is not None:
+                return {name: load(f"layers.{i}.{name}") for name in shapes}
+            random, limit = np.random.default_rng([seed, i]), 1 / math.sqrt(shapes["weight"][1])
+            return {name: random.uniform(-limit, limit, shape) for name, shape in shapes.items()}
+
+        compute = dense if i == len(widths) - 2 else dense_relu
+        units.append(Unit(layout(f"layers.{i}", shapes), compute, initial_tensors, dtype, i == 0))
+    return units
+
+
+def loss_grad(classes: bool, samples: int) -> LossGrad:
+    """A function (outputs, targets) -> (dL/d outputs, loss), where L is the mean over `samples`.
+
+    Cross-entropy for classes, squared error for numbers. `samples` counts the whole step.
+    """
+    loss_of = cross_entropy if classes else mean_squared_error
+
+    def loss_grad(outputs: Array, targets: Array) -> tuple[Array, float]:
+        out = Tensor(outputs)
+        loss = loss_of(out, targets, samples)
+        loss.backward(1.0)
+        return out.grad, loss.data
+
+    return loss_grad

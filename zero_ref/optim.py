@@ -1,0 +1,107 @@
+"""SGD and Adam on one flat vector. An optimizer does not know whether the vector is a shard.
+
+Update rules and defaults are PyTorch's (torch.optim.SGD, Adam, AdamW). Updates run block by block
+with little scratch memory. Each element depends on itself alone, so a shard gets the same bits as
+the whole vector would.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from zero_ref.array import Array, empty, xp, zeros
+
+BLOCK = 32768  # elements; a block and its scratch stay in the cache
+
+
+def walk(vector: Array) -> Iterator[tuple[Array, Array, Array, slice]]:
+    """For each block of `vector`: its view, two scratch arrays of its size, and its slice."""
+    size = min(BLOCK, vector.size)
+    scratch = empty((2, size), vector.dtype, "buffer")
+    for start in range(0, vector.size, BLOCK):
+        view = vector[start : start + BLOCK]
+        yield view, scratch[0, : view.size], scratch[1, : view.size], slice(start, start + view.size)
+
+
+class SGD:
+    """v = momentum v + g;  p = p - lr v.  Weight decay adds weight_decay p to g.
+
+    n: elements of the vector. State: v, where momentum is not 0.
+    """
+
+    def __init__(self, n: int, dtype: Any, lr: float, momentum: float = 0.0, weight_decay: float = 0.0):
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.velocity = zeros(n, dtype, "optimizer") if momentum else None
+
+    def update(self, param: Array, grad: Array, scale: float) -> None:
+        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,)."""
+        for p, g, t, block in walk(param):
+            xp.multiply(grad[block], scale, out=g)
+            if self.weight_decay:
+                xp.multiply(p, self.weight_decay, out=t)
+                g += t
+            if self.velocity is not None:
+                v = self.velocity[block]
+                v *= self.momentum
+                v += g
+                g = v
+            xp.multiply(g, self.lr, out=t)
+            p -= t
+
+
+class Adam:
+    """m and v are running means of g and g^2;  p = p - lr m' / (sqrt(v') + eps), bias corrected.
+
+    arXiv 1412.6980, algorithm 1. n: elements of the vector. State: m and v.
+    """
+
+    decoupled = False  # weight decay adds weight_decay p to g
+
+    def __init__(
+        self,
+        n: int,
+        dtype: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
+        self.m = zeros(n, dtype, "optimizer")
+        self.v = zeros(n, dtype, "optimizer")
+        self.steps = 0
+
+    def update(self, param: Array, grad: Array, scale: float) -> None:
+        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,)."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        rate = self.lr / (1 - beta1**self.steps)
+        root = 1 / math.sqrt(1 - beta2**self.steps)
+        for p, g, t, block in walk(param):
+            m, v = self.m[block], self.v[block]
+            xp.multiply(grad[block], scale, out=g)
+            if self.decoupled:
+                p *= 1 - self.lr * self.weight_decay
+            elif self.weight_decay:
+                xp.multiply(p, self.weight_decay, out=t)
+                g += t
+            xp.subtract(g, m, out=t)
+            t *= 1 - beta1
+            m += t  # m = beta1 m + (1 - beta1) g
+            g *= g
+            g *= 1 - beta2
+            v *= beta2
+            v += g  # v = beta2 v + (1 - beta2) g^2
+            xp.sqrt(v, out=g)
+            g *= root
+            g += self.eps
+            xp.divide(m, g, out=t)
+            t *= rate
+            p -= t
+
+
+class AdamW(Adam):
+    """Adam with p = p - lr weight_decay p apart from the gradient (arXiv 1711.05101)."""
+
+    decoupled = True
+

@@ -1,0 +1,126 @@
+"""The command line of zero_ref.train. Help and usage errors need no MPI and are printed once."""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from zero_ref.launch import UsageError, rank_by_launcher
+
+SHARD_MODEL = "contiguous|random|hash|weights=2,1,1,..."
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that says each thing once, from rank 0, and errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if rank_by_launcher() == 0:
+            super()._print_message(message, file)
+
+
+def _number(kind: type, lowest: float, what: str, below: float = math.inf) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not lowest <= value < below:  # NaN fails too
+            raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}")
+        return value
+
+    return convert
+
+
+_positive = _number(int, 1, "a whole number from 1 up")
+_natural = _number(int, 0, "a whole number from 0 up")
+_rate = _number(float, 0, "a number from 0 up")
+_above_0 = _number(float, 5e-324, "a number above 0")
+_fraction = _number(float, 0, "a number from 0 up to below 1", below=1)
+
+
+def _widths(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]
+
+
+def _shard_model(text: str) -> str | list[int]:
+    if text in ("contiguous", "random", "hash"):
+        return text
+    if text.startswith("weights="):
+        return [_positive(part) for part in text.removeprefix("weights=").split(",")]
+    raise argparse.ArgumentTypeError(f"expected {SHARD_MODEL}, not {text!r}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options with their defaults; see `parse` for those that depend on others."""
+    p = _Parser(
+        prog="zero_ref.train",
+        description="Train a linear model or an MLP at any ZeRO stage: mpirun -n 4 python -m zero_ref.train",
+        allow_abbrev=False,
+    )
+    p.add_argument("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
+    p.add_argument("--model", choices=("linear", "mlp"), default="mlp", help="y = wx + b, or an MLP with ReLU")
+    p.add_argument("--hidden", type=_widths, metavar="128,64", help="the MLP's hidden layers (default 128,64)")
+    p.add_argument("--data", metavar="NAME", help="digits (default of mlp), diabetes (of linear), FILE.npz, FILE.csv")
+    p.add_argument("--test-fraction", type=_fraction, default=0.2, help="share held out for the test (default 0.2)")
+    p.add_argument("--batch-size", type=_positive, default=64, help="samples a step, all ranks together (default 64)")
+    p.add_argument("--micro-batches", type=_positive, default=1, metavar="K", help="parts of a batch, one at a time")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=_positive, help="passes over the data (default 30; linear 100)")
+    length.add_argument("--steps", type=_positive, help="optimizer steps, instead of epochs")
+    p.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), default="adam", help="(default adam)")
+    p.add_argument("--lr", type=_rate, help="learning rate (default 0.001; linear 0.01)")
+    p.add_argument("--momentum", type=_rate, help="for sgd (default 0)")
+    p.add_argument("--weight-decay", type=_rate, help="(default 0; adamw 0.01)")
+    p.add_argument("--clip-norm", type=_above_0, help="clip the gradient's global norm to this (default: do not)")
+    p.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default float32)")
+    p.add_argument("--seed", type=_natural, default=0, help="for weights, split and order of samples (default 0)")
+    p.add_argument("--no-shuffle", action="store_true", help="samples in the order of the file, every epoch")
+    p.add_argument(
+        "--shard-data", choices=("contiguous", "random", "hash"), default="contiguous",
+        help="rule by which samples belong to ranks",
+    )  # fmt: skip
+    p.add_argument(
+        "--shard-model", type=_shard_model, default="contiguous", metavar="RULE",
+        help=f"rule by which parameters belong to ranks: {SHARD_MODEL} (weights deal the samples too)",
+    )  # fmt: skip
+    p.add_argument("--reduce", choices=("native", "ordered", "ring"), default="native", help="reduce-scatter used")
+    p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live")
+    p.add_argument("--init", metavar="FILE.safetensors", help="start from these weights")
+    p.add_argument("--export", metavar="FILE.safetensors", help="write the gathered model at the end")
+    p.add_argument("--record", metavar="FILE.json", help="write the run record")
+    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options of a run, complete and consistent; exits with code 2 and one line if they are not."""
+    p = parser()
+    o = p.parse_args(arguments)
+    linear = o.model == "linear"
+    if linear and o.hidden:
+        p.error("--hidden is for --model mlp")
+    if o.momentum and o.optimizer != "sgd":
+        p.error("--momentum is for --optimizer sgd")
+    if o.batch_size % o.micro_batches:
+        p.error(f"--micro-batches {o.micro_batches} does not divide --batch-size {o.batch_size}")
+    o.hidden = [] if linear else o.hidden or [128, 64]
+    o.data = o.data or ("diabetes" if linear else "digits")
+    if o.steps is None and o.epochs is None:
+        o.epochs = 100 if linear else 30
+    o.lr = (0.01 if linear else 0.001) if o.lr is None else o.lr
+    o.momentum = o.momentum or 0.0
+    if o.weight_decay is None:
+        o.weight_decay = 0.01 if o.optimizer == "adamw" else 0.0
+    return o
+
+
+def model_rule(o: argparse.Namespace, size: int) -> tuple[str, list[int] | None]:
+    """(rule, shares or None) of --shard-model for `size` ranks; UsageError if the weights do not fit."""
+    if isinstance(o.shard_model, str):
+        return o.shard_model, None
+    if len(o.shard_model) != size:
+        raise UsageError(f"--shard-model has {len(o.shard_model)} weights for {size} ranks")
+    return "contiguous", o.shard_model

@@ -1,0 +1,125 @@
+"""The run record: one JSON object that other programs read, and the summary that people read.
+
+    config               the options, complete
+    world_size, stage    N and 0 to 3
+    parameters           psi, without padding; parameters_padded: with it, over all ranks
+    loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping
+    weights_sha256       of the gathered parameters in model order, little-endian, without padding
+    test                 loss, and accuracy or r2; null without test samples
+    seconds_per_step     median, on rank 0
+    ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
+                         kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, and `predicted`,
+                         with the same keys, by estimate.py
+"""
+
+import argparse
+import json
+import os
+from typing import Any
+
+from tabulate import tabulate
+
+from zero_ref.comm import Comm
+from zero_ref.data import DataSet
+from zero_ref.estimate import Layer, Run, predict
+from zero_ref.model import Unit
+
+
+def of_rank(
+    o: argparse.Namespace, units: list[Unit], comm: Comm, data: DataSet, mine: dict[str, Any]
+) -> dict[str, Any]:
+    """One entry of `ranks`: what training.fit measured on this rank, and what was to be expected."""
+    sizes = mine.pop("sizes")
+    samples = {"samples": sum(map(sum, sizes))}
+    widths = [data.x.shape[1], *o.hidden, data.outputs]
+    layers = [
+        Layer(u.layout, inputs, outputs, relu=u is not units[-1])
+        for u, inputs, outputs in zip(units, widths, widths[1:])
+    ]
+    run = Run(
+        o.stage,
+        layers,
+        comm.rank,
+        comm.size,
+        itemsize=units[0].dtype.itemsize,
+        state_words=2 if o.optimizer != "sgd" else 1 if o.momentum else 0,
+        classes=data.classes > 0,
+        target_bytes=data.y[:1].nbytes,
+        reduce=o.reduce,
+    )
+    return samples | mine | {"predicted": samples | vars(predict(run, sorted(set(sizes))))}
+
+
+def of_run(
+    o: argparse.Namespace,
+    units: list[Unit],
+    comm: Comm,
+    history: dict[str, Any],
+    weights_sha256: str,
+    test: dict[str, Any] | None,
+    ranks: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The whole record."""
+    return {
+        "config": vars(o),
+        "world_size": comm.size,
+        "stage": o.stage,
+        "parameters": sum(u.layout.psi for u in units),
+        "parameters_padded": sum(u.layout.padded for u in units),
+        "loss": history["loss"],
+        "grad_norm": history["grad_norm"],
+        "weights_sha256": weights_sha256,
+        "test": test,
+        "seconds_per_step": history["seconds_per_step"],
+        "ranks": ranks,
+    }
+
+
+def write(path: str, result: dict[str, Any]) -> None:
+    """Write the record to `path` in one piece."""
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(result, file, indent=1)
+    os.replace(path + ".part", path)
+
+
+def summary(result: dict[str, Any], units: list[Unit], data: DataSet) -> str:
+    """The run in words and one table: per rank, bytes held and sent, each beside its formula."""
+    config, test = result["config"], result["test"]
+    widths = "-".join(map(str, [data.x.shape[1], *config["hidden"], data.outputs]))
+    owned = [sum(u.layout.counts[r] for u in units) for r in range(result["world_size"])]
+    imbalance = max(owned) * len(owned) / sum(owned)
+    rows = []
+    for rank, (entry, elements) in enumerate(zip(result["ranks"], owned)):
+        rest, formula = entry["resting_bytes"], entry["predicted"]
+        sent, sent_formula = (sum(e["sent_bytes_per_step"].values()) for e in (entry, formula))
+        rows.append(
+            [
+                rank,
+                f"{entry['samples']:,}",
+                f"{elements / sum(owned):.1%}",
+                *(f"{rest[kind]:,}" for kind in ("parameter", "gradient", "optimizer")),
+                *_beside(sum(rest.values()), sum(formula["resting_bytes"].values())),
+                *_beside(entry["peak_total_bytes"], formula["peak_total_bytes"]),
+                *_beside(sent, sent_formula),
+            ]
+        )
+    header = ["rank", "samples", "share", "parameter", "gradient", "optimizer"]
+    header += ["= at rest", "formula", "peak", "formula", "sent/step", "formula"]
+    lines = [
+        f"stage {config['stage']} on {result['world_size']} ranks ({config['device']}): {config['model']} {widths}, "
+        f"psi = {result['parameters']:,} parameters in {len(units)} units ({result['parameters_padded']:,} padded), "
+        f"{config['dtype']}, {config['optimizer']}",
+        f"data {config['data']}, {'classes' if data.classes else 'numbers'}; {len(result['loss'])} steps of "
+        f"{config['batch_size']} samples, {1e3 * result['seconds_per_step']:.2f} ms each; "
+        f"training loss {result['loss'][0]:.4f} -> {result['loss'][-1]:.4f}",
+        "test: " + (", ".join(f"{k} {v:.4f}" for k, v in test.items() if v is not None) if test else "no samples"),
+        f"weights sha256 {result['weights_sha256'][:16]}...; largest share of the model over mean {imbalance:.3f}",
+        "",
+        tabulate(rows, header, disable_numparse=True, colalign=["right"] * len(header)),
+        "Bytes. 'formula' stands beside what was measured; '=' says that they are equal to the byte.",
+    ]
+    return "\n".join(lines)
+
+
+def _beside(measured: int, predicted: int) -> tuple[str, str]:
+    return f"{measured:,}", "=" if measured == predicted else f"{predicted:,}"

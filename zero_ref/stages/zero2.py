@@ -1,0 +1,43 @@
+"""Stage 2: the gradient is partitioned too (ZeRO, section 5.2: P_os+g).
+
+             parameter   gradient   optimizer state
+    keeps    all         1/N        1/N
+
+Stage 1 keeps the whole gradient until the step ends, though rank r uses shard r only. Here the
+reduce-scatter moves into the backward pass: a unit's gradient lives for one unit, and its
+shard is what stays. It sends 2 psi with one micro-batch, (k + 1) psi with k.
+"""
+
+from zero_ref.array import zeros
+from zero_ref.clip import clip
+
+
+def setup(units, comm, new_optimizer):
+    for u in units:
+        u.param = u.initial("parameter")  # (psi,)
+        u.grad = zeros(u.layout.counts[comm.rank], u.dtype, "gradient")  # (psi/N,)
+        u.optimizer = new_optimizer(u.layout.counts[comm.rank])  # (psi/N,) each
+
+
+def step(units, comm, micro_batches, loss_grad, max_norm):
+    loss = 0.0
+    for x, y in micro_batches:
+        for u in units:
+            x = u.forward(u.param, x)
+        g, part = loss_grad(x, y)
+        for u in reversed(units):
+            g, grad = u.backward(u.param, g)
+            u.grad += comm.reduce_scatter(grad, u.layout)
+            del grad  # or two units' whole gradients would be alive at once
+        loss += part
+    norm, scale = clip(comm, [u.grad for u in units], max_norm)
+    for u in units:
+        shard = comm.shard(u.param, u.layout)  # (psi/N,)
+        u.optimizer.update(shard, u.grad, scale)
+        comm.all_gather(shard, u.layout, out=u.param)
+        u.grad.fill(0)
+    return loss, norm
+
+
+def full_param(u, comm):
+    return u.param

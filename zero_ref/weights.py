@@ -1,0 +1,72 @@
+"""The whole model: gathered from its shards, one unit at a time, and stored as safetensors.
+
+Tensors are named "layers.0.weight" (outputs x inputs), "layers.0.bias" (outputs) and so on, as in
+a PyTorch Sequential, and are readable wherever safetensors is.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from zero_ref.array import to_numpy
+from zero_ref.comm import Comm
+from zero_ref.launch import UsageError
+from zero_ref.model import Unit
+
+Named = Iterable[tuple[str, np.ndarray]]
+
+
+def named_tensors(stage: ModuleType, units: list[Unit], comm: Comm) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of the model in model order, on every rank; one unit is gathered at a time.
+
+    All ranks must go through it to the end, because each unit is a collective call at stage 3.
+    """
+    for u in units:
+        for name, view in u.layout.views(stage.full_param(u, comm)).items():
+            yield f"{u.layout.name}.{name}", to_numpy(view)
+
+
+def sha256(tensors: Named) -> str:
+    """The SHA-256 of all values in model order, little-endian, without padding."""
+    digest = hashlib.sha256()
+    for _, values in tensors:
+        digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def write(path: str, tensors: Named, here: bool) -> None:
+    """Write the model to `path` in one piece, on the rank where `here` holds; the others only gather."""
+    kept = {name: values.copy() for name, values in tensors if here}
+    if here:
+        save_file(kept, path + ".part", {"format": "pt"})
+        os.replace(path + ".part", path)
+
+
+def check(path: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise UsageError unless `path` holds just the tensors `shapes`, as finite real numbers."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            for name in found.keys() & shapes.keys():
+                if not np.isfinite(file.get_tensor(name)).all():
+                    raise UsageError(f"--init {path}: {name} holds NaN or infinity")
+    except FileNotFoundError:
+        raise UsageError(f"--init {path}: no such file") from None
+    except (OSError, SafetensorError, TypeError) as error:
+        raise UsageError(f"--init {path}: not readable as safetensors ({error})") from None
+    for name in sorted(found.keys() | shapes.keys()):
+        if found.get(name) != shapes.get(name):
+            raise UsageError(
+                f"--init {path}: {name} is {found.get(name, 'not there')}, the model has {shapes.get(name, 'none')}"
+            )
+
+
+def read_tensor(path: str, name: str) -> np.ndarray:
+    """One tensor of a file that `check` has passed."""
+    with safe_open(path, framework="numpy") as file:
+        return file.get_tensor(name)
