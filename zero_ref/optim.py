@@ -104,4 +104,3 @@ class AdamW(Adam):
     """Adam with p = p - lr weight_decay p apart from the gradient (arXiv 1711.05101)."""
 
     decoupled = True
-

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 from zero_ref.launch import UsageError, rank_by_launcher
 
-SHARD_MODEL = "contiguous|random|hash|weights=2,1,1,..."
+RULES = ("contiguous", "random", "hash")
+RULE = "contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -46,11 +47,11 @@ def _widths(text: str) -> list[int]:
 
 
 def _shard_model(text: str) -> str | list[int]:
-    if text in ("contiguous", "random", "hash"):
+    if text in RULES:
         return text
     if text.startswith("weights="):
         return [_positive(part) for part in text.removeprefix("weights=").split(",")]
-    raise argparse.ArgumentTypeError(f"expected {SHARD_MODEL}, not {text!r}")
+    raise argparse.ArgumentTypeError(f"expected contiguous, random, hash or weights=2,1,1,..., not {text!r}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,38 +61,43 @@ def parser() -> argparse.ArgumentParser:
         description="Train a linear model or an MLP at any ZeRO stage: mpirun -n 4 python -m zero_ref.train",
         allow_abbrev=False,
     )
-    p.add_argument("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
-    p.add_argument("--model", choices=("linear", "mlp"), default="mlp", help="y = wx + b, or an MLP with ReLU")
-    p.add_argument("--hidden", type=_widths, metavar="128,64", help="the MLP's hidden layers (default 128,64)")
-    p.add_argument("--data", metavar="NAME", help="digits (default of mlp), diabetes (of linear), FILE.npz, FILE.csv")
-    p.add_argument("--test-fraction", type=_fraction, default=0.2, help="share held out for the test (default 0.2)")
-    p.add_argument("--batch-size", type=_positive, default=64, help="samples a step, all ranks together (default 64)")
-    p.add_argument("--micro-batches", type=_positive, default=1, metavar="K", help="parts of a batch, one at a time")
-    length = p.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=_positive, help="passes over the data (default 30; linear 100)")
-    length.add_argument("--steps", type=_positive, help="optimizer steps, instead of epochs")
-    p.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), default="adam", help="(default adam)")
-    p.add_argument("--lr", type=_rate, help="learning rate (default 0.001; linear 0.01)")
-    p.add_argument("--momentum", type=_rate, help="for sgd (default 0)")
-    p.add_argument("--weight-decay", type=_rate, help="(default 0; adamw 0.01)")
-    p.add_argument("--clip-norm", type=_above_0, help="clip the gradient's global norm to this (default: do not)")
-    p.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="(default float32)")
-    p.add_argument("--seed", type=_natural, default=0, help="for weights, split and order of samples (default 0)")
-    p.add_argument("--no-shuffle", action="store_true", help="samples in the order of the file, every epoch")
-    p.add_argument(
-        "--shard-data", choices=("contiguous", "random", "hash"), default="contiguous",
-        help="rule by which samples belong to ranks",
-    )  # fmt: skip
-    p.add_argument(
-        "--shard-model", type=_shard_model, default="contiguous", metavar="RULE",
-        help=f"rule by which parameters belong to ranks: {SHARD_MODEL} (weights deal the samples too)",
-    )  # fmt: skip
-    p.add_argument("--reduce", choices=("native", "ordered", "ring"), default="native", help="reduce-scatter used")
-    p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live")
-    p.add_argument("--init", metavar="FILE.safetensors", help="start from these weights")
-    p.add_argument("--export", metavar="FILE.safetensors", help="write the gathered model at the end")
-    p.add_argument("--record", metavar="FILE.json", help="write the run record")
-    p.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    choice = p.add_argument_group("stage and model").add_argument
+    choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
+    choice("--model", choices=("linear", "mlp"), default="mlp", help="y = wx + b, or ReLU layers (default)")
+    choice("--hidden", type=_widths, metavar="128,64", help="widths of the MLP's hidden layers")
+    choice("--init", metavar="FILE.safetensors", help="start from these weights")
+    choice("--seed", type=_natural, default=0, help="for weights, split, order and rules (default 0)")
+    choice("--dtype", choices=("float32", "float64"), default="float32", help="(default float32)")
+
+    data = p.add_argument_group("data").add_argument
+    data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), FILE.npz or FILE.csv")
+    data("--test-fraction", type=_fraction, default=0.2, metavar="F", help="share held out (default 0.2)")
+    data("--batch-size", type=_positive, default=64, metavar="B", help="of all ranks together (default 64)")
+    data("--micro-batches", type=_positive, default=1, metavar="K", help="parts of a batch (default 1)")
+    data("--no-shuffle", action="store_true", help="samples in the same order in every epoch")
+
+    length = p.add_argument_group("training").add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=_positive, metavar="E", help="(default 30; linear 100)")
+    length.add_argument("--steps", type=_positive, metavar="S", help="optimizer steps, instead of epochs")
+    train = p.add_argument_group("optimizer").add_argument
+    train("--optimizer", choices=("sgd", "adam", "adamw"), default="adam", help="(default adam)")
+    train("--lr", type=_rate, help="learning rate (default 0.001; linear 0.01)")
+    train("--momentum", type=_rate, help="for sgd (default 0)")
+    train("--weight-decay", type=_rate, metavar="D", help="(default 0; adamw 0.01)")
+    train("--clip-norm", type=_above_0, metavar="C", help="largest global norm of a gradient (default: any)")
+
+    ranks = p.add_argument_group("ranks").add_argument
+    ranks("--shard-data", choices=RULES, default="contiguous", help="samples (default contiguous)")
+    ranks(
+        "--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=f"parameters: {RULE}"
+    )
+    ranks("--reduce", choices=("native", "ordered", "ring"), default="native", help="(default native)")
+    ranks("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live (default auto)")
+
+    result = p.add_argument_group("results").add_argument
+    result("--export", metavar="FILE.safetensors", help="write the gathered model")
+    result("--record", metavar="FILE.json", help="write what was measured (see zero_ref/record.py)")
+    result("--quiet", action="store_true", help="print nothing but errors")
     return p
 
 

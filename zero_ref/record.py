@@ -1,15 +1,15 @@
 """The run record: one JSON object that other programs read, and the summary that people read.
 
-    config               the options, complete
-    world_size, stage    N and 0 to 3
-    parameters           psi, without padding; parameters_padded: with it, over all ranks
-    loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping
-    weights_sha256       of the gathered parameters in model order, little-endian, without padding
-    test                 loss, and accuracy or r2; null without test samples
-    seconds_per_step     median, on rank 0
-    ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
-                         kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, and `predicted`,
-                         with the same keys, by estimate.py
+config               the options, complete
+world_size, stage    N and 0 to 3
+parameters           psi, without padding; parameters_padded: with it, over all ranks
+loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping
+weights_sha256       of the gathered parameters in model order, little-endian, without padding
+test                 loss, and accuracy or r2; null without test samples
+seconds_per_step     median, on rank 0
+ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
+                     kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, and `predicted`,
+                     with the same keys, by estimate.py
 """
 
 import argparse
@@ -17,12 +17,14 @@ import json
 import os
 from typing import Any
 
-from tabulate import tabulate
+import tabulate
 
 from zero_ref.comm import Comm
 from zero_ref.data import DataSet
 from zero_ref.estimate import Layer, Run, predict
 from zero_ref.model import Unit
+
+tabulate.MIN_PADDING = 0
 
 
 def of_rank(
@@ -87,7 +89,6 @@ def summary(result: dict[str, Any], units: list[Unit], data: DataSet) -> str:
     config, test = result["config"], result["test"]
     widths = "-".join(map(str, [data.x.shape[1], *config["hidden"], data.outputs]))
     owned = [sum(u.layout.counts[r] for u in units) for r in range(result["world_size"])]
-    imbalance = max(owned) * len(owned) / sum(owned)
     rows = []
     for rank, (entry, elements) in enumerate(zip(result["ranks"], owned)):
         rest, formula = entry["resting_bytes"], entry["predicted"]
@@ -104,21 +105,26 @@ def summary(result: dict[str, Any], units: list[Unit], data: DataSet) -> str:
             ]
         )
     header = ["rank", "samples", "share", "parameter", "gradient", "optimizer"]
-    header += ["= at rest", "formula", "peak", "formula", "sent/step", "formula"]
-    lines = [
-        f"stage {config['stage']} on {result['world_size']} ranks ({config['device']}): {config['model']} {widths}, "
-        f"psi = {result['parameters']:,} parameters in {len(units)} units ({result['parameters_padded']:,} padded), "
-        f"{config['dtype']}, {config['optimizer']}",
-        f"data {config['data']}, {'classes' if data.classes else 'numbers'}; {len(result['loss'])} steps of "
-        f"{config['batch_size']} samples, {1e3 * result['seconds_per_step']:.2f} ms each; "
-        f"training loss {result['loss'][0]:.4f} -> {result['loss'][-1]:.4f}",
-        "test: " + (", ".join(f"{k} {v:.4f}" for k, v in test.items() if v is not None) if test else "no samples"),
-        f"weights sha256 {result['weights_sha256'][:16]}...; largest share of the model over mean {imbalance:.3f}",
-        "",
-        tabulate(rows, header, disable_numparse=True, colalign=["right"] * len(header)),
-        "Bytes. 'formula' stands beside what was measured; '=' says that they are equal to the byte.",
-    ]
-    return "\n".join(lines)
+    header += ["at rest", "formula", "peak", "formula", "sent/step", "formula"]
+    kind, classes = config["model"], f"{data.classes} classes" if data.classes else "numbers"
+    scores = [f"{name} {value:.4f}" for name, value in (test or {}).items() if value is not None]
+    return "\n".join(
+        [
+            f"ZeRO stage {config['stage']} on {result['world_size']} ranks ({config['device']}), "
+            f"{config['optimizer']}, {config['dtype']}",
+            f"model    {kind} {widths}: psi = {result['parameters']:,} parameters in {len(units)} units, "
+            f"{result['parameters_padded']:,} with padding",
+            f"data     {config['data']}, {classes}: {len(result['loss'])} steps of {config['batch_size']} "
+            f"samples, {1e3 * result['seconds_per_step']:.2f} ms each",
+            f"loss     {result['loss'][0]:.4f} at first, {result['loss'][-1]:.4f} at last; "
+            f"test: {', '.join(scores) or 'no samples'}",
+            f"weights  sha256 {result['weights_sha256'][:16]}...; "
+            f"largest share over mean share {max(owned) * len(owned) / sum(owned):.3f}",
+            "",
+            tabulate.tabulate(rows, header, disable_numparse=True, colalign=["right"] * len(header)),
+            "Bytes a rank holds between steps and at most, and sends in a step; '=': as the formula says.",
+        ]
+    )
 
 
 def _beside(measured: int, predicted: int) -> tuple[str, str]:

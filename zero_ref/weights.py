@@ -51,7 +51,7 @@ def check(path: str, shapes: dict[str, tuple[int, ...]]) -> None:
     """Raise UsageError unless `path` holds just the tensors `shapes`, as finite real numbers."""
     try:
         with safe_open(path, framework="numpy") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
             for name in found.keys() & shapes.keys():
                 if not np.isfinite(file.get_tensor(name)).all():
                     raise UsageError(f"--init {path}: {name} holds NaN or infinity")
@@ -60,10 +60,9 @@ def check(path: str, shapes: dict[str, tuple[int, ...]]) -> None:
     except (OSError, SafetensorError, TypeError) as error:
         raise UsageError(f"--init {path}: not readable as safetensors ({error})") from None
     for name in sorted(found.keys() | shapes.keys()):
-        if found.get(name) != shapes.get(name):
-            raise UsageError(
-                f"--init {path}: {name} is {found.get(name, 'not there')}, the model has {shapes.get(name, 'none')}"
-            )
+        has, needs = found.get(name, "nothing"), shapes.get(name, "nothing")
+        if has != needs:
+            raise UsageError(f"--init {path}: the file has {has} as {name}, the model needs {needs}")
 
 
 def read_tensor(path: str, name: str) -> np.ndarray:
