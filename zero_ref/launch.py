@@ -15,15 +15,13 @@ def prepare_environment() -> None:
     """Set what BLAS and MPICH read when they start; a variable that is set already is respected.
 
     BLAS threads: the cores shared out among the ranks of this machine; more make steps slower.
-    MPICH: give up the core while waiting if ranks outnumber cores; do without cross-memory attach
-    where the sandbox refuses it (MPICH 5 aborts otherwise); no pipelining in the uneven all-gather.
+    MPICH: do without cross-memory attach where the sandbox refuses it (MPICH 5 aborts otherwise);
+    no pipelining in the uneven all-gather.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = int(_first_of("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE") or 1)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, cores // ranks)))
-    if ranks > cores:
-        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
     if not _cross_memory_attach_works():
         os.environ.setdefault("MPIR_CVAR_CH4_CMA_ENABLE", "0")
     os.environ.setdefault("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", str(1 << 30))
@@ -75,9 +73,10 @@ def _abort(text: str, code: int) -> None:
     from mpi4py import MPI
 
     rank = MPI.COMM_WORLD.rank
-    time.sleep(min(0.1 * rank, 2.0))  # when all fail alike, the lowest rank speaks for all
+    time.sleep(min(0.4 * rank, 4.0))  # when all fail alike, the lowest rank speaks for all
     head = f"[rank {rank}] failed, and all ranks end:\n"
     os.write(2, (head + "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())).encode())
+    time.sleep(0.2)  # mpirun forwards the text; abort at once and it may be lost
     MPI.COMM_WORLD.Abort(code)
 
 

@@ -1,0 +1,61 @@
+"""Start mpirun for a test, with a time limit that shows every rank's stack and leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def mpirun(ranks: int, *command: str, limit: float = 60, cwd: Path = ROOT, **environment: str):
+    """Run `python *command` on `ranks` ranks (0: without mpirun); return the completed process.
+
+    Fails the test when it takes more than `limit` seconds, with the stack of every rank (written
+    by tests/stacks/sitecustomize.py), or when a process is left afterwards.
+    """
+    token = uuid.uuid4().hex
+    start = ["mpirun", "-n", str(ranks)] if ranks else []
+    with tempfile.TemporaryDirectory() as stacks:
+        paths = [str(ROOT / "tests" / "stacks"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        process = subprocess.Popen(
+            [*start, sys.executable, *command],
+            cwd=cwd,
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "ZERO_REF_TEST": token}
+            | {"ZERO_REF_STACKS": stacks, "ZERO_REF_STACKS_AFTER": str(limit)}
+            | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            out, err = process.communicate(timeout=limit + 5)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            try:
+                out, err = process.communicate(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
+            shown = "\n".join(f"{f.name}:\n{f.read_text()}" for f in sorted(Path(stacks).iterdir()))
+            raise AssertionError(f"not done after {limit} s: {command}\n{shown}\n{out}\n{err}") from None
+    left = left_behind(token)
+    assert not left, f"left behind by {command}: {left}"
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def left_behind(token: str) -> list[str]:
+    """Command lines of living processes with this token in their environment (Linux only)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if token.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            pass
+    return found

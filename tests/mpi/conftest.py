@@ -1,0 +1,35 @@
+"""These tests run inside mpirun, one pytest a rank, started by tests/test_under_mpirun.py.
+
+A test that fails on one rank leaves the others in a collective, so the first failure ends them all.
+"""
+
+import os
+import sys
+
+import pytest
+
+from zero_ref import array
+from zero_ref.comm import Comm, local_rank
+
+
+@pytest.fixture(scope="session")
+def comm():
+    return Comm()
+
+
+def pytest_configure(config):
+    array.select(os.environ.get("ZERO_REF_TEST_DEVICE", "cpu"), local_rank())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    world = Comm()
+    if report.failed and world.size > 1:
+        head = f"[rank {world.rank} of {world.size}] {item.nodeid} failed in {report.when}:\n"
+        os.write(2, (head + report.longreprtext + "\n").encode())
+        sys.stdout.flush()
+        import time
+
+        time.sleep(0.5)  # mpirun forwards the text
+        world.mpi.Abort(1)

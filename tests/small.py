@@ -1,0 +1,113 @@
+"""A small problem with awkward sizes, and a run of it at any stage, for the tests under mpirun."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from zero_ref import model, optim
+from zero_ref.comm import REDUCE
+from zero_ref.data import Batches, DataSet
+from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
+from zero_ref.training import STAGES
+from zero_ref.weights import named_tensors, sha256
+
+SAMPLES, BATCH, STEPS = 41, 12, 20  # batches of 12, 12, 12 and 5; the last is split in 2 and 3
+
+
+def data(classes: bool, dtype: str) -> DataSet:
+    """41 samples with 6 features, in 3 classes or with 2 numbers as targets."""
+    random = np.random.default_rng(5)
+    x = random.normal(size=(SAMPLES, 6))
+    hidden = np.tanh(x @ random.normal(size=(6, 3)))
+    y = hidden.argmax(1) if classes else (hidden[:, :2] + 0.3 * x[:, :2]).astype(dtype)
+    return DataSet(x.astype(dtype), y, 3 if classes else 0)
+
+
+def start(widths: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The starting weights, float64 values that float32 can hold."""
+    random = np.random.default_rng(6)
+    return [
+        (
+            random.normal(size=(b, a), scale=a**-0.5).astype("f4"),
+            random.normal(size=b, scale=0.1).astype("f4"),
+        )
+        for a, b in zip(widths, widths[1:])
+    ]
+
+
+@dataclass
+class Small:
+    """One run: its settings, then its results."""
+
+    stage: int
+    hidden: tuple[int, ...] = (7, 5)  # units of 49, 40 and 18 or 12 parameters
+    classes: bool = True
+    dtype: str = "float64"
+    optimizer: str = "adamw"
+    settings: dict = field(default_factory=lambda: {"lr": 0.01, "weight_decay": 0.01})
+    clip_norm: float | None = None
+    micro_batches: int = 1
+    batch_size: int = BATCH
+    steps: int = STEPS
+    rule: str = "contiguous"
+    shares: Any = None
+    shard_data: str = "contiguous"
+    reduce: str = "native"
+    seed: int = 3
+
+    def run(self) -> "Small":
+        """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
+        self.comm = REDUCE[self.reduce]()
+        size, problem = self.comm.size, data(self.classes, self.dtype)
+        self.widths = [6, *self.hidden, problem.outputs]
+        weights = {
+            f"layers.{i}.{name}": values
+            for i, pair in enumerate(start(self.widths))
+            for name, values in zip(("weight", "bias"), pair)
+        }
+
+        def layout(name, shapes):
+            return FlatLayout(name, shapes, size, self.rule, self.shares, self.seed)
+
+        self.units = model.build(self.widths, layout, self.dtype, self.seed, weights.__getitem__)
+        self.batches = Batches(
+            problem,
+            np.arange(SAMPLES),
+            self.batch_size,
+            self.micro_batches,
+            self.shard_data,
+            self.seed,
+            rank=self.comm.rank,
+            shares=self.shares or [1] * size,
+        )
+        kinds = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
+        module = STAGES[self.stage]
+        module.setup(self.units, self.comm, partial(kinds[self.optimizer], dtype=self.dtype, **self.settings))
+        ledger.forget_peaks()
+        self.losses, self.norms, self.sizes = [], [], []
+        for number in range(self.steps):
+            where = divmod(number, self.batches.steps_per_epoch)
+            loss_grad = model.loss_grad(self.classes, len(self.batches.global_batch(*where)))
+            parts = self.batches.parts(*where)
+            self.sizes.append(tuple(map(len, parts)))
+            ledger.forget_sent()
+            loss, norm = module.step(
+                self.units, self.comm, self.batches.load(parts), loss_grad, self.clip_norm
+            )
+            self.losses.append(self.comm.sum(loss))
+            self.norms.append(norm)
+        self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
+        self.sent, self.calls = dict(ledger.sent), dict(ledger.calls)
+        self.tensors = [t.copy() for _, t in named_tensors(module, self.units, self.comm)]
+        self.sha256 = sha256(named_tensors(module, self.units, self.comm))
+        return self
+
+    def global_batches(self):
+        """The batches of the run as one process would read them."""
+        problem = data(self.classes, "float64")
+        for number in range(self.steps):
+            ids = self.batches.global_batch(*divmod(number, self.batches.steps_per_epoch))
+            yield problem.x[ids], problem.y[ids]

@@ -1,0 +1,199 @@
+"""FILE.npz and FILE.csv of the user: what is read, and what is refused in one line."""
+
+import re
+
+import numpy as np
+import pytest
+
+from zero_ref.data import load
+from zero_ref.launch import UsageError
+
+X = np.arange(12.0).reshape(6, 2)
+LABELS = np.array([0, 2, 1, 0, 1, 2])
+
+
+def npz(folder, **arrays):
+    path = folder / "set.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def csv(folder, content):
+    path = folder / "set.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3), (6, 3, 2)])
+def test_npz_with_real_targets(tmp_path, shape):
+    y = np.random.default_rng(0).normal(size=shape)
+    data = load(npz(tmp_path, x=X, y=y), "float64")
+    assert (data.x == X).all() and (data.y == y.reshape(6, -1)).all()
+    assert data.classes == 0 and data.outputs == data.y.shape[1]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
+def test_npz_with_labels(tmp_path, dtype):
+    data = load(npz(tmp_path, x=X, y=LABELS.astype(dtype)), "float32")
+    assert data.x.dtype == "float32" and data.y.dtype == "int64"
+    assert data.y.tolist() == LABELS.tolist() and data.classes == data.outputs == 3
+
+
+@pytest.mark.parametrize("y", [[True, False], [0, 1], [0, 0]])
+def test_there_are_two_classes_at_least(tmp_path, y):
+    data = load(npz(tmp_path, x=X[:2], y=np.array(y)), "float32")
+    assert data.classes == 2 and data.y.tolist() == [int(label) for label in y]
+
+
+def test_images_become_rows(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8), "uint8")
+    data = load(npz(tmp_path, x=images, y=LABELS), "float32")
+    assert data.x.shape == (6, 64) and data.x.dtype == "float32"
+    assert (data.x == images.reshape(6, 64)).all()
+
+
+def test_compressed_npz_with_other_arrays_beside(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez_compressed(path, x=X, y=LABELS, names=np.array(["a", "b"]))
+    assert load(str(path), "float64").x.tolist() == X.tolist()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2,0.5\n3,4,-1\n",
+        "a,b,target\n1,2,0.5\n3,4,-1\n",
+        "1,2,0.5\r\n\r\n3,4,-1",
+        "a,b,c\n\n 1 , 2 ,0.5\n,,\n3,4,-1\n\n",
+        "\ufeff1,2,5e-1\n3,4,-1\n",
+        '"a","b,c","d"\n"1","2","0.5"\n3,4,-1\n',
+    ],
+)
+def test_csv_with_and_without_names_and_blank_lines(tmp_path, text):
+    data = load(csv(tmp_path, text), "float64")
+    assert data.x.tolist() == [[1, 2], [3, 4]] and data.y.tolist() == [[0.5], [-1]]
+    assert data.classes == 0
+
+
+@pytest.mark.parametrize(
+    "targets, classes",
+    [
+        (["0", "2", "1", "0"], 3),
+        (["0", "1"], 2),
+        (["25", "346", "110"], 0),  # whole numbers, but not all from 0 up
+        (["0", "2", "3"], 0),
+        (["0.0", "1.0"], 0),  # with a point
+        (["-1", "0", "1"], 0),
+    ],
+)
+def test_csv_targets_are_classes_or_numbers(tmp_path, targets, classes):
+    data = load(csv(tmp_path, "".join(f"7,{target}\n" for target in targets)), "float32")
+    assert data.classes == classes
+    assert data.y.shape == ((len(targets),) if classes else (len(targets), 1))
+    assert data.y.ravel().tolist() == [float(target) for target in targets]
+
+
+NAN_AT_3 = np.where(np.arange(12).reshape(6, 2) == 7, np.nan, X)
+INF_AT_3 = np.where(np.arange(12).reshape(6, 2) == 7, np.inf, X)
+BAD_NPZ = {
+    "no y": ({"x": X}, "'x' and 'y'"),
+    "no x": ({"a": X, "y": LABELS}, "'x' and 'y'"),
+    "lengths differ": ({"x": X, "y": LABELS[:5]}, r"\(6, 2\).*\(5,\).*lengths differ"),
+    "x is one number": ({"x": np.float64(1), "y": LABELS}, r"\(\)"),
+    "y is one number": ({"x": X, "y": np.int64(1)}, r"\(\)"),
+    "no rows": ({"x": X[:0], "y": LABELS[:0]}, "nothing to learn"),
+    "no columns": ({"x": X[:, :0], "y": LABELS}, "nothing to learn"),
+    "no targets": ({"x": X, "y": X[:, :0]}, "nothing to learn"),
+    "negative label": ({"x": X, "y": LABELS - 1}, "-1"),
+    "labels of two dimensions": ({"x": X, "y": LABELS.reshape(6, 1)}, "one dimension"),
+    "NaN in x": ({"x": NAN_AT_3, "y": LABELS}, r"x\[3, 1\] is nan"),
+    "infinity in x": ({"x": INF_AT_3, "y": LABELS}, r"x\[3, 1\] is inf"),
+    "NaN in y": ({"x": X, "y": NAN_AT_3}, r"y\[3, 1\] is nan"),
+    "too large in x": ({"x": X + 1e300, "y": LABELS}, r"x\[0, 0\] is inf in float32"),
+    "too large in y": ({"x": X, "y": np.full(6, -1e300)}, r"y\[0, 0\] is -inf in float32"),
+    "complex x": ({"x": X + 1j, "y": LABELS}, "x holds complex128"),
+    "complex y": ({"x": X, "y": LABELS + 1j}, "y holds complex128"),
+    "text as x": ({"x": X.astype(str), "y": LABELS}, "x holds <U"),
+    "text as y": ({"x": X, "y": LABELS.astype(str)}, "y holds <U"),
+    "dates as y": ({"x": X, "y": LABELS.astype("M8[s]")}, "y holds datetime64"),
+    "pickled x": ({"x": np.array([{}] * 6), "y": LABELS}, "[Oo]bject"),
+    "pickled y": ({"x": X, "y": np.array([{}] * 6)}, "[Oo]bject"),
+}
+BAD_CSV = {
+    "empty": (b"", "no rows"),
+    "blank": (b"\n\n ,\n", "no rows"),
+    "names only": (b"a,b\n", "no rows"),
+    "text in line 3": (b"a,b\n1,2\n3,four\n", "line 3: 'four' is not a number"),
+    "names in line 2": (b"a,b\nc,d\n1,2\n", "line 2"),
+    "a missing value": (b"1,2\n3,\n", "line 2: '' is not a number"),
+    "ragged, shorter": (b"1,2,3\n4,5\n", "line 2 has 2 columns, not 3"),
+    "ragged, longer": (b"1,2\n\n4,5,6\n", "line 3 has 3 columns, not 2"),
+    "one column": (b"1\n2\n", "line 1 has 1 columns"),
+    "NaN": (b"1,2\nnan,4\n", "line 2 holds NaN"),
+    "infinity": (b"1,2\n3,-inf\n", "line 2 holds NaN or infinity"),
+    "too large": (b"1,2\n1e300,4\n", r"x\[1, 0\] is inf in float32"),
+    "NUL bytes": (b"1,2\n3,\x004\n", "line 2"),
+    "zeros only": (b"\x00" * 99, ""),
+    "not UTF-8": (b"1,2\n3,\xff\xfe4\n", "utf-8"),
+    "UTF-16": ("1,2\n3,4\n".encode("utf-16"), "utf-8"),
+    "a huge cell": (b"1,2\n3," + b"4" * 200000 + b"\n", ""),
+    "a line break in a cell": (b'1,2\n3,"a\nb"\n', "line 2"),
+}
+
+
+def refused(name, message=""):
+    """load() refuses `name` in one line that names it."""
+    with pytest.raises(UsageError) as error:
+        load(name, "float32")
+    text = str(error.value)
+    assert text.startswith(f"--data {name}: ")
+    assert "\n" not in text and len(text) > len(f"--data {name}: ")
+    assert re.search(message, text.removeprefix(f"--data {name}: "))
+
+
+@pytest.mark.parametrize("case", BAD_NPZ)
+def test_unusable_npz_is_refused(tmp_path, case):
+    arrays, message = BAD_NPZ[case]
+    refused(npz(tmp_path, **arrays), message)
+
+
+@pytest.mark.parametrize("case", BAD_CSV)
+def test_unusable_csv_is_refused(tmp_path, case):
+    content, message = BAD_CSV[case]
+    refused(csv(tmp_path, content), message)
+
+
+@pytest.mark.parametrize("name", ["none.npz", "none.csv", "no/such/folder.csv"])
+def test_missing_file_is_refused(tmp_path, name):
+    refused(str(tmp_path / name), "No such file")
+
+
+@pytest.mark.parametrize("name", ["set.npz", "set.csv"])
+def test_directory_is_refused(tmp_path, name):
+    (tmp_path / name).mkdir()
+    refused(str(tmp_path / name), "(?i)directory")
+
+
+@pytest.mark.parametrize("name", ["set.txt", "set", "set.npy", "mnist", "", "."])
+def test_other_suffixes_are_refused(name):
+    refused(name, "digits, diabetes, FILE.npz or FILE.csv")
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"garbage" * 100, b"PK\x03\x04" + b"\0" * 50])
+def test_garbage_npz_is_refused(tmp_path, content):
+    path = tmp_path / "set.npz"
+    path.write_bytes(content)
+    refused(str(path), "npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_npz_is_refused(tmp_path, save, damage):
+    path = tmp_path / "set.npz"
+    save(path, x=np.random.default_rng(0).normal(size=(50, 4)), y=np.arange(50.0))
+    content = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.write_bytes(content[:600] + bytes(255 - b for b in content[600:620]) + content[620:])
+    refused(str(path))
