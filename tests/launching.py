@@ -1,9 +1,12 @@
 """Start mpirun for a test, with a time limit that shows every rank's stack and leaves nothing behind."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -17,7 +20,8 @@ def mpirun(ranks: int, *command: str, limit: float = 60, cwd: Path = ROOT, **env
     by tests/stacks/sitecustomize.py), or when a process is left afterwards.
     """
     token = uuid.uuid4().hex
-    start = ["mpirun", "-n", str(ranks)] if ranks else []
+    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    start = [shutil.which("mpirun", path=here) or "mpirun", "-n", str(ranks)] if ranks else []
     with tempfile.TemporaryDirectory() as stacks:
         paths = [str(ROOT / "tests" / "stacks"), str(ROOT), os.environ.get("PYTHONPATH", "")]
         process = subprocess.Popen(
@@ -44,18 +48,22 @@ def mpirun(ranks: int, *command: str, limit: float = 60, cwd: Path = ROOT, **env
                 out, err = process.communicate()
             shown = "\n".join(f"{f.name}:\n{f.read_text()}" for f in sorted(Path(stacks).iterdir()))
             raise AssertionError(f"not done after {limit} s: {command}\n{shown}\n{out}\n{err}") from None
-    left = left_behind(token)
+    end = time.monotonic() + 5  # mpirun returns a moment before its last processes
+    while (left := left_behind(token)) and time.monotonic() < end:
+        time.sleep(0.05)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
     assert not left, f"left behind by {command}: {left}"
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def left_behind(token: str) -> list[str]:
-    """Command lines of living processes with this token in their environment (Linux only)."""
-    found = []
+def left_behind(token: str) -> dict[int, str]:
+    """Living processes with this token in their environment, pid -> command line (Linux only)."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if token.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text().replace("\0", " "))
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
         except OSError:
             pass
     return found

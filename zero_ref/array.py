@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zero_ref.launch import UsageError
 from zero_ref.ledger import ledger
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -31,12 +32,12 @@ def select(device: str, local_rank: int = 0, mpi_takes_device_arrays: bool = Fal
     """Choose where arrays live, for the whole process; return "cpu" or "gpu".
 
     `device` is "auto", "cpu" or "gpu". Ranks of one machine take its GPUs in turn, so several
-    ranks may share one. Raises RuntimeError where "gpu" is asked for and there is none.
+    ranks may share one. Raises UsageError where "gpu" is asked for and there is none.
     """
     global _cupy, _mpi_takes_device_arrays
     gpus = gpu_count() if device != "cpu" else 0
     if device == "gpu" and gpus == 0:
-        raise RuntimeError("--device gpu: CuPy finds no GPU here (see requirements-gpu.txt)")
+        raise UsageError("--device gpu: CuPy finds no GPU here (see requirements-gpu.txt)")
     if gpus:
         import cupy
 

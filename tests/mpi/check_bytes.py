@@ -1,0 +1,128 @@
+"""What a rank holds and sends: the ledger against the paper's formulas and against the estimate."""
+
+import itertools
+
+import numpy as np
+import pytest
+from small import Small
+
+from zero_ref import array, estimate
+from zero_ref.ledger import ledger
+
+RULES = ("contiguous", "random", "hash", "shares")
+
+
+def small(stage, rule, size, **settings):
+    where = {"shares": [1 + r % 3 for r in range(size)]} if rule == "shares" else {"rule": rule}
+    return Small(stage, dtype="float32", steps=4, **where, **settings)
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("k", (1, 3))
+@pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
+def test_bytes_sent_are_the_papers_with_equal_shards(stage, k, reduce, comm):
+    run = Small(stage, dtype="float32", steps=4, micro_batches=k, reduce=reduce).run()
+    padded, n = sum(u.layout.padded for u in run.units), comm.size
+    times = {0: 2, 1: 2, 2: k + 1, 3: 3 * k}[stage]
+    assert run.sent["reduce_scatter"] + run.sent["all_gather"] == 4 * times * padded * (n - 1) // n
+    formula = estimate.sent_elements(stage, padded, n, k)
+    assert {name: 4 * elements for name, elements in formula.items()} == {
+        name: run.sent[name] for name in formula
+    }
+    # the loss is summed by the test, the norm by the stage
+    assert run.sent["other"] == 2 * 8 * (n - 1) and run.calls["other"] == 2
+    units = len(run.units)
+    reduces, gathers = {0: (1, 1), 1: (1, 1), 2: (k, 1), 3: (k, 2 * k)}[stage]
+    assert run.calls == {"reduce_scatter": reduces * units, "all_gather": gathers * units, "other": 2}
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("optimizer, words", [("sgd", 0), ("momentum", 1), ("adam", 2)])
+def test_resting_bytes_are_the_papers(stage, optimizer, words, comm):
+    settings = {"momentum": {"lr": 0.1, "momentum": 0.9}}.get(optimizer, {"lr": 0.1})
+    name = {"momentum": "sgd"}.get(optimizer, optimizer)
+    run = Small(stage, dtype="float32", steps=4, optimizer=name, settings=settings).run()
+    psi, n = sum(u.layout.padded for u in run.units), comm.size
+    held = {
+        "parameter": 4 * psi // (n if stage == 3 else 1),
+        "gradient": 4 * psi // (n if stage >= 2 else 1),
+        "optimizer": 4 * words * psi // (n if stage >= 1 else 1),
+    }
+    assert {kind: nbytes for kind, nbytes in run.resting.items() if nbytes} == {
+        k: v for k, v in held.items() if v
+    }
+    assert estimate.model_state_bytes(stage, psi, n, 4, 4, 4 * words) == held
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
+@pytest.mark.parametrize("classes, hidden", [(True, (7, 5)), (False, (64,)), (False, ())])
+@pytest.mark.skipif(array.select("auto") == "gpu", reason="on a GPU staging buffers are host memory")
+def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classes, hidden, comm):
+    for k, shard_data in itertools.product((1, 3), ("contiguous", "hash")):
+        settings = dict(classes=classes, hidden=hidden, micro_batches=k, shard_data=shard_data)
+        compare(small(stage, rule, comm.size, reduce=reduce, **settings).run(), reduce)
+
+
+def compare(run, reduce):
+    layers = [
+        estimate.Layer(u.layout, a, b, relu=u is not run.units[-1])
+        for u, a, b in zip(run.units, run.widths, run.widths[1:])
+    ]
+    said = estimate.predict(
+        estimate.Run(run.stage, layers, run.comm.rank, run.comm.size, 4, 2, run.classes, 8, reduce),
+        set(run.sizes),
+    )
+    assert said.resting_bytes == run.resting
+    assert said.peak_bytes == run.peak
+    assert said.peak_total_bytes == run.peak_total
+    assert said.sent_bytes_per_step == run.sent
+    assert said.calls_per_step == run.calls
+
+
+def test_the_peak_falls_from_stage_to_stage(comm):
+    if comm.size == 1:
+        pytest.skip("one rank has nothing to share out")
+    peaks = [Small(s, dtype="float32", steps=4, hidden=(64, 64, 64, 64)).run().peak_total for s in range(4)]
+    assert peaks == sorted(peaks, reverse=True) and len(set(peaks)) == 4
+
+
+@pytest.mark.parametrize("hidden", [(7, 5), (64, 8, 64)])
+def test_stage_3_never_has_more_than_one_unit_gathered(hidden):
+    run = Small(3, dtype="float32", hidden=hidden, micro_batches=2, steps=4).run()
+    largest = 4 * max(u.layout.padded for u in run.units)
+    assert run.peak["gathered"] == largest
+    assert run.peak["full_gradient"] == largest
+
+
+def test_stage_3_sets_up_one_unit_at_a_time(comm):
+    """While the model is made: the shards, and one whole unit, and never more."""
+    ledger.forget_peaks()
+    before = ledger.live["gathered"]
+    run = Small(3, dtype="float32", hidden=(64, 64, 64), steps=0)
+    peaks = []
+    forget = ledger.forget_peaks
+    ledger.forget_peaks = lambda: (peaks.append(dict(ledger.peak)), forget())
+    try:
+        run.run()
+    finally:
+        del ledger.forget_peaks
+    assert peaks[0]["gathered"] - before == 4 * max(u.layout.padded for u in run.units)
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_every_rank_owns_what_its_layout_says_and_nothing_else(stage, comm):
+    run = small(stage, "hash", comm.size).run()
+    for u in run.units:
+        own, full = u.layout.counts[comm.rank], u.layout.padded
+        assert u.param.shape == (own if stage == 3 else full,)
+        assert u.grad.shape == (own if stage >= 2 else full,)
+        assert u.optimizer.m.shape == u.optimizer.v.shape == (own if stage >= 1 else full,)
+        assert np.all(array.to_numpy(u.grad) == 0), "the gradient is cleared after a step"
+
+
+def test_nothing_of_a_run_stays_alive(comm):
+    before = dict(ledger.live)
+    Small(3, steps=2).run()
+    assert dict(ledger.live) == before

@@ -1,0 +1,212 @@
+"""The command as a user types it: results, files, errors, and what happens when a rank fails."""
+
+import json
+
+import numpy as np
+import pytest
+from launching import ROOT, mpirun
+from safetensors.numpy import load_file, save_file
+
+from zero_ref.array import gpu_count
+
+TRAIN = ("-m", "zero_ref.train")
+KINDS = {"parameter", "gathered", "gradient", "full_gradient", "optimizer", "activation", "buffer"}
+MEASURED = {
+    "samples",
+    "resting_bytes",
+    "peak_bytes",
+    "peak_total_bytes",
+    "sent_bytes_per_step",
+    "calls_per_step",
+}
+
+
+def train(ranks, *options, **keywords):
+    result = mpirun(ranks, *TRAIN, *options, **keywords)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def recorded(tmp_path, ranks, *options):
+    file = tmp_path / "record.json"
+    train(ranks, "--quiet", "--record", str(file), *options)
+    return json.loads(file.read_text())
+
+
+def test_the_main_job_learns_the_digits_and_prints_one_table():
+    result = train(4)
+    assert result.stdout.count("rank  samples") == 1
+    assert [line.split()[0] for line in result.stdout.splitlines()[8:12]] == ["0", "1", "2", "3"]
+    assert all(line.count("=") == 3 for line in result.stdout.splitlines()[8:12]), "a formula is off"
+    accuracy = float(result.stdout.split("accuracy ")[1].split()[0])
+    assert accuracy >= 0.96
+    assert result.stderr == "", "no progress bar where there is no terminal, and no noise"
+
+
+def test_the_linear_model_learns_diabetes(tmp_path):
+    record = recorded(tmp_path, 3, "--model", "linear")
+    assert record["test"].keys() == {"loss", "r2"} and record["test"]["r2"] > 0.45
+
+
+def test_the_command_gives_the_same_weights_at_every_stage(tmp_path):
+    records = [recorded(tmp_path, 3, "--steps", "25", "--stage", str(stage)) for stage in range(4)]
+    assert len({record["weights_sha256"] for record in records}) == 1
+    assert records[0]["loss"] == records[3]["loss"]
+
+
+def test_without_mpirun_it_runs_as_one_rank(tmp_path):
+    record = recorded(tmp_path, 0, "--steps", "3")
+    assert record["world_size"] == 1 and sum(record["ranks"][0]["sent_bytes_per_step"].values()) == 0
+
+
+def test_the_record_has_what_other_programs_read(tmp_path):
+    record = recorded(tmp_path, 3, "--steps", "7", "--shard-model", "weights=3,2,1", "--stage", "2")
+    assert list(record) == [
+        *("config", "world_size", "stage", "parameters", "parameters_padded", "loss", "grad_norm"),
+        *("weights_sha256", "test", "seconds_per_step", "ranks"),
+    ]
+    assert (record["world_size"], record["stage"], record["parameters"]) == (3, 2, 17226)
+    assert len(record["loss"]) == len(record["grad_norm"]) == 7
+    assert record["config"]["shard_model"] == [3, 2, 1] and record["config"]["device"] == "cpu"
+    assert record["test"].keys() == {"loss", "accuracy"}
+    assert sum(rank["samples"] for rank in record["ranks"]) == 7 * 64
+    for rank in record["ranks"]:
+        assert rank.keys() == MEASURED | {"predicted"} and rank["predicted"].keys() == MEASURED
+        assert rank["resting_bytes"].keys() == rank["peak_bytes"].keys() == KINDS
+        assert rank["sent_bytes_per_step"].keys() == {"reduce_scatter", "all_gather", "other"}
+        assert rank["predicted"] == {name: rank[name] for name in MEASURED}
+
+
+def test_weights_depend_on_the_seed_and_not_on_ranks_stage_or_rule(tmp_path):
+    still = ("--steps", "1", "--lr", "0", "--seed", "7")
+    records = [
+        recorded(tmp_path, 1, *still, "--stage", "0"),
+        recorded(tmp_path, 3, *still, "--stage", "3"),
+        recorded(tmp_path, 2, *still, "--stage", "1", "--shard-model", "hash"),
+    ]
+    assert len({record["weights_sha256"] for record in records}) == 1
+    other = recorded(tmp_path, 1, *still[:-1], "8")
+    assert other["weights_sha256"] != records[0]["weights_sha256"]
+
+
+def test_export_is_safetensors_with_plain_names_and_init_reads_it(tmp_path):
+    model = tmp_path / "model.safetensors"
+    record = recorded(tmp_path, 3, "--steps", "9", "--export", str(model))
+    tensors = load_file(model)
+    assert {name: t.shape for name, t in tensors.items()} == {
+        "layers.0.weight": (128, 64),
+        "layers.0.bias": (128,),
+        "layers.1.weight": (64, 128),
+        "layers.1.bias": (64,),
+        "layers.2.weight": (10, 64),
+        "layers.2.bias": (10,),
+    }
+    again = ("--init", str(model), "--steps", "1", "--lr", "0", "--shard-model", "random", "--stage", "1")
+    assert recorded(tmp_path, 2, *again)["weights_sha256"] == record["weights_sha256"]
+    digits = np.load(ROOT / "zero_ref" / "data" / "digits.npz")
+    y = digits["x"].astype("f4")
+    for i in range(3):
+        y = y @ tensors[f"layers.{i}.weight"].T + tensors[f"layers.{i}.bias"]
+        y = np.maximum(y, 0) if i < 2 else y
+    assert (y.argmax(1) == digits["y"]).mean() > 0.3, "the weights mean the same elsewhere"
+
+
+def test_a_users_own_files_train(tmp_path):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(50, 3))
+    np.savez(tmp_path / "a.npz", x=x, y=(x.sum(1) > 0).astype(int))
+    (tmp_path / "b.csv").write_text(
+        "a,b,c,y\n" + "\n".join(",".join(map(str, (*row, row.sum()))) for row in x)
+    )
+    options = ("--steps", "20", "--test-fraction", "0")
+    assert recorded(tmp_path, 3, "--data", str(tmp_path / "a.npz"), *options)["test"] is None
+    record = recorded(tmp_path, 3, "--data", str(tmp_path / "b.csv"), "--model", "linear", *options)
+    assert record["parameters"] == 4
+
+
+BAD = {
+    "--stage 7": "invalid choice",
+    "--hidden 3,-1": "--hidden",
+    "--batch-size 0": "--batch-size",
+    "--epochs 2 --steps 2": "not allowed with",
+    "--batch-size 10 --micro-batches 3": "does not divide",
+    "--shard-model weights=1,2": "2 weights for 3 ranks",
+    "--data missing.npz": "missing.npz",
+    "--data text.csv": "line 2",
+    "--data nan.npz": "nan",
+    "--init missing.safetensors": "missing.safetensors",
+    "--init other.safetensors": "layers.0.bias",
+    "--record nowhere/r.json": "nowhere",
+    "--device gpu": "GPU",
+}
+
+
+@pytest.mark.parametrize("options", BAD)
+def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
+    (tmp_path / "text.csv").write_text("1,2\n3,four\n")
+    np.savez(tmp_path / "nan.npz", x=np.full((5, 2), np.nan), y=np.arange(5) % 2)
+    save_file({"layers.0.weight": np.zeros((2, 2), "f4")}, tmp_path / "other.safetensors")
+    if options == "--device gpu" and gpu_count():
+        pytest.skip("there is a GPU")
+    result = mpirun(3, *TRAIN, *options.split(), cwd=tmp_path, limit=20)
+    assert result.returncode == 2
+    assert result.stdout == "" and result.stderr.count("\n") == 1, result.stdout + result.stderr
+    assert BAD[options] in result.stderr and "error:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "module, function, call",
+    [
+        ("zero_ref.training", "load", 0),
+        ("zero_ref.stages.zero3", "setup", 0),
+        ("zero_ref.stages.zero3", "step", 0),
+        ("zero_ref.comm", "Comm.reduce_scatter", 4),
+        ("zero_ref.comm", "Comm.all_gather", 9),
+        ("zero_ref.optim", "Adam.update", 5),
+        ("zero_ref.model", "Unit.backward", 3),
+        ("zero_ref.training", "evaluate", 0),
+        ("zero_ref.weights", "sha256", 0),
+        ("zero_ref.record", "of_rank", 0),
+    ],
+)
+def test_a_rank_that_raises_ends_all_ranks_with_one_message(module, function, call):
+    fails_with_one_message(module, function, "2", str(call), "raise ValueError('planted')")
+
+
+def test_running_out_of_memory_ends_all_ranks_with_one_message():
+    fails_with_one_message("zero_ref.model", "Unit.forward", "2", "5", "raise MemoryError('planted')")
+
+
+def fails_with_one_message(*plant):
+    result = mpirun(3, "tests/failing.py", *plant, "--steps", "20", limit=10)
+    assert result.returncode not in (0, 2)
+    assert result.stderr.startswith("[rank 2] failed"), result.stderr
+    assert "planted" in result.stderr and result.stderr.count("failed, and all ranks end") == 1
+
+
+def test_a_failure_of_all_ranks_is_told_once():
+    statement = "raise ValueError('planted')"
+    result = mpirun(
+        3,
+        "-c",
+        f"from zero_ref import launch\nfrom mpi4py import MPI\nlaunch.run(lambda: exec({statement!r}))",
+    )
+    assert result.returncode not in (0, 2)
+    assert result.stderr.startswith("[rank 0] failed") and result.stderr.count("failed, and") == 1
+
+
+def test_sys_exit_of_one_rank_ends_all():
+    result = mpirun(
+        3, "tests/failing.py", "zero_ref.model", "Unit.backward", "1", "3", "raise SystemExit(5)", limit=10
+    )
+    assert result.returncode not in (0, 2)
+    assert result.stderr.startswith("[rank 1] failed") and "sys.exit(5)" in result.stderr
+
+
+def test_a_time_limit_shows_the_stack_of_every_rank():
+    waiting = "import time; time.sleep(60)"
+    with pytest.raises(AssertionError) as failure:
+        mpirun(3, "tests/failing.py", "zero_ref.model", "Unit.backward", "1", "3", waiting, limit=3)
+    text = str(failure.value)
+    assert all(f"rank {r}:" in text for r in range(3)) and "exec(statement)" not in text
+    assert "in planted" in text and "in reduce_scatter" in text
