@@ -149,7 +149,7 @@ def test_hash_goes_by_shares():
     assert abs(counts[0] - 3000) < 5 * (4000 * 3 / 4 * 1 / 4) ** 0.5
 
 
-# All owners of all time: a run that goes on from an older one relies on them.
+# The same on every machine and in every version: otherwise two runs of one seed would differ.
 OWNERS = [
     ((0, "layers.0", [1] * 4), [1, 1, 2, 3, 1, 2, 1, 1, 2, 1, 0, 3, 2, 0, 0, 0]),
     ((7, "sample", [1] * 3), [2, 1, 1, 0, 1, 2, 0, 2, 2, 2, 0, 1, 2, 0, 1, 1]),
@@ -199,4 +199,5 @@ def test_bounds_cut_in_proportion(n, shares):
 
 
 def test_bounds_are_exact_for_large_numbers():
+    assert bounds(8, [2**62, 2**62]) == [0, 4, 8]
     assert bounds(10**17 + 1, [1, 2]) == [0, (10**17 + 1) // 3, 10**17 + 1]

@@ -24,6 +24,7 @@ from zero_ref.launch import UsageError
 from zero_ref.layout import bounds, hash_owner
 
 RULES = ("contiguous", "random", "hash")
+MOST_CLASSES = 1_000_000  # a greater label is more likely a number that was stored as whole
 BUILT_IN = {"digits": "digits.npz", "diabetes": "diabetes.csv"}
 
 
@@ -70,10 +71,10 @@ def load(name: str, dtype: str) -> DataSet:
     if y.dtype.kind in "iub":
         if y.ndim != 1:
             raise UsageError(f"--data {name}: class labels must have one dimension, y has {y.ndim}")
-        y, classes = y.astype(np.int64), int(y.max()) + 1
-        if y.min() < 0:
-            raise UsageError(f"--data {name}: class labels must be 0 or more, y has {y.min()}")
-        classes = max(2, classes)
+        for label in (y.min(), y.max()):
+            if not 0 <= label < MOST_CLASSES:
+                raise UsageError(f"--data {name}: class labels go from 0 to {MOST_CLASSES - 1}, not {label}")
+        y, classes = y.astype(np.int64), max(2, int(y.max()) + 1)
     else:
         y, classes = _rounded(y.reshape(len(y), -1), dtype, name, "y"), 0
     return DataSet(_rounded(x.reshape(len(x), -1), dtype, name, "x"), y, classes)
@@ -98,7 +99,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return arrays["x"], arrays["y"]
     except KeyError:
         raise ValueError("must hold the arrays 'x' and 'y'") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"is damaged ({error})") from None
 
 
@@ -108,15 +109,18 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Targets that are whole numbers written without a point, from 0 up with none left out, are classes.
     """
     rows: list[list[float]] = []
-    labels = True
+    labels, header = True, False
     with open(path, newline="", encoding="utf-8-sig") as file:
-        for line, cells in enumerate(csv.reader(file), 1):
+        reader = csv.reader(file)
+        for cells in reader:
+            line = reader.line_num
             if not any(cell.strip() for cell in cells):
                 continue
             try:
                 row = [float(cell) for cell in cells]
             except ValueError:
-                if line == 1:
+                if not rows and not header:
+                    header = True
                     continue
                 wrong = next(cell for cell in cells if not _is_number(cell))
                 raise ValueError(f"line {line}: {wrong!r} is not a number") from None
@@ -130,7 +134,7 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("holds no rows of numbers")
     table = np.array(rows)
     x, y = table[:, :-1], table[:, -1]
-    if labels and set(y) == set(range(int(y.max()) + 1)):
+    if labels and y.min() == 0 and len(set(y)) == y.max() + 1:
         y = y.astype(np.int64)
     return x, y
 
@@ -144,9 +148,14 @@ def _is_number(text: str) -> bool:
 
 
 def split(samples: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of the training and of the test samples, sorted, chosen by seed alone."""
+    """The ids of the training and of the test samples, sorted, chosen by seed alone.
+
+    UsageError if none is left to train on.
+    """
     order = np.random.default_rng([seed, 0]).permutation(samples)
     test = round(samples * test_fraction)
+    if test == samples:
+        raise UsageError(f"--test-fraction {test_fraction} leaves none of {samples} samples to train on")
     return np.sort(order[test:]), np.sort(order[:test])
 
 

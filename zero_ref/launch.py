@@ -37,10 +37,9 @@ def size_by_launcher() -> int:
     return int(_first_of("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") or 1)
 
 
-def say_once(text: str) -> None:
-    """Print `text` as a whole line on stderr, from rank 0 only."""
-    if rank_by_launcher() == 0:
-        os.write(2, (text.rstrip("\n") + "\n").encode())
+def one_line(text: object) -> str:
+    """`text` without line breaks, for an error that shows what the user gave."""
+    return " ".join(str(text).split())
 
 
 class UsageError(Exception):
@@ -55,7 +54,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UsageError as error:
-        say_once(f"zero_ref: error: {error}")
+        if rank_by_launcher() == 0:
+            os.write(2, f"zero_ref: error: {one_line(error)}\n".encode())
         sys.exit(2)
     except SystemExit as stop:
         if stop.code in (None, 0) or size_by_launcher() == 1 or "mpi4py.MPI" not in sys.modules:

@@ -12,7 +12,9 @@ Rules (`--shard-model`):
     weights      slices in proportion to given whole numbers, for ranks of unequal memory
 """
 
+import bisect
 import hashlib
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -25,15 +27,14 @@ RULES = ("contiguous", "random", "hash")
 
 def bounds(n: int, shares: Sequence[int]) -> list[int]:
     """Cut range(n) into len(shares) slices in proportion: slice r is [result[r], result[r + 1])."""
-    running = np.cumsum([0, *shares])
-    return [n * int(s) // int(running[-1]) for s in running]
+    return [n * running // sum(shares) for running in itertools.accumulate(shares, initial=0)]
 
 
 def hash_owner(seed: int, name: str, number: int, shares: Sequence[int]) -> int:
     """The rank that owns thing `number` of `name`: the same in every process and on every machine."""
     digest = hashlib.blake2b(f"{seed}/{name}/{number}".encode(), digest_size=8).digest()
     ticket = int.from_bytes(digest, "little") % sum(shares)
-    return int(np.searchsorted(np.cumsum(shares), ticket, side="right"))
+    return bisect.bisect_right(list(itertools.accumulate(shares)), ticket)
 
 
 class FlatLayout:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from zero_ref.launch import UsageError, rank_by_launcher
+from zero_ref.launch import UsageError, one_line, rank_by_launcher
 
 RULES = ("contiguous", "random", "hash")
 RULE = "contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
@@ -15,7 +15,7 @@ class _Parser(argparse.ArgumentParser):
     """An argparse parser that says each thing once, from rank 0, and errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (--help lists the options)\n")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if rank_by_launcher() == 0:

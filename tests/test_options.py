@@ -1,0 +1,218 @@
+"""The command line: defaults, and errors in one line from one rank, without MPI."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from zero_ref import options
+from zero_ref.launch import UsageError
+
+RULES = ["contiguous", "random", "hash"]
+DEFAULTS = {
+    "stage": 3,
+    "model": "mlp",
+    "hidden": [128, 64],
+    "init": None,
+    "seed": 0,
+    "dtype": "float32",
+    "data": "digits",
+    "test_fraction": 0.2,
+    "batch_size": 64,
+    "micro_batches": 1,
+    "no_shuffle": False,
+    "epochs": 30,
+    "steps": None,
+    "optimizer": "adam",
+    "lr": 0.001,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "clip_norm": None,
+    "shard_data": "contiguous",
+    "shard_model": "contiguous",
+    "reduce": "native",
+    "device": "auto",
+    "export": None,
+    "record": None,
+    "quiet": False,
+}
+WRONG = [
+    "--stage 4",
+    "--stage 7",
+    "--stage -1",
+    "--stage two",
+    "--model cnn",
+    "--hidden 0",
+    "--hidden 128,",
+    "--hidden 128,x",
+    "--hidden 1.5",
+    "--hidden -3",
+    "--model linear --hidden 8",
+    "--seed -1",
+    "--seed 1.5",
+    "--dtype float16",
+    "--test-fraction 1",
+    "--test-fraction -0.1",
+    "--test-fraction nan",
+    "--batch-size 0",
+    "--batch-size -4",
+    "--batch-size many",
+    "--micro-batches 0",
+    "--micro-batches 3",
+    "--micro-batches 128",
+    "--epochs 0",
+    "--steps 0",
+    "--steps 1 --epochs 1",
+    "--optimizer lbfgs",
+    "--lr -1",
+    "--lr nan",
+    "--lr inf",
+    "--lr fast",
+    "--momentum 0.9",
+    "--momentum 0.9 --optimizer adamw",
+    "--momentum -0.9 --optimizer sgd",
+    "--weight-decay -1",
+    "--weight-decay inf",
+    "--clip-norm 0",
+    "--clip-norm -1",
+    "--clip-norm nan",
+    "--shard-data weights=1,2",
+    "--shard-data rows",
+    "--shard-model rows",
+    "--shard-model weights=",
+    "--shard-model weights=1,0",
+    "--shard-model weights=1,-1",
+    "--shard-model weights=1,1.5",
+    "--shard-model weights",
+    "--reduce fast",
+    "--device tpu",
+    "--export",
+    "--stag 3",
+    "--unknown",
+    "file.csv",
+]
+
+
+def parse(line):
+    return options.parse(line.split())
+
+
+@pytest.fixture(autouse=True)
+def not_under_a_launcher(monkeypatch):
+    for name in ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_defaults_are_these():
+    assert vars(parse("")) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    "line, changed",
+    [
+        ("--model linear", {"data": "diabetes", "epochs": 100, "lr": 0.01}),
+        (
+            "--model linear --data digits --epochs 2",
+            {"data": "digits", "epochs": 2, "lr": 0.01},
+        ),
+        ("--data a.csv --hidden 9,8,7", {"data": "a.csv", "hidden": [9, 8, 7]}),
+        ("--steps 5", {"steps": 5, "epochs": None}),
+        ("--optimizer adamw", {"optimizer": "adamw", "weight_decay": 0.01}),
+        ("--optimizer adamw --weight-decay 0", {"optimizer": "adamw", "weight_decay": 0.0}),
+        ("--weight-decay 0.5", {"weight_decay": 0.5}),
+        ("--optimizer sgd --momentum 0.9", {"optimizer": "sgd", "momentum": 0.9}),
+        ("--momentum 0", {"momentum": 0.0}),
+        ("--lr 0", {"lr": 0.0}),
+        ("--model linear --lr 0", {"data": "diabetes", "epochs": 100, "lr": 0.0}),
+        ("--micro-batches 64", {"micro_batches": 64}),
+        ("--test-fraction 0", {"test_fraction": 0.0}),
+        ("--clip-norm 1e-3", {"clip_norm": 1e-3}),
+        ("--shard-model weights=2,1,1", {"shard_model": [2, 1, 1]}),
+    ],
+)
+def test_defaults_depend_on_other_options(line, changed):
+    if "linear" in line:
+        changed = changed | {"model": "linear", "hidden": []}
+    assert vars(parse(line)) == DEFAULTS | changed
+
+
+@pytest.mark.parametrize(
+    "option, values", [("stage", range(4)), ("shard-model", RULES), ("shard-data", RULES)]
+)
+def test_every_choice_is_taken(option, values):
+    for value in values:
+        assert vars(parse(f"--{option} {value}"))[option.replace("-", "_")] == value
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_an_error_is_one_line_and_code_2(line, capfd):
+    with pytest.raises(SystemExit) as stop:
+        parse(line)
+    out, err = capfd.readouterr()
+    assert stop.value.code == 2
+    assert out == ""
+    assert re.fullmatch(r"zero_ref\.train: error: [^\n]+\n", err)
+
+
+@pytest.mark.parametrize("line", ["--stage 7", "--model linear --hidden 8", "--unknown"])
+@pytest.mark.parametrize("variable", ["PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK"])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_rank_0_alone_prints_the_error(line, variable, rank, capfd, monkeypatch):
+    monkeypatch.setenv(variable, str(rank))
+    with pytest.raises(SystemExit) as stop:
+        parse(line)
+    out, err = capfd.readouterr()
+    assert stop.value.code == 2
+    assert out == "" and err.count("\n") == (1 if rank == 0 else 0)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_rank_0_alone_prints_the_help(rank, capfd, monkeypatch):
+    monkeypatch.setenv("PMI_RANK", str(rank))
+    with pytest.raises(SystemExit) as stop:
+        parse("--help")
+    out, err = capfd.readouterr()
+    assert stop.value.code == 0 and err == ""
+    assert bool(out) == (rank == 0)
+
+
+def test_help_tells_every_option(capfd):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = capfd.readouterr().out
+    for name in DEFAULTS:
+        assert re.search(rf"^  --{name.replace('_', '-')}\b", text, re.MULTILINE), name
+    for action in options.parser()._actions:
+        assert action.help
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_has_no_shares(rule):
+    assert options.model_rule(parse(f"--shard-model {rule}"), 4) == (rule, None)
+
+
+def test_shares_are_for_so_many_ranks():
+    o = parse("--shard-model weights=2,1,1")
+    assert options.model_rule(o, 3) == ("contiguous", [2, 1, 1])
+    for size in (1, 2, 4):
+        with pytest.raises(UsageError, match=f"3 weights for {size} ranks"):
+            options.model_rule(o, size)
+
+
+@pytest.mark.parametrize(
+    "argument, code, where", [("--help", 0, "stdout"), ("--stage=7", 2, "stderr"), ("--lr=x", 2, "stderr")]
+)
+def test_help_and_errors_need_no_mpi(tmp_path, argument, code, where):
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py" / "__init__.py").write_text("raise ImportError('there is no MPI here')\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()])}
+    broken = subprocess.run([sys.executable, "-c", "import mpi4py"], env=environment, capture_output=True)
+    assert broken.returncode != 0
+    command = [sys.executable, "-m", "zero_ref.train", argument]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == code
+    text = getattr(done, where)
+    assert text == done.stdout + done.stderr
+    assert text.startswith("usage: zero_ref.train") if code == 0 else text.count("\n") == 1

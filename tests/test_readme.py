@@ -1,0 +1,39 @@
+"""The README shows the difference between neighbouring stage files; it must be the real one."""
+
+import difflib
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def code(stage: int) -> list[str]:
+    """The lines of a stage file after its opening docstring and imports."""
+    text = (ROOT / "zero_ref" / "stages" / f"zero{stage}.py").read_text()
+    return text[text.index("def setup") :].splitlines()
+
+
+def difference(stage: int) -> str:
+    """Changed lines from one stage to the next, with one line around them."""
+    lines = list(difflib.unified_diff(code(stage), code(stage + 1), n=1, lineterm=""))[2:]
+    return "\n".join("..." if line.startswith("@@") else line for line in lines[1:])
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_the_differences_shown_are_the_real_ones(readme):
+    shown = re.findall(r"```diff\n(.*?)\n```", (ROOT / readme).read_text(encoding="utf-8"), re.DOTALL)
+    assert shown == [difference(stage) for stage in range(3)]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
+def test_every_option_and_file_named_exists(readme):
+    from zero_ref.options import parser
+
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    options = {name for action in parser()._actions for name in action.option_strings}
+    used = re.findall(r"zero_ref\.train([^`\n]*)", text)
+    assert {name for line in used for name in re.findall(r"--[a-z-]+", line)} <= options
+    for path in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / path).exists(), path
