@@ -108,7 +108,7 @@ BAD_NPZ = {
     "no targets": ({"x": X, "y": X[:, :0]}, "nothing to learn"),
     "negative label": ({"x": X, "y": LABELS - 1}, "-1"),
     "label that is no label": ({"x": X, "y": LABELS + 10**12}, "class labels go from 0"),
-    "unsigned label past int64": ({"x": X, "y": LABELS + np.uint64(2**64 - 9)}, "1844674407370955160"),
+    "unsigned label past int64": ({"x": X, "y": np.full(6, 2**64 - 1, "u8")}, "not 18446744073709551615"),
     "labels of two dimensions": ({"x": X, "y": LABELS.reshape(6, 1)}, "one dimension"),
     "NaN in x": ({"x": NAN_AT_3, "y": LABELS}, r"x\[3, 1\] is nan"),
     "infinity in x": ({"x": INF_AT_3, "y": LABELS}, r"x\[3, 1\] is inf"),

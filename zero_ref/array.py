@@ -105,8 +105,13 @@ def copy(target: Array, source: Array) -> None:
             target.set(source)
     elif _address(target) != _address(source):
         target[...] = source
+    finish()
+
+
+def finish() -> None:
+    """Wait until the GPU has done what it was asked for: MPI does not."""
     if _cupy is not None:
-        _cupy.cuda.get_current_stream().synchronize()  # MPI does not wait for a GPU
+        _cupy.cuda.get_current_stream().synchronize()
 
 
 def _address(array: Array) -> int:

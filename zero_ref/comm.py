@@ -5,7 +5,7 @@
     all_reduce       is a reduce-scatter and then an all-gather, here by definition
 
 That definition makes the four stages equal to the last bit: all of them add with the same call on
-the same buffers. MPI's own Allreduce adds in another order from three ranks on.
+the same buffers. MPI's own Allreduce may add in another order from three ranks on.
 
 Every call is counted in the ledger with the bytes that an algorithm has to send at least: a rank
 sends all but its own shard in a reduce-scatter, its shard to each of the others in an all-gather.
@@ -135,6 +135,7 @@ class RingComm(Comm):
         for hop in range(1, self.size):
             goes, comes = (self.rank - hop) % self.size, (self.rank - hop - 1) % self.size
             arriving = incoming[: layout.counts[comes]]
+            array.finish()
             self.mpi.Sendrecv(partial[: layout.counts[goes]], right, recvbuf=arriving, source=left)
             arriving += send[layout.slice_of(comes)]
             partial, incoming = incoming, partial

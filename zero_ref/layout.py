@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zero_ref.array import Array, track
+from zero_ref.array import Array, track, xp
 
 RULES = ("contiguous", "random", "hash")
 
@@ -65,7 +65,7 @@ class FlatLayout:
             raise ValueError(f"{size} ranks need {size} shares, not {shares}")
         self.name, self.shapes = name, shapes
         self.psi = sum(math.prod(shape) for shape in shapes.values())
-        self.blocks: np.ndarray | None = None  # block numbers in rank order, where blocks move
+        self.blocks: Array = None  # block numbers in rank order, where blocks move
         self.block = 1  # elements per block
         if shares is not None:
             ends = bounds(self.psi, shares)
@@ -80,7 +80,7 @@ class FlatLayout:
                 owner = np.random.default_rng([seed, *name.encode()]).permutation(number) % size
             else:
                 owner = np.array([hash_owner(seed, name, i, [1] * size) for i in range(number)], int)
-            self.blocks = np.argsort(owner, kind="stable")
+            self.blocks = xp.asarray(np.argsort(owner, kind="stable"))
             self.counts = [int(c) * self.block for c in np.bincount(owner, minlength=size)]
         self.padded = sum(self.counts)
         self.offsets = [0, *np.cumsum(self.counts)[:-1].tolist()]

@@ -108,6 +108,15 @@ def test_the_ring_sends_what_the_ledger_says(comm, monkeypatch):
         assert len(sent) == 2 * (c.size - 1)
 
 
+def test_everything_holds_when_mpi_needs_memory_of_its_own(comm, monkeypatch):
+    """As on a GPU: what MPI reads and writes is a copy in other memory."""
+    monkeypatch.setattr(array, "wire_like", lambda values: np.full(values.shape, 7, values.dtype))
+    test_reduce_scatter_gives_each_rank_its_elements_of_the_sum(comm)
+    test_all_gather_puts_every_element_in_its_place(comm)
+    test_all_gather_takes_a_shard_that_lies_in_its_own_target(comm)
+    test_all_reduce_is_the_sum_everywhere(comm)
+
+
 def test_ordered_adds_in_rank_order(comm):
     c = REDUCE["ordered"]()
     random = [np.random.default_rng(r).normal(size=97).astype("f4") for r in range(c.size)]
