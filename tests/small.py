@@ -11,6 +11,7 @@ from zero_ref.comm import REDUCE
 from zero_ref.data import Batches, DataSet
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
+from zero_ref.precision import Guard
 from zero_ref.training import STAGES
 from zero_ref.weights import named_tensors, sha256
 
@@ -62,7 +63,7 @@ class Small:
         """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
         self.comm = REDUCE[self.reduce]()
         size, problem = self.comm.size, data(self.classes, self.dtype)
-        self.widths = [6, *self.hidden, problem.outputs]
+        self.widths = [6, *self.hidden, problem.task.outputs]
         weights = {
             f"layers.{i}.{name}": values
             for i, pair in enumerate(start(self.widths))
@@ -95,7 +96,11 @@ class Small:
             self.sizes.append(tuple(map(len, parts)))
             ledger.forget_sent()
             loss, norm = module.step(
-                self.units, self.comm, self.batches.load(parts), loss_grad, self.clip_norm
+                self.units,
+                self.comm,
+                self.batches.arrays(parts),
+                loss_grad,
+                Guard(self.units, self.clip_norm),
             )
             self.losses.append(self.comm.sum(loss))
             self.norms.append(norm)

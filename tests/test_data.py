@@ -48,14 +48,14 @@ def test_digits_are_complete():
     assert np.bincount(data.y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert data.x.min() == 0 and data.x.max() == 1
     assert (data.x * 16 == np.round(data.x * 16)).all()
-    assert data.outputs == 10
+    assert data.task.outputs == 10
     assert len(np.unique(data.x, axis=0)) == 1797
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_diabetes_is_complete_and_standardised(dtype):
     data = load("diabetes", dtype)
-    assert (data.x.shape, data.y.shape, data.classes, data.outputs) == ((442, 10), (442, 1), 0, 1)
+    assert (data.x.shape, data.y.shape, data.classes, data.task.outputs) == ((442, 10), (442, 1), 0, 1)
     assert data.x.dtype == data.y.dtype == dtype
     for values in (data.x, data.y):
         assert np.abs(values.mean(axis=0)).max() < 1e-5
@@ -199,7 +199,7 @@ def test_load_gives_the_rows_of_the_samples(rule, size):
     for b in deal(23, size, rule, 8, 2):
         for step in range(b.steps_per_epoch):
             parts = b.parts(1, step)
-            loaded = list(b.load(parts))
+            loaded = list(b.arrays(parts))
             assert len(loaded) == 2
             for part, (x, y) in zip(parts, loaded):
                 assert x[:, 0].tolist() == part.tolist() == (-x[:, 1]).tolist() == y.tolist()

@@ -37,7 +37,7 @@ def test_prediction_of_stage_2_by_hand():
     psi = 3 * 2 + 2 = 8 numbers, so a shard has 4. The rank computes 5 samples.
     """
     layout = FlatLayout("u", {"weight": (2, 3), "bias": (2,)}, 2)
-    run = Run(2, [Layer(layout, 3, 2, relu=False)], 0, 2, 4, state_words=2, classes=True, target_bytes=8)
+    run = Run(2, [Layer(layout, 3, 2, relu=False)], 0, 2, 4, state_bytes=8, classes=True, target_bytes=8)
     found = predict(run, [(5,)])
     assert {kind: n for kind, n in found.resting_bytes.items() if n} == {
         "parameter": 32,  # 8 numbers of 4 bytes
@@ -70,7 +70,7 @@ def test_prediction_of_stage_3_by_hand():
     8 numbers are padded to 9, so a shard has 3. The rank computes 2 samples and then 1.
     """
     layout = FlatLayout("u", {"weight": (2, 3), "bias": (2,)}, 3)
-    run = Run(3, [Layer(layout, 3, 2, relu=False)], 1, 3, 4, state_words=1, classes=False, target_bytes=8)
+    run = Run(3, [Layer(layout, 3, 2, relu=False)], 1, 3, 4, state_bytes=4, classes=False, target_bytes=8)
     found = predict(run, [(2, 1)])
     assert {k: n for k, n in found.resting_bytes.items() if n} == {
         "parameter": 12,
@@ -110,7 +110,7 @@ def units(ranks, rule="contiguous", shares=None):
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("reduce", ["native", "ordered", "ring"])
 def test_prediction_agrees_with_the_formulas(stage, ranks, k, reduce):
-    run = Run(stage, units(ranks), 0, ranks, 4, 2, classes=True, target_bytes=8, reduce=reduce)
+    run = Run(stage, units(ranks), 0, ranks, 4, 8, classes=True, target_bytes=8, reduce=reduce)
     found = predict(run, [(6,) * k])
     rest = model_state_bytes(stage, 648, ranks)
     assert {kind: found.resting_bytes[kind] for kind in rest} == rest
@@ -143,7 +143,7 @@ def test_reduce_by_hand_takes_a_buffer(reduce, buffer):
 
 def test_several_sizes_of_steps_give_the_larger_peak():
     layers = units(2)
-    run = Run(3, layers, 0, 2, 4, 2, classes=True, target_bytes=8)
+    run = Run(3, layers, 0, 2, 4, 8, classes=True, target_bytes=8)
     alone = [predict(run, [sizes]).peak_total_bytes for sizes in [(3,), (50,)]]
     assert alone[0] < alone[1] == predict(run, [(50,), (3,)]).peak_total_bytes
     assert predict(run, [(3,), (50,)]).peak_total_bytes == alone[1]

@@ -68,10 +68,10 @@ def test_counts_offsets_and_padding_fit(rule, size, shapes):
     assert layout.offsets == [sum(layout.counts[:rank]) for rank in range(size)]
     assert layout.padded == sum(layout.counts)
     psi = sum(int(np.prod(shape)) for shape in SHAPES[shapes].values())
-    assert layout.psi == psi
+    assert layout.elements == psi
     limit = {"contiguous": size, "random": size * layout.block, "hash": layout.block, "shares": 1}[rule]
     assert 0 <= layout.padded - psi < limit
-    assert all(type(n) is int for n in [layout.psi, layout.padded, *layout.counts, *layout.offsets])
+    assert all(type(n) is int for n in [layout.elements, layout.padded, *layout.counts, *layout.offsets])
 
 
 @every_layout
@@ -81,7 +81,7 @@ def test_tensors_are_views_in_model_order(rule, size, shapes):
     views = layout.views(full)
     assert {name: view.shape for name, view in views.items()} == SHAPES[shapes]
     assert all(np.shares_memory(view, full) for view in views.values())
-    assert np.concatenate([view.ravel() for view in views.values()]).tolist() == list(range(layout.psi))
+    assert np.concatenate([view.ravel() for view in views.values()]).tolist() == list(range(layout.elements))
 
 
 @pytest.mark.parametrize("rule, copies", [("contiguous", 0), ("shares", 0), ("random", 1), ("hash", 1)])
@@ -105,7 +105,7 @@ def test_contiguous_slices_are_equal():
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_shares_are_in_proportion_within_one_element(shares, shapes):
     layout = FlatLayout("u", SHAPES[shapes], len(shares), shares=shares)
-    exact = [layout.psi * share / sum(shares) for share in shares]
+    exact = [layout.elements * share / sum(shares) for share in shares]
     assert all(abs(count - wanted) < 1 for count, wanted in zip(layout.counts, exact))
 
 
@@ -132,7 +132,7 @@ def test_blocks_are_dealt_by_seed_and_name(rule):
 def test_blocks_are_mixed(rule, size):
     layout = make(rule, size, "21007")
     starts = layout.shard(np.arange(layout.padded), 0)[:: layout.block]
-    assert layout.block <= layout.psi // (8 * size)
+    assert layout.block <= layout.elements // (8 * size)
     assert len(set(np.diff(starts))) > 1  # neither one slice nor every N-th block
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from zero_ref import array, autograd, comm, model, optim
 from zero_ref.array import xp
+from zero_ref.clip import clip
 from zero_ref.data import Batches, DataSet
 from zero_ref.estimate import Layer, Run, predict
 from zero_ref.layout import FlatLayout
@@ -195,7 +196,9 @@ def test_ledger_tracemalloc_and_prediction_agree(watch, number, ranks, rule, cla
     ledger.forget_peaks()
     for parts in steps:
         ledger.forget_sent()
-        stage.step(units, rank, batches.load(parts), loss_grad, 1.0)
+        stage.step(
+            units, rank, batches.arrays(parts), loss_grad, lambda comm, shards: clip(comm, shards, 1.0)
+        )
         rank.sum(0.0)  # the loss, as training.fit does
         watch("after a step")
         assert {kind: ledger.live[kind] - before[kind] for kind in before} == resting
@@ -203,7 +206,7 @@ def test_ledger_tracemalloc_and_prediction_agree(watch, number, ranks, rule, cla
     assert ledger.peak_total - watch.held == watch.largest
 
     layers = [Layer(u.layout, a, b, u is not units[-1]) for u, a, b in zip(units, WIDTHS, WIDTHS[1:])]
-    run = Run(number, layers, rank.rank, ranks, 4, words, classes, y[:1].nbytes, reduce)
+    run = Run(number, layers, rank.rank, ranks, 4, 4 * words, classes, y[:1].nbytes, reduce)
     expected = predict(run, [tuple(map(len, parts)) for parts in steps])
     assert expected.resting_bytes == resting
     assert expected.peak_bytes == {kind: ledger.peak[kind] - before[kind] for kind in before}

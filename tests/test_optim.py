@@ -18,7 +18,7 @@ MAKERS = {
     "adam decay": (Adam, {"lr": 0.01, "weight_decay": 0.1}),
     "adam other settings": (Adam, {"lr": 0.03, "betas": (0.5, 0.9), "eps": 1e-2}),
     "adamw": (AdamW, {"lr": 0.01, "weight_decay": 0.1}),
-    "adamw no decay": (AdamW, {"lr": 0.01}),
+    "adamw no decay": (AdamW, {"lr": 0.01, "weight_decay": 0.0}),
 }
 START = [0.5, -1.25, 2.0, -0.03125]
 GRADIENT = [0.1, -0.7, 1.5, 30.0]

@@ -52,7 +52,7 @@ WRONG = [
     "--model linear --hidden 8",
     "--seed -1",
     "--seed 1.5",
-    "--dtype float16",
+    "--dtype float8",
     "--test-fraction 1",
     "--test-fraction -0.1",
     "--test-fraction nan",

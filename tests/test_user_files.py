@@ -29,14 +29,14 @@ def test_npz_with_real_targets(tmp_path, shape):
     y = np.random.default_rng(0).normal(size=shape)
     data = load(npz(tmp_path, x=X, y=y), "float64")
     assert (data.x == X).all() and (data.y == y.reshape(6, -1)).all()
-    assert data.classes == 0 and data.outputs == data.y.shape[1]
+    assert data.classes == 0 and data.task.outputs == data.y.shape[1]
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "uint64"])
 def test_npz_with_labels(tmp_path, dtype):
     data = load(npz(tmp_path, x=X, y=LABELS.astype(dtype)), "float32")
     assert data.x.dtype == "float32" and data.y.dtype == "int64"
-    assert data.y.tolist() == LABELS.tolist() and data.classes == data.outputs == 3
+    assert data.y.tolist() == LABELS.tolist() and data.classes == data.task.outputs == 3
 
 
 @pytest.mark.parametrize("y", [[True, False], [0, 1], [0, 0]])

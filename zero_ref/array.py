@@ -7,6 +7,7 @@ under which the ledger counts it.
 import types
 from typing import Any
 
+import ml_dtypes  # noqa: F401  makes "bfloat16" a type that NumPy and CuPy know
 import numpy as np
 
 from zero_ref.launch import UsageError
@@ -89,11 +90,11 @@ def wire_like(array: Array) -> Array:
     return cupyx.empty_pinned(array.shape, array.dtype)
 
 
-def wire_scratch(wire: Array, n: int) -> Array:
-    """Scratch memory of `n` elements of the same sort as a wire buffer."""
+def wire_scratch(wire: Array, n: int, dtype: Any = None) -> Array:
+    """Scratch memory of `n` elements of the same sort as a wire buffer, and of its type or `dtype`."""
     if _cupy is not None and isinstance(wire, np.ndarray):
-        return np.empty(n, wire.dtype)  # host memory beside a GPU is not the ledger's
-    return empty(n, wire.dtype, "buffer")
+        return np.empty(n, dtype or wire.dtype)  # host memory beside a GPU is not the ledger's
+    return empty(n, dtype or wire.dtype, "buffer")
 
 
 def copy(target: Array, source: Array) -> None:

@@ -10,9 +10,8 @@ such as `linear`; a `reshape` node on it would be a view, and a view keeps the w
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
-from zero_ref.array import Array, track, xp
+from zero_ref.array import Array, empty, track, xp
 
 _creation = itertools.count()
 
@@ -24,6 +23,8 @@ class Tensor:
     grad: dL/d data, of the same shape; None before the first contribution.
     buffer: where the gradient is to be written, if somebody has a place for it.
     wants_grad: False for inputs; nothing is computed for them.
+    parents, hand_back: what it was computed from, and the op's function that gives them gradients.
+    number: counts creations; parents are always older than their children.
     """
 
     def __init__(
@@ -39,18 +40,21 @@ class Tensor:
         self.wants_grad = wants_grad
         self.parents = parents
         self.hand_back = backward
-        self.number = next(_creation)  # parents are always older than their children
+        self.number = next(_creation)
 
-    def add_grad(self, operation: Callable[..., Array], *operands: Array, **options: Any) -> None:
+    def add_grad(self, operation: Callable[..., Array], *operands: Array) -> None:
         """grad += operation(*operands); the first contribution is computed straight into `buffer`."""
         if not self.wants_grad:
             return
-        if self.grad is not None:
-            self.grad += track("activation", operation(*operands, **options))
-        elif self.buffer is not None:
-            self.grad = operation(*operands, out=self.buffer, **options)
+        first = self.grad is None
+        place = self.buffer if first else None
+        if place is None:
+            place = empty(self.data.shape, self.data.dtype, "activation")
+        operation(*operands, out=place)
+        if first:
+            self.grad = place
         else:
-            self.grad = track("activation", operation(*operands, **options))
+            self.grad += place
 
     def backward(self, g: Array) -> None:
         """Add dL/d(leaf) to every leaf below this tensor, given g = dL/d(this)."""
@@ -68,18 +72,40 @@ class Tensor:
                 node.grad = None  # only leaves keep theirs
 
 
+def matmul(a: Array, b: Array, out: Array) -> Array:
+    """out = a @ b. Numbers of 16 bits are multiplied and summed in float32, and the sums rounded once."""
+    if a.itemsize > 2:
+        return xp.matmul(a, b, out=out)
+    wide_a, wide_b = track("buffer", a.astype("float32")), track("buffer", b.astype("float32"))
+    return rounded(track("buffer", xp.matmul(wide_a, wide_b)), out)
+
+
+def sum_rows(a: Array, out: Array) -> Array:
+    """out = the sum over the samples of `a` (samples, n): (n,); of 16 bits, summed in float32, too."""
+    if a.itemsize > 2:
+        return xp.sum(a, axis=0, out=out)
+    return rounded(track("buffer", xp.sum(a, axis=0, dtype="float32")), out)
+
+
+def rounded(a: Array, out: Array) -> Array:
+    """out = a, in the type of `out`."""
+    out[...] = a
+    return out
+
+
 def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """y = x w^T + b for a batch: x (samples, inputs), w (outputs, inputs), b (outputs,)."""
-    y = track("activation", xp.matmul(x.data, w.data.T))  # (samples, outputs)
+    y = empty((len(x.data), len(w.data)), x.data.dtype, "activation")  # (samples, outputs)
+    matmul(x.data, w.data.T, out=y)
     y += b.data
 
     def backward(g: Array) -> None:  # g = dL/dy, (samples, outputs)
         # For one sample and one weight, y = w x + b, so by the chain rule
         #     dL/dw = dL/dy * dy/dw = dL/dy * x,    dL/db = dL/dy * 1,    dL/dx = dL/dy * w.
         # A batch adds up its samples' contributions; for dL/dw the matrix product is that sum.
-        w.add_grad(xp.matmul, g.T, x.data)  # (outputs, inputs)
-        b.add_grad(xp.sum, g, axis=0)  # (outputs,)
-        x.add_grad(xp.matmul, g, w.data)  # (samples, inputs)
+        w.add_grad(matmul, g.T, x.data)  # (outputs, inputs)
+        b.add_grad(sum_rows, g)  # (outputs,)
+        x.add_grad(matmul, g, w.data)  # (samples, inputs)
 
     return Tensor(y, (x, w, b), backward)
 
@@ -121,15 +147,22 @@ def gelu(x: Tensor) -> Tensor:
     return Tensor(track("activation", 0.5 * x.data * (1 + tanh())), (x,), backward)
 
 
-def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
-    """Sum over the batch of -log softmax(logits)[label], divided by `samples`: a Python float.
+def at_least_float32(a: Array) -> Array:
+    """`a` itself, or a float32 copy of 16-bit numbers."""
+    return a if a.itemsize > 2 else track("activation", a.astype("float32"))
 
-    logits (batch, classes), labels (batch,) whole numbers. `samples` counts the whole optimizer
+
+def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
+    """Sum over the batch of -log softmax(logits)[label], divided by `samples`.
+
+    logits (batch, classes), labels (batch,) whole numbers; `data` of the result is a Python float,
+    and 1.0 is where its backward() begins. `samples` counts the whole optimizer
     step, all ranks and micro-batches, so that gradients are only ever summed, never averaged.
     """
     rows = track("activation", xp.arange(len(labels)))
-    highest = track("activation", logits.data.max(axis=1, keepdims=True))  # (batch, 1)
-    p = track("activation", xp.subtract(logits.data, highest))  # (batch, classes)
+    z = at_least_float32(logits.data)
+    highest = track("activation", z.max(axis=1, keepdims=True))  # (batch, 1)
+    p = track("activation", xp.subtract(z, highest))  # (batch, classes)
     true = track("activation", p[rows, labels])  # (batch,)
     xp.exp(p, out=p)
     total = track("activation", p.sum(axis=1, keepdims=True))  # (batch, 1)
@@ -140,21 +173,23 @@ def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
     def backward(g: float) -> None:
         # d(-log softmax_y)/d logits = softmax - onehot(y)
         p[rows, labels] -= 1
-        logits.add_grad(xp.multiply, p, g / samples)
+        xp.multiply(p, g / samples, out=p)
+        logits.add_grad(rounded, p)
 
     return Tensor(float(true.sum()) / samples, (logits,), backward)
 
 
 def mean_squared_error(outputs: Tensor, targets: Array, samples: int) -> Tensor:
-    """Sum over the batch of mean((output - target)^2), divided by `samples`: a Python float.
+    """Sum over the batch of mean((output - target)^2), divided by `samples`.
 
     outputs and targets (batch, numbers per sample); `samples` as in `cross_entropy`.
     """
-    difference = track("activation", xp.subtract(outputs.data, targets))
+    difference = track("activation", xp.subtract(at_least_float32(outputs.data), targets))
     numbers = samples * targets.shape[1]
 
     def backward(g: float) -> None:
-        outputs.add_grad(xp.multiply, difference, 2 * g / numbers)
+        xp.multiply(difference, 2 * g / numbers, out=difference)
+        outputs.add_grad(rounded, difference)
 
     squared = track("activation", xp.square(difference))
     return Tensor(float(squared.sum()) / numbers, (outputs,), backward)

@@ -8,8 +8,10 @@ from zero_ref.comm import Comm
 from zero_ref.optim import BLOCK
 
 
-def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None) -> tuple[float, float]:
+def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None = None) -> tuple[float, float]:
     """(norm of the whole gradient, the factor that brings it down to `max_norm`, at most 1).
+
+    The factor is 0, which makes optimizers do nothing, where the norm is not finite.
 
     `shards` are this rank's elements of the gradient, each owned by one rank and none by two:
     otherwise the norm is wrong by a factor that depends on N. Padding is zero and adds nothing.
@@ -17,7 +19,9 @@ def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None) -> tuple[f
     """
     squares = sum(sum_of_squares(shard) for shard in shards)
     norm = math.sqrt(comm.sum(squares))
-    return norm, min(1.0, max_norm / (norm + 1e-6)) if max_norm is not None else 1.0
+    if not math.isfinite(norm):
+        return norm, 0.0
+    return norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
 
 
 def sum_of_squares(vector: Array) -> float:
@@ -26,6 +30,8 @@ def sum_of_squares(vector: Array) -> float:
     total = 0.0
     for start in range(0, vector.size, BLOCK):
         part = vector[start : start + BLOCK]
-        square = xp.multiply(part, part, out=scratch[: part.size], dtype="float64")
+        square = scratch[: part.size]
+        square[...] = part
+        xp.square(square, out=square)
         total += float(square.sum())
     return total

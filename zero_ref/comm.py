@@ -7,8 +7,9 @@
 That definition makes the four stages equal to the last bit: all of them add with the same call on
 the same buffers. MPI's own Allreduce may add in another order from three ranks on.
 
-Every call is counted in the ledger with the bytes that an algorithm has to send at least: a rank
-sends all but its own shard in a reduce-scatter, its shard to each of the others in an all-gather.
+Every call is counted in the ledger with the bytes of the direct algorithm: a rank sends all but its
+own shard in a reduce-scatter, and its shard to each of the others in an all-gather. Over all ranks
+together, no algorithm sends less. The ring counts what it sends itself.
 Only upper-case calls of mpi4py are used; the lower-case ones pickle.
 """
 
@@ -27,15 +28,15 @@ from zero_ref.ledger import ledger
 
 
 class Comm:
-    """The ranks of `mpi` (default: all of them), with MPI's own algorithms (`--reduce native`).
+    """All ranks, with MPI's own algorithms (`--reduce native`).
 
     Full vectors have shape (layout.padded,), in model order; shards (layout.counts[rank],).
     """
 
-    def __init__(self, mpi: MPI.Comm = MPI.COMM_WORLD) -> None:
-        self.mpi = mpi
-        self.rank = mpi.rank
-        self.size = mpi.size
+    def __init__(self) -> None:
+        self.mpi = MPI.COMM_WORLD
+        self.rank = self.mpi.rank
+        self.size = self.mpi.size
 
     def reduce_scatter(self, full: Array, layout: FlatLayout) -> Array:
         """Sum `full` over the ranks; return this rank's shard of the sum. `full` stays as it is."""
@@ -49,10 +50,13 @@ class Comm:
         return shard
 
     def all_gather(self, shard: Array, layout: FlatLayout, out: Array = None) -> Array:
-        """Collect everybody's shard; return the full vector, in `out` (padded,) if it is given."""
+        """Collect everybody's shard; return the full vector, in `out` (padded,) if it is given.
+
+        `shard` may be a view of `out`, as `self.shard(out, layout)` is: then nothing is copied.
+        """
         full = out if out is not None else empty(layout.padded, shard.dtype, "gathered")
         ranked = full if layout.blocks is None else empty(layout.padded, shard.dtype, "buffer")
-        wire = array.wire_like(ranked)
+        wire = array.wire_like(ranked)  # in rank order, whatever the rule
         array.copy(wire[layout.slice_of(self.rank)], shard)
         sent = self._all_gather(wire, layout)
         array.copy(ranked, wire)
@@ -95,26 +99,35 @@ class Comm:
     def _all_gather(self, wire: Array, layout: FlatLayout) -> int:
         """Fill `wire`, where this rank's own shard stands already; return the elements sent."""
         if len(set(layout.counts)) == 1:
-            self.mpi.Allgather(MPI.IN_PLACE, wire)
+            self.mpi.Allgather(MPI.IN_PLACE, plain(wire))
         else:
-            self.mpi.Allgatherv(MPI.IN_PLACE, [wire, layout.counts])
+            self.mpi.Allgatherv(MPI.IN_PLACE, [plain(wire), layout.counts])
         return layout.counts[self.rank] * (self.size - 1)
+
+
+def plain(wire: Array) -> Array:
+    """The same memory as whole numbers where it holds 16-bit numbers, which MPI need not know."""
+    return wire.view("uint16") if wire.itemsize == 2 else wire
 
 
 class OrderedComm(Comm):
     """`--reduce ordered`: everybody's part for me comes to me, and I add the parts in rank order.
 
     As many bytes as any reduce-scatter; the bits of the sum depend on no MPI library. The price is
-    a buffer as long as the full vector.
+    a buffer as long as the full vector. Numbers of 16 bits can only be summed like this: MPI would
+    round them at every hop, and knows no bfloat16.
     """
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
         own = layout.counts[self.rank]
         parts = array.wire_scratch(send, self.size * own).reshape(self.size, own)  # row r: from rank r
-        self.mpi.Alltoallv([send, layout.counts], [parts, [own] * self.size])
-        receive[...] = parts[0]
+        self.mpi.Alltoallv([plain(send), layout.counts], [plain(parts), [own] * self.size])
+        narrow = send.itemsize == 2  # summed in float32 then, and rounded once
+        total = array.wire_scratch(send, own, "float32") if narrow else receive
+        total[...] = parts[0]
         for part in parts[1:]:
-            receive += part
+            total += part
+        receive[...] = total
 
 
 class RingComm(Comm):
@@ -155,10 +168,15 @@ class RingComm(Comm):
 REDUCE = {"native": Comm, "ordered": OrderedComm, "ring": RingComm}
 
 
+def comm_for(reduce: str, dtype: str) -> Comm:
+    """All ranks of this run, with the sums of `--reduce`, or ordered ones for `dtype` of 16 bits."""
+    return (OrderedComm if np.dtype(dtype).itemsize == 2 else REDUCE[reduce])()
+
+
 def mpi_takes_device_arrays() -> bool:
     """Whether the MPI library says that it reads GPU memory; no wheel on PyPI does (2026-11).
 
-    The environment variable ZERO_REF_GPU_MPI (1 or 0) decides where the library does not say.
+    The environment variable ZERO_REF_GPU_MPI (1 or 0) decides, if it is set.
     """
     if said := os.environ.get("ZERO_REF_GPU_MPI"):
         return said == "1"
@@ -168,9 +186,9 @@ def mpi_takes_device_arrays() -> bool:
         return False
 
 
-def local_rank(mpi: MPI.Comm = MPI.COMM_WORLD) -> int:
+def local_rank() -> int:
     """This rank's number among the ranks of its machine."""
-    node = mpi.Split_type(MPI.COMM_TYPE_SHARED)
+    node = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
     number = node.rank
     node.Free()
     return number

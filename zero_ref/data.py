@@ -23,9 +23,22 @@ from zero_ref.array import Array, from_numpy
 from zero_ref.launch import UsageError
 from zero_ref.layout import bounds, hash_owner
 
-RULES = ("contiguous", "random", "hash")
 MOST_CLASSES = 1_000_000  # a greater label is more likely a number that was stored as whole
 BUILT_IN = {"digits": "digits.npz", "diabetes": "diabetes.csv"}
+
+
+@dataclass
+class Task:
+    """What a model and its estimate have to know of a data set.
+
+    features: numbers per sample; outputs: numbers that a model gives for one; classes: how many, 0
+    where y holds numbers; target_bytes: bytes of y per sample.
+    """
+
+    features: int
+    outputs: int
+    classes: int
+    target_bytes: int
 
 
 @dataclass
@@ -40,13 +53,15 @@ class DataSet:
     classes: int
 
     @property
-    def outputs(self) -> int:
-        """How many numbers a model gives for one sample."""
-        return self.classes or self.y.shape[1]
+    def task(self) -> Task:
+        """Its shape, without its samples."""
+        return Task(self.x.shape[1], self.classes or self.y.shape[1], self.classes, self.y[:1].nbytes)
 
 
 def load(name: str, dtype: str) -> DataSet:
-    """The built-in set `name`, or the user's file FILE.npz or FILE.csv, with x and numbers in `dtype`.
+    """The built-in set `name`, or the user's file FILE.npz or FILE.csv, with x in `dtype`.
+
+    Numbers in y have at least 32 bits.
 
     Values are used as they are. Raises UsageError, in one sentence, for a file that is missing, of
     another form, not numeric, or that holds NaN or infinity (also after rounding to `dtype`).
@@ -76,7 +91,8 @@ def load(name: str, dtype: str) -> DataSet:
                 raise UsageError(f"--data {name}: class labels go from 0 to {MOST_CLASSES - 1}, not {label}")
         y, classes = y.astype(np.int64), max(2, int(y.max()) + 1)
     else:
-        y, classes = _rounded(y.reshape(len(y), -1), dtype, name, "y"), 0
+        wide = "float32" if np.dtype(dtype).itemsize == 2 else dtype
+        y, classes = _rounded(y.reshape(len(y), -1), wide, name, "y"), 0
     return DataSet(_rounded(x.reshape(len(x), -1), dtype, name, "x"), y, classes)
 
 
@@ -160,9 +176,10 @@ def split(samples: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np
 
 
 class Batches:
-    """The training samples as one rank sees them: for each step, its part of each micro-batch.
+    """Samples as one rank sees them: for each step, its part of each micro-batch.
 
-    shares: one whole number a rank; samples are dealt in proportion to them.
+    ids: the samples, sorted. shares: one whole number a rank, samples are dealt in proportion.
+    stored: the ids of the samples that this rank keeps; x and y are theirs.
     """
 
     def __init__(
@@ -185,8 +202,8 @@ class Batches:
         self.steps_per_epoch = -(-len(ids) // batch_size)
         self.stored = ids
         if rule == "hash":
-            self.owner = {int(i): hash_owner(seed, "sample", int(i), shares) for i in ids}
-            self.stored = np.array([i for i in ids if self.owner[int(i)] == rank], int)
+            self.owner = np.array([hash_owner(seed, "sample", int(i), shares) for i in ids], int)
+            self.stored = ids[self.owner == rank]
         self.x, self.y = data.x[self.stored], data.y[self.stored]
 
     def global_batch(self, epoch: int, step: int) -> np.ndarray:
@@ -202,7 +219,7 @@ class Batches:
         cuts = bounds(len(batch), [1] * self.micro_batches)
         return [self._mine(batch[a:b], epoch, step, k) for k, (a, b) in enumerate(zip(cuts, cuts[1:]))]
 
-    def load(self, parts: list[np.ndarray]) -> Iterator[tuple[Array, Array]]:
+    def arrays(self, parts: list[np.ndarray]) -> Iterator[tuple[Array, Array]]:
         """x (samples, features) and y of each part, one part at a time."""
         for part in parts:
             yield tuple(
@@ -212,7 +229,7 @@ class Batches:
 
     def _mine(self, ids: np.ndarray, epoch: int, step: int, micro_batch: int) -> np.ndarray:
         if self.rule == "hash":
-            return np.array([i for i in ids if self.owner[int(i)] == self.rank], int)
+            return ids[self.owner[np.searchsorted(self.ids, ids)] == self.rank]
         if self.rule == "random":
             ids = np.random.default_rng([self.seed, 2, epoch, step, micro_batch]).permutation(ids)
         ends = bounds(len(ids), self.shares)

@@ -54,18 +54,19 @@ class Layer:
 
 @dataclass
 class Run:
-    """What a prediction depends on. itemsize: bytes per number; state_words: numbers of optimizer
-    state per parameter (SGD 0, with momentum 1, Adam 2); target_bytes: bytes of y per sample."""
+    """What a prediction depends on. itemsize: bytes per number; state_bytes: of the optimizer, per
+    parameter (Adam 8 in float32, 12 beside 16 bits); target_bytes: bytes of y per sample."""
 
     stage: int
     layers: Sequence[Layer]
     rank: int
     ranks: int
     itemsize: int
-    state_words: int
+    state_bytes: int
     classes: bool
     target_bytes: int
     reduce: str = "native"
+    counts_scratch: bool = True  # on a GPU, MPI's scratch is host memory, which no ledger counts
 
 
 @dataclass
@@ -101,11 +102,12 @@ class _Walk:
 
     def __init__(self, run: Run) -> None:
         self.run, self.book = run, Ledger()
-        whole = sum(layer.layout.padded for layer in run.layers) * run.itemsize
-        own = sum(layer.layout.counts[run.rank] for layer in run.layers) * run.itemsize
-        self.take("parameter", own if run.stage >= 3 else whole)
-        self.take("gradient", own if run.stage >= 2 else whole)
-        self.take("optimizer", run.state_words * (own if run.stage >= 1 else whole))
+        self.wide = max(4, run.itemsize)  # bytes of a number that is computed with
+        whole = sum(layer.layout.padded for layer in run.layers)
+        own = sum(layer.layout.counts[run.rank] for layer in run.layers)
+        self.take("parameter", run.itemsize * (own if run.stage >= 3 else whole))
+        self.take("gradient", run.itemsize * (own if run.stage >= 2 else whole))
+        self.take("optimizer", run.state_bytes * (own if run.stage >= 1 else whole))
 
     def take(self, kind: str, nbytes: int) -> None:
         self.book.add(kind, nbytes)
@@ -138,25 +140,30 @@ class _Walk:
     def forward(self, layer: Layer, s: int) -> None:
         if self.run.stage == 3:
             self.all_gather(layer.layout)
-        outputs = s * layer.outputs * self.run.itemsize
-        self.take("activation", outputs)
+        self.matmul(s, layer.inputs, layer.outputs)
         if layer.relu:
-            self.take("activation", outputs)
+            self.take("activation", s * layer.outputs * self.run.itemsize)
         if self.run.stage == 3:
             self.drop("gathered", layer.layout.padded * self.run.itemsize)
 
+    def matmul(self, rows: int, inner: int, columns: int, new: bool = True) -> None:
+        """A product of matrices, into a new activation or a place that exists."""
+        wide = 4 * (rows * inner + inner * columns + rows * columns) if self.run.itemsize == 2 else 0
+        self.take("activation", rows * columns * self.run.itemsize if new else 0)
+        self.passing("buffer", wide)
+
     def loss_and_gradient(self, s: int) -> None:
-        e = self.run.itemsize
-        outputs = s * self.run.layers[-1].outputs * e
+        e, numbers = self.wide, s * self.run.layers[-1].outputs
+        copy = 4 * numbers if self.run.itemsize == 2 else 0
+        kept = numbers * e + (8 * s if self.run.classes else 0)  # softmax and row numbers; differences
+        self.take("activation", kept + copy)
         if self.run.classes:
-            kept = 8 * s + outputs  # row numbers, softmax
-            self.take("activation", kept)
             self.passing("activation", 3 * s * e)  # the highest, the true and the total of each row
+            self.drop("activation", copy)
         else:
-            kept = outputs  # differences
-            self.take("activation", kept)
-            self.passing("activation", outputs)  # their squares
-        self.take("activation", outputs)  # g
+            self.drop("activation", copy)
+            self.passing("activation", numbers * e)  # squares
+        self.take("activation", numbers * self.run.itemsize)  # g
         self.drop("activation", kept)
 
     def backward(self, layer: Layer, s: int) -> None:
@@ -170,8 +177,10 @@ class _Walk:
             self.take("activation", s * layer.outputs)  # where the input was positive
             self.take("activation", outputs)  # gradient of the linear part's output
             self.drop("activation", s * layer.outputs)
+        self.matmul(layer.outputs, s, layer.inputs, new=False)  # for the weight
+        self.passing("buffer", 4 * layer.outputs if e == 2 else 0)  # for the bias
         if not first:
-            self.take("activation", inputs)  # the g for the unit below
+            self.matmul(s, layer.outputs, layer.inputs)  # the g for the unit below
         if layer.relu:
             self.drop("activation", 2 * outputs)  # that gradient, and the linear part's output
         if run.stage == 3:
@@ -210,7 +219,7 @@ class _Walk:
                 self.drop("buffer", held)
                 held = copy
             size = layout.padded if run.stage == 0 else shard // e
-            self.passing("buffer", 2 * min(BLOCK, size) * e)
+            self.passing("buffer", 2 * min(BLOCK, size) * self.wide)
             if run.stage in (1, 2):
                 self.all_gather(layout, into=True)
         self.drop("buffer", held)
@@ -222,10 +231,11 @@ class _Walk:
         run, e = self.run, self.run.itemsize
         full, own = layout.padded * e, layout.counts[run.rank] * e
         copy = full if layout.blocks is not None else 0
-        scratch = {"native": 0, "ordered": run.ranks * own, "ring": 2 * max(layout.counts) * e}[run.reduce]
+        ordered = run.ranks * own + (2 * own if e == 2 else 0)  # everybody's parts, a sum in float32
+        scratch = {"native": 0, "ordered": ordered, "ring": 2 * max(layout.counts) * e}[run.reduce]
         self.take("buffer", copy)
         self.take("gradient", own)
-        self.passing("buffer", scratch)
+        self.passing("buffer", scratch if run.counts_scratch else 0)
         self.drop("buffer", copy)
         self.book.count_sent("reduce_scatter", full - own)
         return own

@@ -16,13 +16,13 @@ def prepare_environment() -> None:
 
     BLAS threads: the cores shared out among the ranks of this machine; more make steps slower.
     MPICH: do without cross-memory attach where the sandbox refuses it (MPICH 5 aborts otherwise);
-    no pipelining in the uneven all-gather.
+    no pipelining in the uneven all-gather, which is slow (see docs/measurements.md).
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = int(_first_of("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE") or 1)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, cores // ranks)))
-    if not _cross_memory_attach_works():
+    if not _process_vm_readv_allowed():
         os.environ.setdefault("MPIR_CVAR_CH4_CMA_ENABLE", "0")
     os.environ.setdefault("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", str(1 << 30))
 
@@ -42,8 +42,19 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-class UsageError(Exception):
-    """The user asked for something that cannot be; every rank finds the same one. Exit code 2."""
+class CleanEnd(Exception):
+    """An end that all ranks reach alike: one line, no traceback, exit code `code`."""
+
+    code = 1
+
+
+class UsageError(CleanEnd):
+    """The user asked for something that cannot be.
+
+    It has to be raised on all ranks alike: training.agree() does so when one rank finds it.
+    """
+
+    code = 2
 
 
 def run(main: Callable[[], None]) -> None:
@@ -53,19 +64,25 @@ def run(main: Callable[[], None]) -> None:
     """
     try:
         main()
-    except UsageError as error:
+    except CleanEnd as error:
         if rank_by_launcher() == 0:
-            os.write(2, f"zero_ref: error: {one_line(error)}\n".encode())
-        sys.exit(2)
+            os.write(2, f"zero_ref: error: {one_line(error)}\n".encode("utf-8", "backslashreplace"))
+        sys.exit(error.code)
     except SystemExit as stop:
-        if stop.code in (None, 0) or size_by_launcher() == 1 or "mpi4py.MPI" not in sys.modules:
+        if stop.code in (None, 0) or _alone():
             raise
         _abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
     except BaseException as error:
-        if size_by_launcher() == 1:
+        if _alone():
             raise
         where = "".join(traceback.format_exception(error))
         _abort(where, 130 if isinstance(error, KeyboardInterrupt) else 1)
+
+
+def _alone() -> bool:
+    """Whether nobody waits for this rank: it is the only one, or MPI has not started."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi is None or mpi.COMM_WORLD.size == 1
 
 
 def _abort(text: str, code: int) -> None:
@@ -75,7 +92,8 @@ def _abort(text: str, code: int) -> None:
     rank = MPI.COMM_WORLD.rank
     time.sleep(min(0.4 * rank, 4.0))  # when all fail alike, the lowest rank speaks for all
     head = f"[rank {rank}] failed, and all ranks end:\n"
-    os.write(2, (head + "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())).encode())
+    lines = "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())
+    os.write(2, (head + lines).encode("utf-8", "backslashreplace"))
     time.sleep(0.2)  # mpirun forwards the text; abort at once and it may be lost
     MPI.COMM_WORLD.Abort(code)
 
@@ -84,7 +102,7 @@ def _first_of(*names: str) -> str | None:
     return next((os.environ[name] for name in names if name in os.environ), None)
 
 
-def _cross_memory_attach_works() -> bool:
+def _process_vm_readv_allowed() -> bool:
     """Whether process_vm_readv is allowed here; True where the system does not have it."""
 
     class Piece(ctypes.Structure):

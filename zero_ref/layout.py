@@ -8,7 +8,7 @@ collectives send it. For contiguous slices the two orders are one and nothing is
 Rules (`--shard-model`):
     contiguous   N equal slices, padded to a multiple of N          (ZeRO paper, section 5)
     random       equal numbers of blocks, dealt by a seeded permutation
-    hash         each block belongs to hash(block) mod N: uneven, needs no table to look it up
+    hash         each block belongs to hash(block) mod N: uneven
     weights      slices in proportion to given whole numbers, for ranks of unequal memory
 """
 
@@ -41,12 +41,12 @@ class FlatLayout:
     """The layout of one unit's flat vector over `size` ranks.
 
     name, shapes: of the unit; tensor name -> shape, in model order
-    psi: elements without padding
-    padded: elements with padding; every "full" array has shape (padded,)
+    elements: how many, without padding
+    padded: how many with padding, the unit's psi in formulas; every "full" array has shape (padded,)
     counts: elements per rank, in rank order; rank r's shard has shape (counts[r],)
     offsets: where rank r's shard begins, in rank order
 
-    `shares` (whole numbers, one a rank) replaces the rule's equal parts. Raises ValueError for an
+    `shares` (whole numbers, one a rank) makes contiguous slices unequal. Raises ValueError for an
     unknown rule or shares that do not fit.
     """
 
@@ -61,20 +61,22 @@ class FlatLayout:
     ) -> None:
         if rule not in RULES:
             raise ValueError(f"unknown rule {rule!r} for sharding the model")
+        if shares is not None and rule != "contiguous":
+            raise ValueError("shares cut contiguous slices")
         if shares is not None and (len(shares) != size or min(shares) < 0 or sum(shares) == 0):
             raise ValueError(f"{size} ranks need {size} shares, not {shares}")
         self.name, self.shapes = name, shapes
-        self.psi = sum(math.prod(shape) for shape in shapes.values())
+        self.elements = sum(math.prod(shape) for shape in shapes.values())
         self.blocks: Array = None  # block numbers in rank order, where blocks move
         self.block = 1  # elements per block
         if shares is not None:
-            ends = bounds(self.psi, shares)
+            ends = bounds(self.elements, shares)
             self.counts = [b - a for a, b in zip(ends, ends[1:])]
         elif rule == "contiguous":
-            self.counts = [-(-self.psi // size)] * size
+            self.counts = [-(-self.elements // size)] * size
         else:
-            self.block = min(1024, max(1, self.psi // (8 * size)))  # at least 8 blocks a rank
-            number = -(-self.psi // self.block)
+            self.block = min(1024, max(1, self.elements // (8 * size)))  # at least 8 blocks a rank
+            number = -(-self.elements // self.block)
             if rule == "random":
                 number += -number % size
                 owner = np.random.default_rng([seed, *name.encode()]).permutation(number) % size
@@ -116,3 +118,14 @@ class FlatLayout:
         """Write a vector in rank order into `full` in model order."""
         if self.blocks is not None:
             full.reshape(-1, self.block)[self.blocks] = ranked.reshape(-1, self.block)
+
+    def tensor_of(self, rank: int, place: int) -> str:
+        """The name of the tensor that holds element `place` of rank's shard; "padding" after the last."""
+        position = self.offsets[rank] + place
+        if self.blocks is not None:
+            position = int(self.blocks[position // self.block]) * self.block + position % self.block
+        for name, shape in self.shapes.items():
+            position -= math.prod(shape)
+            if position < 0:
+                return name
+        return "padding"

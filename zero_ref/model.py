@@ -128,8 +128,8 @@ def build(
     return units
 
 
-def loss_grad(classes: bool, samples: int) -> LossGrad:
-    """A function (outputs, targets) -> (dL/d outputs, loss), where L is the mean over `samples`.
+def loss_grad(classes: bool, samples: int, scale: float = 1.0) -> LossGrad:
+    """A function (outputs, targets) -> (scale dL/d outputs, loss), where L is the mean over `samples`.
 
     Cross-entropy for classes, squared error for numbers. `samples` counts the whole step.
     """
@@ -138,7 +138,7 @@ def loss_grad(classes: bool, samples: int) -> LossGrad:
     def loss_grad(outputs: Array, targets: Array) -> tuple[Array, float]:
         out = Tensor(outputs)
         loss = loss_of(out, targets, samples)
-        loss.backward(1.0)
+        loss.backward(scale)
         return out.grad, loss.data
 
     return loss_grad

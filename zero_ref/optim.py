@@ -29,14 +29,19 @@ class SGD:
     n: elements of the vector. State: v, where momentum is not 0.
     """
 
-    def __init__(self, n: int, dtype: Any, lr: float, momentum: float = 0.0, weight_decay: float = 0.0):
+    def __init__(
+        self, n: int, dtype: Any, lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0
+    ):
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocity = zeros(n, dtype, "optimizer") if momentum else None
 
     def update(self, param: Array, grad: Array, scale: float) -> None:
-        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,)."""
+        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
+        if scale == 0:
+            return
         for p, g, t, block in walk(param):
-            xp.multiply(grad[block], scale, out=g)
+            g[...] = grad[block]
+            g *= scale
             if self.weight_decay:
                 xp.multiply(p, self.weight_decay, out=t)
                 g += t
@@ -72,14 +77,17 @@ class Adam:
         self.steps = 0
 
     def update(self, param: Array, grad: Array, scale: float) -> None:
-        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,)."""
+        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
+        if scale == 0:
+            return
         self.steps += 1
         beta1, beta2 = self.betas
         rate = self.lr / (1 - beta1**self.steps)
         root = 1 / math.sqrt(1 - beta2**self.steps)
         for p, g, t, block in walk(param):
             m, v = self.m[block], self.v[block]
-            xp.multiply(grad[block], scale, out=g)
+            g[...] = grad[block]
+            g *= scale
             if self.decoupled:
                 p *= 1 - self.lr * self.weight_decay
             elif self.weight_decay:
@@ -104,3 +112,6 @@ class AdamW(Adam):
     """Adam with p = p - lr weight_decay p apart from the gradient (arXiv 1711.05101)."""
 
     decoupled = True
+
+    def __init__(self, n: int, dtype: Any, weight_decay: float = 1e-2, **settings: Any):
+        super().__init__(n, dtype, weight_decay=weight_decay, **settings)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from zero_ref.launch import UsageError, one_line, rank_by_launcher
+from zero_ref.layout import RULES
 
-RULES = ("contiguous", "random", "hash")
-RULE = "contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     choice("--hidden", type=_widths, metavar="128,64", help="widths of the MLP's hidden layers")
     choice("--init", metavar="FILE.safetensors", help="start from these weights")
     choice("--seed", type=_natural, default=0, help="for weights, split, order and rules (default 0)")
-    choice("--dtype", choices=("float32", "float64"), default="float32", help="(default float32)")
+    choice("--dtype", choices=DTYPES, default="float32", metavar="TYPE", help=", ".join(DTYPES))
 
     data = p.add_argument_group("data").add_argument
     data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), FILE.npz or FILE.csv")
@@ -89,7 +90,11 @@ def parser() -> argparse.ArgumentParser:
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=RULES, default="contiguous", help="samples (default contiguous)")
     ranks(
-        "--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=f"parameters: {RULE}"
+        "--shard-model",
+        type=_shard_model,
+        default="contiguous",
+        metavar="RULE",
+        help=SHARD_MODEL,
     )
     ranks("--reduce", choices=("native", "ordered", "ring"), default="native", help="(default native)")
     ranks("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live (default auto)")
@@ -112,6 +117,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error("--momentum is for --optimizer sgd")
     if o.batch_size % o.micro_batches:
         p.error(f"--micro-batches {o.micro_batches} does not divide --batch-size {o.batch_size}")
+    if o.dtype in ("float16", "bfloat16") and o.reduce == "ring":
+        p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
     o.hidden = [] if linear else o.hidden or [128, 64]
     o.data = o.data or ("diabetes" if linear else "digits")
     if o.steps is None and o.epochs is None:

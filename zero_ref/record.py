@@ -3,7 +3,8 @@
 config               the options, complete
 world_size, stage    N and 0 to 3
 parameters           psi, without padding; parameters_padded: with it, over all ranks
-loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping
+loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
+                     null where it is not finite (a step that float16 left out)
 weights_sha256       of the gathered parameters in model order, little-endian, without padding
 test                 loss, and accuracy or r2; null without test samples
 seconds_per_step     median, on rank 0
@@ -14,26 +15,33 @@ ranks                per rank: samples (computed in the whole run), resting_byte
 
 import argparse
 import json
+import math
 import os
+from pathlib import Path
 from typing import Any
 
 import tabulate
 
 from zero_ref.comm import Comm
-from zero_ref.data import DataSet
+from zero_ref.data import Task
 from zero_ref.estimate import Layer, Run, predict
+from zero_ref.launch import UsageError
 from zero_ref.model import Unit
 
 tabulate.MIN_PADDING = 0
 
 
 def of_rank(
-    o: argparse.Namespace, units: list[Unit], comm: Comm, data: DataSet, mine: dict[str, Any]
+    o: argparse.Namespace,
+    units: list[Unit],
+    comm: Comm,
+    task: Task,
+    measured: dict[str, Any],
+    sizes: list[tuple[int, ...]],
 ) -> dict[str, Any]:
     """One entry of `ranks`: what training.fit measured on this rank, and what was to be expected."""
-    sizes = mine.pop("sizes")
     samples = {"samples": sum(map(sum, sizes))}
-    widths = [data.x.shape[1], *o.hidden, data.outputs]
+    widths = [task.features, *o.hidden, task.outputs]
     layers = [
         Layer(u.layout, inputs, outputs, relu=u is not units[-1])
         for u, inputs, outputs in zip(units, widths, widths[1:])
@@ -44,12 +52,19 @@ def of_rank(
         comm.rank,
         comm.size,
         itemsize=units[0].dtype.itemsize,
-        state_words=2 if o.optimizer != "sgd" else 1 if o.momentum else 0,
-        classes=data.classes > 0,
-        target_bytes=data.y[:1].nbytes,
-        reduce=o.reduce,
+        state_bytes=state_bytes(o, units[0].dtype.itemsize),
+        classes=task.classes > 0,
+        target_bytes=task.target_bytes,
+        reduce="ordered" if units[0].dtype.itemsize == 2 else o.reduce,
+        counts_scratch=o.device == "cpu",
     )
-    return samples | mine | {"predicted": samples | vars(predict(run, sorted(set(sizes))))}
+    return samples | measured | {"predicted": samples | vars(predict(run, sorted(set(sizes))))}
+
+
+def state_bytes(o: argparse.Namespace, itemsize: int) -> int:
+    """Bytes of optimizer state per parameter: 0 to 2 numbers, and the master of 16-bit parameters."""
+    numbers = 2 if o.optimizer != "sgd" else 1 if o.momentum else 0
+    return 4 * (numbers + 1) if itemsize == 2 else itemsize * numbers
 
 
 def of_run(
@@ -66,7 +81,7 @@ def of_run(
         "config": vars(o),
         "world_size": comm.size,
         "stage": o.stage,
-        "parameters": sum(u.layout.psi for u in units),
+        "parameters": sum(u.layout.elements for u in units),
         "parameters_padded": sum(u.layout.padded for u in units),
         "loss": history["loss"],
         "grad_norm": history["grad_norm"],
@@ -78,16 +93,30 @@ def of_run(
 
 
 def write(path: str, result: dict[str, Any]) -> None:
-    """Write the record to `path` in one piece."""
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
-    os.replace(path + ".part", path)
+    """Write the record to `path` in one piece; UsageError, and no trace of it, if that fails."""
+    part = path + ".part"
+    try:
+        with open(part, "w", encoding="utf-8") as file:
+            json.dump(_finite(result), file, indent=1, allow_nan=False)
+        os.replace(part, path)
+    except OSError as error:
+        Path(part).unlink(missing_ok=True)
+        raise UsageError(f"--record {path}: {error}") from error
 
 
-def summary(result: dict[str, Any], units: list[Unit], data: DataSet) -> str:
+def _finite(value: Any) -> Any:
+    """`value` with null for the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def summary(result: dict[str, Any], units: list[Unit], task: Task) -> str:
     """The run in words and one table: per rank, bytes held and sent, each beside its formula."""
     config, test = result["config"], result["test"]
-    widths = "-".join(map(str, [data.x.shape[1], *config["hidden"], data.outputs]))
+    widths = "-".join(map(str, [task.features, *config["hidden"], task.outputs]))
     owned = [sum(u.layout.counts[r] for u in units) for r in range(result["world_size"])]
     rows = []
     for rank, (entry, elements) in enumerate(zip(result["ranks"], owned)):
@@ -106,13 +135,13 @@ def summary(result: dict[str, Any], units: list[Unit], data: DataSet) -> str:
         )
     header = ["rank", "samples", "share", "parameter", "gradient", "optimizer"]
     header += ["at rest", "formula", "peak", "formula", "sent/step", "formula"]
-    kind, classes = config["model"], f"{data.classes} classes" if data.classes else "numbers"
+    kind, classes = config["model"], f"{task.classes} classes" if task.classes else "numbers"
     scores = [f"{name} {value:.4f}" for name, value in (test or {}).items() if value is not None]
     return "\n".join(
         [
             f"ZeRO stage {config['stage']} on {result['world_size']} ranks ({config['device']}), "
             f"{config['optimizer']}, {config['dtype']}",
-            f"model    {kind} {widths}: psi = {result['parameters']:,} parameters in {len(units)} units, "
+            f"model    {kind} {widths}: {result['parameters']:,} parameters in {len(units)} units, "
             f"{result['parameters_padded']:,} with padding",
             f"data     {config['data']}, {classes}: {len(result['loss'])} steps of {config['batch_size']} "
             f"samples, {1e3 * result['seconds_per_step']:.2f} ms each",

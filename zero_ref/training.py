@@ -17,12 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 from zero_ref import array, launch, model, optim, options, record, weights
-from zero_ref.comm import REDUCE, Comm, local_rank, mpi_takes_device_arrays
-from zero_ref.data import Batches, DataSet, load, split
+from zero_ref.comm import Comm, comm_for, local_rank, mpi_takes_device_arrays
+from zero_ref.data import Batches, load, split
 from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 from zero_ref.model import Unit
+from zero_ref.precision import Guard, LossScale, Master
 from zero_ref.stages import zero0, zero1, zero2, zero3
 
 STAGES: dict[int, ModuleType] = {0: zero0, 1: zero1, 2: zero2, 3: zero3}
@@ -30,51 +31,63 @@ STAGES: dict[int, ModuleType] = {0: zero0, 1: zero1, 2: zero2, 3: zero3}
 
 def train(o: argparse.Namespace) -> dict[str, Any]:
     """Do what the options say, on all ranks; return the run record (see record.py)."""
-    comm = connect(o.reduce)
-    o.device = array.select(o.device, local_rank(), mpi_takes_device_arrays())
+    comm = connect(o.reduce, o.dtype)
+    o.device = select_device(o.device, comm)
     rule, shares = options.model_rule(o, comm.size)
     data = agree(comm, lambda: load(o.data, o.dtype))
+    task = data.task
 
     # 1. Deal the samples to the ranks by a rule.
     train_ids, test_ids = split(len(data.x), o.test_fraction, o.seed)
     deal = functools.partial(Batches, data, rank=comm.rank, shares=shares or [1] * comm.size)
     batches = deal(train_ids, o.batch_size, o.micro_batches, o.shard_data, o.seed, not o.no_shuffle)
+    held_out = deal(test_ids, o.batch_size, shuffle=False)
+    del data, deal  # a rank goes on with its own samples only
 
     # 2. Deal the weights and biases to the ranks by a rule.
     def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
         return FlatLayout(name, shapes, comm.size, rule, shares, o.seed)
 
-    widths = [data.x.shape[1], *o.hidden, data.outputs]
     init = functools.partial(weights.read_tensor, o.init) if o.init else None
-    units = model.build(widths, layout, o.dtype, o.seed, init)
-    agree(comm, lambda: check_files(o, units))
+    units = model.build([task.features, *o.hidden, task.outputs], layout, o.dtype, o.seed, init)
+    agree(comm, lambda: check_files(o, units, comm))
     stage = STAGES[o.stage]
     stage.setup(units, comm, optimizer(o))
 
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
-    history, mine = fit(o, stage, units, comm, batches, data.classes > 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
+        history, measured, sizes = fit(o, stage, units, comm, batches, task.classes > 0)
 
     # 5. Gather the parameters of all ranks into the whole model.
-    test = evaluate(stage, units, comm, deal(test_ids, o.batch_size, shuffle=False), data)
+    test = evaluate(stage, units, comm, held_out, task.classes > 0)
     digest = weights.sha256(weights.named_tensors(stage, units, comm))
-    if o.export:
-        weights.write(o.export, weights.named_tensors(stage, units, comm), here=comm.rank == 0)
 
-    ranks = comm.everyone(record.of_rank(o, units, comm, data, mine))
+    ranks = comm.everyone(record.of_rank(o, units, comm, task, measured, sizes))
     result = record.of_run(o, units, comm, history, digest, test, ranks)
-    if comm.rank == 0 and o.record:
-        record.write(o.record, result)
     if comm.rank == 0 and not o.quiet:
-        print(record.summary(result, units, data), flush=True)
+        print(record.summary(result, units, task), flush=True)
+    if o.record:
+        on_rank_0(comm, functools.partial(record.write, o.record, result))
+    if o.export:
+        whole = [(name, t.copy()) for name, t in weights.named_tensors(stage, units, comm) if comm.rank == 0]
+        on_rank_0(comm, functools.partial(weights.write, o.export, dict(whole)))
     return result
 
 
-def connect(reduce: str = "native") -> Comm:
+def connect(reduce: str, dtype: str) -> Comm:
     """All ranks of this run, once it is sure that mpirun and the MPI library belong together."""
-    comm = REDUCE[reduce]()
+    comm = comm_for(reduce, dtype)
     if comm.size == 1 < launch.size_by_launcher():
         raise UsageError("this mpirun and the MPI library of mpi4py are of different families")
     return comm
+
+
+def select_device(device: str, comm: Comm) -> str:
+    """Choose the device on all ranks: "cpu" or "gpu", the same everywhere."""
+    chosen = agree(comm, lambda: array.select(device, local_rank(), mpi_takes_device_arrays()))
+    if len(set(comm.everyone(chosen))) > 1:
+        raise UsageError(f"--device {device}: some ranks have a GPU and some have none")
+    return chosen
 
 
 def agree(comm: Comm, attempt: Callable[[], Any]) -> Any:
@@ -90,51 +103,68 @@ def agree(comm: Comm, attempt: Callable[[], Any]) -> Any:
     return value
 
 
-def check_files(o: argparse.Namespace, units: list[Unit]) -> None:
-    """UsageError if --init does not fit the model or a result could not be written at the end."""
+def on_rank_0(comm: Comm, action: Callable[[], None]) -> None:
+    """action() on rank 0; if it raises UsageError, raise that on all ranks."""
+    agree(comm, action if comm.rank == 0 else lambda: None)
+
+
+def check_files(o: argparse.Namespace, units: list[Unit], comm: Comm) -> None:
+    """UsageError if --init does not fit the model, or if rank 0 could not write what is asked for."""
     if o.init:
-        weights.check(o.init, {f"{u.layout.name}.{n}": s for u in units for n, s in u.layout.shapes.items()})
-    for name in ("export", "record"):
-        if path := getattr(o, name):
+        shapes = {f"{u.layout.name}.{n}": s for u in units for n, s in u.layout.shapes.items()}
+        weights.check(o.init, shapes, o.dtype)
+    taken = {Path(name).resolve() for name in (o.data, o.init) if name}
+    for name, path in (("export", o.export), ("record", o.record)):
+        if path and comm.rank == 0:
             folder = Path(path).parent
             if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
                 raise UsageError(f"--{name} {path}: cannot be written there")
+            if Path(path).resolve() in taken:
+                raise UsageError(f"--{name} {path}: is another file of this run")
+            taken.add(Path(path).resolve())
 
 
 def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     """A function that makes the optimizer of the options for a vector of n elements."""
-    settings = {"dtype": o.dtype, "lr": o.lr, "weight_decay": o.weight_decay}
+    narrow = o.dtype in ("float16", "bfloat16")
+    settings = {"lr": o.lr, "weight_decay": o.weight_decay, "dtype": "float32" if narrow else o.dtype}
     if o.optimizer == "sgd":
-        return functools.partial(optim.SGD, momentum=o.momentum, **settings)
-    return functools.partial(optim.Adam if o.optimizer == "adam" else optim.AdamW, **settings)
+        settings["momentum"] = o.momentum
+    kind = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}[o.optimizer]
+    make = functools.partial(kind, **settings)
+    return functools.partial(Master, make=make) if narrow else make
 
 
 def fit(
     o: argparse.Namespace, stage: ModuleType, units: list[Unit], comm: Comm, batches: Batches, classes: bool
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train. Returns what is the same on all ranks (losses, norms, time), and what this rank measured."""
+) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
+    """Train. Returns, under the names of the record: what all ranks share (loss, grad_norm,
+    seconds_per_step), what this rank measured, and its samples in each micro-batch of each step.
+    """
     ledger.forget_peaks()
+    guard = (LossScale if o.dtype == "float16" else Guard)(units, o.clip_norm)
     losses, norms, seconds, sizes = [], [], [], []
     for number in tqdm(range(o.steps or o.epochs * batches.steps_per_epoch), disable=no_bar(o, comm)):
         epoch, step = divmod(number, batches.steps_per_epoch)
         parts = batches.parts(epoch, step)
-        loss_grad = model.loss_grad(classes, samples=len(batches.global_batch(epoch, step)))
+        samples = len(batches.global_batch(epoch, step))
+        loss_grad = model.loss_grad(classes, samples, guard.scale)
         ledger.forget_sent()
         start = time.perf_counter()
-        loss, norm = stage.step(units, comm, batches.load(parts), loss_grad, o.clip_norm)
+        loss, norm = stage.step(units, comm, batches.arrays(parts), loss_grad, guard)
         losses.append(comm.sum(loss))
         seconds.append(time.perf_counter() - start)
         norms.append(norm)
         sizes.append(tuple(len(part) for part in parts))
     history = {"loss": losses, "grad_norm": norms, "seconds_per_step": statistics.median(seconds)}
-    return history, {
-        "sizes": sizes,
+    measured = {
         "resting_bytes": dict(ledger.live),
         "peak_bytes": dict(ledger.peak),
         "peak_total_bytes": ledger.peak_total,
         "sent_bytes_per_step": dict(ledger.sent),  # of the last step; all are alike
         "calls_per_step": dict(ledger.calls),
     }
+    return history, measured, sizes
 
 
 def no_bar(o: argparse.Namespace, comm: Comm) -> bool | None:
@@ -143,7 +173,7 @@ def no_bar(o: argparse.Namespace, comm: Comm) -> bool | None:
 
 
 def evaluate(
-    stage: ModuleType, units: list[Unit], comm: Comm, held_out: Batches, data: DataSet
+    stage: ModuleType, units: list[Unit], comm: Comm, held_out: Batches, classes: bool
 ) -> dict[str, float | None] | None:
     """Loss, and accuracy or r2, on the held-out samples, shared out over the ranks; None without any.
 
@@ -152,18 +182,18 @@ def evaluate(
     samples = len(held_out.ids)
     if not samples:
         return None
-    loss_grad = model.loss_grad(data.classes > 0, samples)
+    loss_grad = model.loss_grad(classes, samples)
     loss = right = 0.0
     for step in range(held_out.steps_per_epoch):
-        for x, y in held_out.load(held_out.parts(0, step)):
+        for x, y in held_out.arrays(held_out.parts(0, step)):
             for u in units:
                 x = u.forward(stage.full_param(u, comm), x)
                 u.forget()
             loss += loss_grad(x, y)[1]
-            right += float((x.argmax(axis=1) == y).sum()) if data.classes else 0.0
+            right += float((x.argmax(axis=1) == y).sum()) if classes else 0.0
     loss = comm.sum(loss)
-    if data.classes:
+    if classes:
         return {"loss": loss, "accuracy": comm.sum(right) / samples}
-    y = data.y[held_out.ids].astype(np.float64)
-    variance = float(((y - y.mean(axis=0)) ** 2).mean())
+    targets = held_out.y.astype(np.float64)
+    variance = float(((targets - targets.mean(axis=0)) ** 2).mean())
     return {"loss": loss, "r2": 1 - loss / variance if variance else None}

@@ -7,6 +7,7 @@ a PyTorch Sequential, and are readable wherever safetensors is.
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -39,22 +40,27 @@ def sha256(tensors: Named) -> str:
     return digest.hexdigest()
 
 
-def write(path: str, tensors: Named, here: bool) -> None:
-    """Write the model to `path` in one piece, on the rank where `here` holds; the others only gather."""
-    kept = {name: values.copy() for name, values in tensors if here}
-    if here:
-        save_file(kept, path + ".part", {"format": "pt"})
-        os.replace(path + ".part", path)
+def write(path: str, tensors: dict[str, np.ndarray]) -> None:
+    """Write the model to `path` in one piece; UsageError, and no trace of it, if that fails."""
+    part = path + ".part"
+    try:
+        save_file(tensors, part, {"format": "pt"})
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        Path(part).unlink(missing_ok=True)
+        raise UsageError(f"--export {path}: {error}") from error
 
 
-def check(path: str, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Raise UsageError unless `path` holds just the tensors `shapes`, as finite real numbers."""
+def check(path: str, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
+    """UsageError unless `path` holds just the tensors `shapes`, of real numbers, finite in `dtype`."""
     try:
         with safe_open(path, framework="numpy") as file:
             found = {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
             for name in found.keys() & shapes.keys():
-                if not np.isfinite(file.get_tensor(name)).all():
-                    raise UsageError(f"--init {path}: {name} holds NaN or infinity")
+                with np.errstate(over="ignore"):
+                    values = file.get_tensor(name).astype(dtype)
+                if not np.isfinite(values).all():
+                    raise UsageError(f"--init {path}: {name} holds NaN, or infinity in {dtype}")
     except FileNotFoundError:
         raise UsageError(f"--init {path}: no such file") from None
     except (OSError, SafetensorError, TypeError) as error:

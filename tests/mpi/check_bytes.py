@@ -1,6 +1,7 @@
 """What a rank holds and sends: the ledger against the paper's formulas and against the estimate."""
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from small import Small
 from zero_ref import array, estimate
 from zero_ref.ledger import ledger
 
+DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 RULES = ("contiguous", "random", "hash", "shares")
 
 
@@ -58,7 +60,6 @@ def test_resting_bytes_are_the_papers(stage, optimizer, words, comm):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
 @pytest.mark.parametrize("classes, hidden", [(True, (7, 5)), (False, (64,)), (False, ())])
-@pytest.mark.skipif(array.select("auto") == "gpu", reason="on a GPU staging buffers are host memory")
 def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classes, hidden, comm):
     for k, shard_data in itertools.product((1, 3), ("contiguous", "hash")):
         settings = dict(classes=classes, hidden=hidden, micro_batches=k, shard_data=shard_data)
@@ -71,7 +72,9 @@ def compare(run, reduce):
         for u, a, b in zip(run.units, run.widths, run.widths[1:])
     ]
     said = estimate.predict(
-        estimate.Run(run.stage, layers, run.comm.rank, run.comm.size, 4, 2, run.classes, 8, reduce),
+        estimate.Run(
+            run.stage, layers, run.comm.rank, run.comm.size, 4, 8, run.classes, 8, reduce, DEVICE == "cpu"
+        ),
         set(run.sizes),
     )
     assert said.resting_bytes == run.resting

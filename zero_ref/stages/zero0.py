@@ -9,7 +9,6 @@ everything N times.
 """
 
 from zero_ref.array import zeros
-from zero_ref.clip import clip
 
 
 def setup(units, comm, new_optimizer):
@@ -19,7 +18,7 @@ def setup(units, comm, new_optimizer):
         u.optimizer = new_optimizer(u.layout.padded)  # (psi,) each
 
 
-def step(units, comm, micro_batches, loss_grad, max_norm):
+def step(units, comm, micro_batches, loss_grad, clip):
     loss = 0.0
     for x, y in micro_batches:
         for u in units:
@@ -32,7 +31,7 @@ def step(units, comm, micro_batches, loss_grad, max_norm):
         loss += part
     for u in units:
         comm.all_reduce(u.grad, u.layout)
-    norm, scale = clip(comm, [comm.shard(u.grad, u.layout) for u in units], max_norm)
+    norm, scale = clip(comm, [comm.shard(u.grad, u.layout) for u in units])
     for u in units:
         u.optimizer.update(u.param, u.grad, scale)
         u.grad.fill(0)

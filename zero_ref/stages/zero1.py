@@ -9,7 +9,6 @@ the gradient but the updated parameters. It sends 2 psi, as before.
 """
 
 from zero_ref.array import zeros
-from zero_ref.clip import clip
 
 
 def setup(units, comm, new_optimizer):
@@ -19,7 +18,7 @@ def setup(units, comm, new_optimizer):
         u.optimizer = new_optimizer(u.layout.counts[comm.rank])  # (psi/N,) each
 
 
-def step(units, comm, micro_batches, loss_grad, max_norm):
+def step(units, comm, micro_batches, loss_grad, clip):
     loss = 0.0
     for x, y in micro_batches:
         for u in units:
@@ -30,10 +29,10 @@ def step(units, comm, micro_batches, loss_grad, max_norm):
             u.grad += grad
             del grad  # or two units' whole gradients would be alive at once
         loss += part
-    grads = [comm.reduce_scatter(u.grad, u.layout) for u in units]  # (psi/N,)
-    norm, scale = clip(comm, grads, max_norm)
+    grads = [comm.reduce_scatter(u.grad, u.layout) for u in units]  # (psi/N,); the norm needs all
+    norm, scale = clip(comm, grads)
     for u, grad in zip(units, grads):
-        shard = comm.shard(u.param, u.layout)  # (psi/N,)
+        shard = comm.shard(u.param, u.layout)  # (psi/N,); a view of u.param, or a copy
         u.optimizer.update(shard, grad, scale)
         comm.all_gather(shard, u.layout, out=u.param)
         u.grad.fill(0)

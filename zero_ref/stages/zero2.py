@@ -9,7 +9,6 @@ shard is what stays. It sends 2 psi with one micro-batch, (k + 1) psi with k.
 """
 
 from zero_ref.array import zeros
-from zero_ref.clip import clip
 
 
 def setup(units, comm, new_optimizer):
@@ -19,7 +18,7 @@ def setup(units, comm, new_optimizer):
         u.optimizer = new_optimizer(u.layout.counts[comm.rank])  # (psi/N,) each
 
 
-def step(units, comm, micro_batches, loss_grad, max_norm):
+def step(units, comm, micro_batches, loss_grad, clip):
     loss = 0.0
     for x, y in micro_batches:
         for u in units:
@@ -30,9 +29,9 @@ def step(units, comm, micro_batches, loss_grad, max_norm):
             u.grad += comm.reduce_scatter(grad, u.layout)
             del grad  # or two units' whole gradients would be alive at once
         loss += part
-    norm, scale = clip(comm, [u.grad for u in units], max_norm)
+    norm, scale = clip(comm, [u.grad for u in units])
     for u in units:
-        shard = comm.shard(u.param, u.layout)  # (psi/N,)
+        shard = comm.shard(u.param, u.layout)  # (psi/N,); a view of u.param, or a copy
         u.optimizer.update(shard, u.grad, scale)
         comm.all_gather(shard, u.layout, out=u.param)
         u.grad.fill(0)

@@ -9,17 +9,16 @@ pass, and the gathered copy dies with the call. It sends 3 psi, and 3k psi with 
 """
 
 from zero_ref.array import track, zeros
-from zero_ref.clip import clip
 
 
 def setup(units, comm, new_optimizer):
-    for u in units:
+    for u in units:  # one at a time; without copy() the view would keep the whole unit alive
         u.param = track("parameter", comm.shard(u.initial("gathered"), u.layout).copy())  # (psi/N,)
         u.grad = zeros(u.layout.counts[comm.rank], u.dtype, "gradient")  # (psi/N,)
         u.optimizer = new_optimizer(u.layout.counts[comm.rank])  # (psi/N,) each
 
 
-def step(units, comm, micro_batches, loss_grad, max_norm):
+def step(units, comm, micro_batches, loss_grad, clip):
     loss = 0.0
     for x, y in micro_batches:
         for u in units:
@@ -30,7 +29,7 @@ def step(units, comm, micro_batches, loss_grad, max_norm):
             u.grad += comm.reduce_scatter(grad, u.layout)
             del grad  # or two units' whole gradients would be alive at once
         loss += part
-    norm, scale = clip(comm, [u.grad for u in units], max_norm)
+    norm, scale = clip(comm, [u.grad for u in units])
     for u in units:
         u.optimizer.update(u.param, u.grad, scale)
         u.grad.fill(0)
