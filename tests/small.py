@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 
 from zero_ref import model, optim
-from zero_ref.comm import REDUCE
+from zero_ref.comm import comm_for
 from zero_ref.data import Batches, DataSet
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.precision import Guard
+from zero_ref.precision import Guard, LossScale, Master
 from zero_ref.training import STAGES
 from zero_ref.weights import named_tensors, sha256
 
+NARROW = ("float16", "bfloat16")
 SAMPLES, BATCH, STEPS = 41, 12, 20  # batches of 12, 12, 12 and 5; the last is split in 2 and 3
 
 
@@ -23,7 +24,8 @@ def data(classes: bool, dtype: str) -> DataSet:
     random = np.random.default_rng(5)
     x = random.normal(size=(SAMPLES, 6))
     hidden = np.tanh(x @ random.normal(size=(6, 3)))
-    y = hidden.argmax(1) if classes else (hidden[:, :2] + 0.3 * x[:, :2]).astype(dtype)
+    wide = "float32" if dtype in NARROW else dtype
+    y = hidden.argmax(1) if classes else (hidden[:, :2] + 0.3 * x[:, :2]).astype(wide)
     return DataSet(x.astype(dtype), y, 3 if classes else 0)
 
 
@@ -61,7 +63,7 @@ class Small:
 
     def run(self) -> "Small":
         """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
-        self.comm = REDUCE[self.reduce]()
+        self.comm = comm_for(self.reduce, self.dtype)
         size, problem = self.comm.size, data(self.classes, self.dtype)
         self.widths = [6, *self.hidden, problem.task.outputs]
         weights = {
@@ -86,22 +88,21 @@ class Small:
         )
         kinds = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
         module = STAGES[self.stage]
-        module.setup(self.units, self.comm, partial(kinds[self.optimizer], dtype=self.dtype, **self.settings))
+        wide = "float32" if self.dtype in NARROW else self.dtype
+        make = partial(kinds[self.optimizer], dtype=wide, **self.settings)
+        module.setup(self.units, self.comm, partial(Master, make=make) if self.dtype in NARROW else make)
+        self.guard = (LossScale if self.dtype == "float16" else Guard)(self.units, self.clip_norm)
         ledger.forget_peaks()
         self.losses, self.norms, self.sizes = [], [], []
         for number in range(self.steps):
             where = divmod(number, self.batches.steps_per_epoch)
-            loss_grad = model.loss_grad(self.classes, len(self.batches.global_batch(*where)))
+            samples = len(self.batches.global_batch(*where))
+            loss_grad = model.loss_grad(self.classes, samples, self.guard.scale)
             parts = self.batches.parts(*where)
             self.sizes.append(tuple(map(len, parts)))
             ledger.forget_sent()
-            loss, norm = module.step(
-                self.units,
-                self.comm,
-                self.batches.arrays(parts),
-                loss_grad,
-                Guard(self.units, self.clip_norm),
-            )
+            arrays = self.batches.arrays(parts)
+            loss, norm = module.step(self.units, self.comm, arrays, loss_grad, self.guard)
             self.losses.append(self.comm.sum(loss))
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from small import Small
+from small import NARROW, Small
 
 from zero_ref import array, estimate
 from zero_ref.ledger import ledger
@@ -14,9 +14,9 @@ DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 RULES = ("contiguous", "random", "hash", "shares")
 
 
-def small(stage, rule, size, **settings):
+def small(stage, rule, size, dtype="float32", **settings):
     where = {"shares": [1 + r % 3 for r in range(size)]} if rule == "shares" else {"rule": rule}
-    return Small(stage, dtype="float32", steps=4, **where, **settings)
+    return Small(stage, dtype=dtype, steps=4, **where, **settings)
 
 
 @pytest.mark.parametrize("stage", range(4))
@@ -64,6 +64,27 @@ def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classe
     for k, shard_data in itertools.product((1, 3), ("contiguous", "hash")):
         settings = dict(classes=classes, hidden=hidden, micro_batches=k, shard_data=shard_data)
         compare(small(stage, rule, comm.size, reduce=reduce, **settings).run(), reduce)
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("classes, hidden", [(True, (7, 5)), (False, (64,)), (False, ())])
+def test_the_estimate_is_the_measurement_with_16_bits_too(stage, dtype, classes, hidden, comm):
+    for k, rule in itertools.product((1, 3), RULES):
+        settings = dict(classes=classes, hidden=hidden, micro_batches=k, dtype=dtype)
+        compare(small(stage, rule, comm.size, **settings).run(), "native")
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("dtype", NARROW)
+def test_resting_bytes_with_16_bits_are_the_papers(stage, dtype, comm):
+    run = Small(stage, dtype=dtype, steps=4).run()
+    psi, n = sum(u.layout.padded for u in run.units), comm.size
+    paper = {0: 16 * psi, 1: 4 * psi + 12 * psi // n, 2: 2 * psi + 14 * psi // n, 3: 16 * psi // n}
+    assert sum(run.resting.values()) == paper[stage]
+    assert sum(estimate.model_state_bytes(stage, psi, n, 2, 2, 12).values()) == paper[stage]
+    moved = {0: 2, 1: 2, 2: 2, 3: 3}[stage] * psi * (n - 1) // n
+    assert run.sent["reduce_scatter"] + run.sent["all_gather"] == 2 * moved
 
 
 def compare(run, reduce):

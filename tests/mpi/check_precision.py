@@ -1,0 +1,158 @@
+"""Numbers of 16 bits: equal stages, sums rounded once, a common decision on overflow, named NaNs."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from small import NARROW, Small, data
+
+from zero_ref import array, model
+from zero_ref.comm import comm_for
+from zero_ref.layout import FlatLayout
+from zero_ref.optim import SGD
+from zero_ref.precision import Guard, LossScale, Master, NotFinite
+
+TYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def rules(size):
+    return [dict(rule="contiguous"), dict(rule="random"), dict(shares=[1 + (r + 1) % 3 for r in range(size)])]
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("optimizer", ("sgd", "adam"))
+@pytest.mark.parametrize("rule", range(3))
+def test_stages_are_equal_in_bits(rule, optimizer, dtype, comm):
+    settings = {"lr": 0.1, "momentum": 0.9} if optimizer == "sgd" else {"lr": 0.01}
+    same = dict(dtype=dtype, optimizer=optimizer, settings=settings, clip_norm=0.4, steps=5)
+    runs = [Small(stage, **same, **rules(comm.size)[rule]).run() for stage in range(4)]
+    assert len({run.sha256 for run in runs}) == 1 and len({tuple(run.norms) for run in runs}) == 1
+    runs = [Small(stage, micro_batches=3, **same, **rules(comm.size)[rule]).run() for stage in range(4)]
+    assert runs[0].sha256 == runs[1].sha256 and runs[2].sha256 == runs[3].sha256
+
+
+@pytest.mark.parametrize("dtype, far", [("float16", 0.005), ("bfloat16", 0.04)])
+def test_training_follows_float32(dtype, far):
+    settings = dict(optimizer="sgd", settings={"lr": 0.1, "momentum": 0.9})
+    narrow, wide = (Small(3, dtype=d, **settings).run() for d in (dtype, "float32"))
+    assert np.allclose(narrow.losses, wide.losses, rtol=far, atol=0)
+    assert narrow.tensors[0].dtype == TYPES[dtype]
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_sum_over_ranks_is_rounded_once(dtype):
+    c, kind = comm_for("native", dtype), TYPES[dtype]
+    layout = FlatLayout("unit", {"w": (97,)}, c.size)
+    parts = [np.random.default_rng(r).normal(size=layout.padded).astype(kind) for r in range(c.size)]
+    parts[0][:5] = 2048.0  # to which 16 bits cannot add 1
+    for part in parts[1:]:
+        part[:5] = 1.0
+    expected = parts[0].astype("f4")
+    for part in parts[1:]:
+        expected += part.astype("f4")
+    full = array.from_numpy(parts[c.rank].copy(), "buffer")
+    c.all_reduce(full, layout)
+    assert array.to_numpy(full).tobytes() == expected.astype(kind).tobytes()
+
+
+def prepared(scale, dtype="float16", stage=3):
+    """A run that has made one good step, and what its second step needs."""
+    run = Small(stage, dtype=dtype, optimizer="adam", steps=1).run()
+    run.guard = LossScale(run.units, None, scale=scale) if dtype == "float16" else run.guard
+    return run
+
+
+def state(run):
+    arrays = [
+        a for u in run.units for a in (u.param, u.optimizer.master, *vars(u.optimizer.optimizer).values())
+    ]
+    return [a.tobytes() if hasattr(a, "tobytes") else a for a in arrays]
+
+
+def step(run, stage, spoilt_rank, value):
+    """One more step, in which the gradient of one rank's first sample is spoilt."""
+    from zero_ref.training import STAGES
+
+    inner = model.loss_grad(True, 12, run.guard.scale)
+
+    def loss_grad(outputs, y):
+        g, loss = inner(outputs, y)
+        if run.comm.rank == spoilt_rank and len(g):
+            g[0, 0] = value
+        return g, loss
+
+    batches = run.batches.arrays(run.batches.parts(0, 1))
+    return STAGES[stage].step(run.units, run.comm, batches, loss_grad, run.guard)
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_an_overflow_on_one_rank_leaves_all_ranks_as_they_were(stage, comm):
+    run = prepared(1024.0, stage=stage)
+    before = state(run)
+    _, norm = step(run, stage, comm.size - 1, np.inf)
+    assert not np.isfinite(norm)
+    assert state(run) == before, "weights, master, momentum, variance or step count have changed"
+    assert (run.guard.scale, run.guard.skipped, run.guard.good) == (512.0, 1, 0)
+    step(run, stage, None, 0)
+    assert state(run) != before and run.guard.good == 1
+
+
+def test_the_loss_scale_grows_after_a_window_and_stops_at_its_floor(comm):
+    run = prepared(4.0)
+    run.guard = LossScale(run.units, None, scale=4.0, window=2, floor=2.0)
+    step(run, 3, None, 0)
+    assert run.guard.scale == 4.0
+    step(run, 3, None, 0)
+    assert (run.guard.scale, run.guard.good) == (8.0, 0)
+    for expected in (4.0, 2.0):
+        step(run, 3, 0, np.nan)
+        assert run.guard.scale == expected
+    before = state(run)
+    with pytest.raises(NotFinite, match=r"step 5: .* layers\.\d\."):
+        step(run, 3, 0, np.nan)
+    assert state(run) == before
+
+
+def test_the_loss_scale_is_taken_out_of_norm_and_update():
+    small, large = prepared(64.0), prepared(4096.0)
+    norms = [step(run, 3, None, 0)[1] for run in (small, large)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-2)
+    for a, b in zip(small.units, large.units):
+        assert np.allclose(a.param, b.param, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("stage", range(4))
+def test_nan_stops_all_ranks_before_any_weight_changes(stage, dtype, comm):
+    run = Small(stage, dtype=dtype, optimizer="adam", steps=1).run()
+    before = [u.param.tobytes() for u in run.units]
+    with pytest.raises(NotFinite, match=r"step 2: .* first in layers\.0\.weight \(rank"):
+        step(run, stage, 0, np.nan)
+    assert [u.param.tobytes() for u in run.units] == before
+
+
+def test_the_guard_names_tensor_and_owner(comm):
+    layout = FlatLayout("layers.7", {"weight": (9, 5), "bias": (9,)}, comm.size, "hash", seed=1)
+    unit = model.Unit(layout, None, None, "float32", True)
+    full = np.zeros(layout.padded, "f4")
+    full[47] = np.nan  # bias[2]
+    shard = layout.shard(full, comm.rank)
+    with pytest.raises(NotFinite) as error:
+        Guard([unit], None)(comm, [shard])
+    owner = [r for r in range(comm.size) if np.isnan(layout.shard(full, r)).any()]
+    assert str(error.value).endswith(f"first in layers.7.bias (rank {owner[0]}'s shard)") and len(owner) == 1
+
+
+def test_why_there_is_a_master_copy():
+    """10,000 times 1e-4 added to 1: float16 stays at 1, with a float32 master it reaches 2."""
+    alone, mastered = np.ones(1, "f2"), np.ones(1, "f2")
+    gradient = np.full(1, -1e-4, "f2")
+    bare, master = SGD(1, "float16", lr=1.0), Master(1, lambda n: SGD(n, "float32", lr=1.0))
+    for _ in range(10_000):
+        bare.update(alone, gradient, 1.0)
+        master.update(mastered, gradient, 1.0)
+    assert alone[0] == 1.0
+    assert mastered[0] == pytest.approx(2.0, abs=0.001)
+
+
+def test_data_for_the_tests_keeps_targets_wide():
+    assert data(False, "float16").y.dtype == np.float32

@@ -1,0 +1,50 @@
+"""The whole training run, from options to test score and exported weights, against the serial reference."""
+
+import os
+
+import numpy as np
+import pytest
+import serial
+from safetensors.numpy import load_file, save_file
+from small import data, start
+
+from zero_ref import options, training
+from zero_ref.data import Batches, split
+
+DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
+LINE = "--quiet --dtype float64 --batch-size 12 --micro-batches 2 --epochs 3 --test-fraction 0.3 --seed 4"
+LINE += " --hidden 7,5 --optimizer sgd --lr 0.1 --momentum 0.9 --clip-norm 0.4 --shard-data random"
+
+
+@pytest.mark.parametrize("classes", (True, False))
+@pytest.mark.parametrize("stage", range(4))
+def test_a_run_of_the_command_follows_the_serial_reference(stage, classes, comm, tmp_path):
+    problem = data(classes, "float64")
+    weights = start([6, 7, 5, problem.task.outputs])
+    np.savez(tmp_path / "data.npz", x=problem.x, y=problem.y)
+    named = {f"layers.{i}.{n}": v for i, pair in enumerate(weights) for n, v in zip(("weight", "bias"), pair)}
+    save_file(named, tmp_path / "start.safetensors")
+    files = {"--data": "data.npz", "--init": "start.safetensors", "--export": "end.safetensors"}
+    line = [*LINE.split(), "--stage", str(stage), "--device", DEVICE]
+    for option, file in files.items():
+        line += [option, str(tmp_path / file)]
+    record = training.train(options.parse(line))
+
+    ids, held_out = split(len(problem.x), 0.3, seed=4)
+    batches = Batches(problem, ids, 12, seed=4, rank=0, shares=[1])  # 29 samples: 12, 12 and 5
+    order = [batches.global_batch(epoch, step) for epoch in range(3) for step in range(3)]
+    steps = [(problem.x[batch], problem.y[batch]) for batch in order]
+    p, losses, norms = serial.train(weights, steps, classes, "sgd", lr=0.1, momentum=0.9, clip_norm=0.4)
+    assert np.allclose(record["loss"], losses, rtol=1e-12, atol=0)
+    assert np.allclose(record["grad_norm"], norms, rtol=1e-11, atol=0)
+    if comm.rank == 0:
+        end = load_file(tmp_path / "end.safetensors")
+        assert all(np.allclose(end[name], value, rtol=0, atol=1e-11) for name, value in zip(named, p))
+
+    x, y, pairs = problem.x[held_out], problem.y[held_out], list(zip(p[::2], p[1::2]))
+    found, loss = serial.outputs(pairs, x)[-1], serial.loss_and_gradients(pairs, x, y, classes)[0]
+    if classes:
+        expected = {"loss": loss, "accuracy": (found.argmax(1) == y).mean()}
+    else:
+        expected = {"loss": loss, "r2": 1 - ((found - y) ** 2).sum() / ((y - y.mean(0)) ** 2).sum()}
+    assert record["test"] == pytest.approx(expected, rel=1e-10)

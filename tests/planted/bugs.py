@@ -1,0 +1,689 @@
+"""Mistakes that are easy to make when writing ZeRO, each as one replacement of text in zero_ref.
+
+run.py makes each of them in a copy of the package and shows which test finds it. A bug here changes
+what is computed, held or sent; one that stops the program at once would prove nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Bug:
+    """name: what the programmer got wrong. `old` stands `count` times in `file` and becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    count: int = 1
+
+
+def plant(bug: Bug, package: Path) -> str:
+    """The text of the bug's file in `package` with the bug in it; ValueError if it does not fit."""
+    text = (package / bug.file).read_text()
+    if text.count(bug.old) != bug.count or bug.old == bug.new:
+        raise ValueError(f"{bug.name}: {bug.file} has the text {text.count(bug.old)} times, not {bug.count}")
+    return text.replace(bug.old, bug.new)
+
+
+ZERO0, ZERO1, ZERO2, ZERO3 = (f"stages/zero{n}.py" for n in range(4))
+
+STAGE_0 = [
+    Bug(
+        "the summed gradient is divided by the number of ranks once more",
+        ZERO0,
+        "comm.all_reduce(u.grad, u.layout)\n",
+        "comm.all_reduce(u.grad, u.layout)\n        u.grad /= comm.size\n",
+    ),
+    Bug(
+        "the gradients are never all-reduced",
+        ZERO0,
+        "    for u in units:\n        comm.all_reduce(u.grad, u.layout)\n",
+        "",
+    ),
+    Bug(
+        "the running gradient is all-reduced after each micro-batch, not once",
+        ZERO0,
+        "        loss += part\n    for u in units:\n        comm.all_reduce(u.grad, u.layout)\n",
+        "        loss += part\n        for u in units:\n            comm.all_reduce(u.grad, u.layout)\n",
+    ),
+    Bug(
+        "a micro-batch overwrites the gradient of the one before",
+        ZERO0,
+        "u.grad += grad",
+        "u.grad[...] = grad",
+    ),
+    Bug(
+        "the gradient is not cleared after the step",
+        ZERO0,
+        "        u.grad.fill(0)\n",
+        "",
+    ),
+    Bug(
+        "the norm counts the whole gradient on every rank, N times over",
+        ZERO0,
+        "[comm.shard(u.grad, u.layout) for u in units]",
+        "[u.grad for u in units]",
+    ),
+    Bug(
+        "the gradient is clipped in place and by the optimizer again",
+        ZERO0,
+        "        u.optimizer.update(",
+        "        u.grad *= scale\n        u.optimizer.update(",
+    ),
+]
+
+STAGE_1 = [
+    Bug(
+        "a rank updates with its own gradient, not with the sum",
+        ZERO1,
+        "comm.reduce_scatter(u.grad, u.layout) for",
+        "comm.shard(u.grad, u.layout) for",
+    ),
+    Bug(
+        "the summed gradient is divided by the number of ranks once more",
+        ZERO1,
+        "update(shard, grad, scale)",
+        "update(shard, grad / comm.size, scale)",
+    ),
+    Bug(
+        "the updated shards are never gathered",
+        ZERO1,
+        "        comm.all_gather(shard, u.layout, out=u.param)\n",
+        "",
+    ),
+    Bug(
+        "the old shard is gathered: right where a shard is a view, wrong where it is a copy",
+        ZERO1,
+        "comm.all_gather(shard, u.layout",
+        "comm.all_gather(comm.shard(u.param, u.layout), u.layout",
+    ),
+    Bug(
+        "the shard is gathered before its update",
+        ZERO1,
+        "        u.optimizer.update(shard, grad, scale)\n"
+        "        comm.all_gather(shard, u.layout, out=u.param)\n",
+        "        comm.all_gather(shard, u.layout, out=u.param)\n"
+        "        u.optimizer.update(shard, grad, scale)\n",
+    ),
+    Bug(
+        "every rank updates shard 0",
+        ZERO1,
+        "shard = comm.shard(u.param, u.layout)",
+        "shard = u.layout.shard(u.param, 0)",
+    ),
+    Bug(
+        "the gradient is not cleared after the step",
+        ZERO1,
+        "        u.grad.fill(0)\n",
+        "",
+    ),
+    Bug(
+        "the gradient is clipped in the norm's report only",
+        ZERO1,
+        "update(shard, grad, scale)",
+        "update(shard, grad, 1.0)",
+    ),
+]
+
+STAGE_2 = [
+    Bug(
+        "only the last micro-batch counts: its shard replaces the sum",
+        ZERO2,
+        "u.grad += comm.reduce_scatter(",
+        "u.grad[...] = comm.reduce_scatter(",
+    ),
+    Bug(
+        "the summed gradient is divided by the number of ranks once more",
+        ZERO2,
+        "u.grad += comm.reduce_scatter(grad, u.layout)",
+        "u.grad += comm.reduce_scatter(grad, u.layout) / comm.size",
+    ),
+    Bug(
+        "a rank keeps its shard of its own gradient, nothing is reduced",
+        ZERO2,
+        "u.grad += comm.reduce_scatter(",
+        "u.grad += comm.shard(",
+    ),
+    Bug(
+        "the shard of the gradient is not cleared after the step",
+        ZERO2,
+        "        u.grad.fill(0)\n",
+        "",
+    ),
+    Bug(
+        "the updated shards are never gathered",
+        ZERO2,
+        "        comm.all_gather(shard, u.layout, out=u.param)\n",
+        "",
+    ),
+    Bug(
+        "the norm is that of the parameters' shard",
+        ZERO2,
+        "clip(comm, [u.grad for u in units]",
+        "clip(comm, [comm.shard(u.param, u.layout) for u in units]",
+    ),
+]
+
+STAGE_3 = [
+    Bug(
+        "the backward pass uses parameters gathered in the first step",
+        ZERO3,
+        "            g, grad = u.backward(comm.all_gather(u.param, u.layout), g)\n",
+        "            if not hasattr(u, 'whole'):\n"
+        "                u.whole = comm.all_gather(u.param, u.layout)\n"
+        "            g, grad = u.backward(u.whole, g)\n",
+    ),
+    Bug(
+        "only the last micro-batch counts: its shard replaces the sum",
+        ZERO3,
+        "u.grad += comm.reduce_scatter(",
+        "u.grad[...] = comm.reduce_scatter(",
+    ),
+    Bug(
+        "the shard of the gradient is not cleared after the step",
+        ZERO3,
+        "        u.grad.fill(0)\n",
+        "",
+    ),
+    Bug(
+        "each rank starts with shard 0",
+        ZERO3,
+        'comm.shard(u.initial("gathered"), u.layout).copy()',
+        'u.layout.shard(u.initial("gathered"), 0).copy()',
+    ),
+    Bug(
+        "the gradient is clipped in the norm's report only",
+        ZERO3,
+        "update(u.param, u.grad, scale)",
+        "update(u.param, u.grad, 1.0)",
+    ),
+]
+
+CLIPPING = [
+    Bug(
+        "the norm is that of the rank's own shard",
+        "clip.py",
+        "math.sqrt(comm.sum(squares))",
+        "math.sqrt(squares)",
+    ),
+    Bug(
+        "the roots of the ranks are added, not the squares",
+        "clip.py",
+        "math.sqrt(comm.sum(squares))",
+        "comm.sum(math.sqrt(squares))",
+    ),
+    Bug(
+        "norms of units are added, not their squares",
+        "clip.py",
+        "sum(sum_of_squares(shard) for shard in shards)",
+        "sum(math.sqrt(sum_of_squares(shard)) for shard in shards) ** 2",
+    ),
+    Bug(
+        "a small gradient is scaled up to the largest norm: min is missing",
+        "clip.py",
+        "min(1.0, max_norm / (norm + 1e-6))",
+        "max_norm / (norm + 1e-6)",
+    ),
+    Bug(
+        "the coefficient is upside down",
+        "clip.py",
+        "max_norm / (norm + 1e-6)",
+        "(norm + 1e-6) / max_norm",
+    ),
+]
+
+OPTIMIZERS = [
+    Bug(
+        "one step count is shared by all units of the model",
+        "optim.py",
+        "        self.steps += 1\n",
+        "        Adam.count = self.steps = getattr(Adam, 'count', 0) + 1\n",
+    ),
+    Bug(
+        "Adam's second moment is not bias corrected",
+        "optim.py",
+        "root = 1 / math.sqrt(1 - beta2**self.steps)",
+        "root = 1.0",
+    ),
+    Bug(
+        "Adam's epsilon stands inside the root",
+        "optim.py",
+        "            xp.sqrt(v, out=g)\n            g *= root\n            g += self.eps\n",
+        "            xp.add(v, self.eps, out=g)\n            xp.sqrt(g, out=g)\n            g *= root\n",
+    ),
+    Bug(
+        "Adam's epsilon is bias corrected too",
+        "optim.py",
+        "            g *= root\n            g += self.eps\n",
+        "            g += self.eps\n            g *= root\n",
+    ),
+    Bug(
+        "AdamW adds its decay to the gradient, as Adam does",
+        "optim.py",
+        "    decoupled = True\n",
+        "    decoupled = False\n",
+    ),
+    Bug(
+        "AdamW's decay forgets the learning rate",
+        "optim.py",
+        "p *= 1 - self.lr * self.weight_decay",
+        "p *= 1 - self.weight_decay",
+    ),
+    Bug(
+        "SGD damps the gradient by 1 - momentum, as Adam does",
+        "optim.py",
+        "                v += g\n                g = v\n",
+        "                g *= 1 - self.momentum\n                v += g\n                g = v\n",
+    ),
+]
+
+EXTREMES = [
+    Bug(
+        "the norm sees the first block of a long shard only",
+        "clip.py",
+        "        total += float(square.sum())\n    return total",
+        "        total += float(square.sum())\n        return total\n    return total",
+    ),
+    Bug(
+        "every block of a shard uses the state of the first",
+        "optim.py",
+        "            m, v = self.m[block], self.v[block]\n",
+        "            m, v = self.m[: p.size], self.v[: p.size]\n",
+    ),
+    Bug(
+        "squares are rounded to the gradient's type, where large ones overflow",
+        "clip.py",
+        "square[...] = part\n",
+        "square = part.copy()\n",
+    ),
+    Bug(
+        "the softmax does not take the largest logit off, so large ones overflow",
+        "autograd.py",
+        "z.max(axis=1, keepdims=True)",
+        "0 * z.max(axis=1, keepdims=True)",
+    ),
+]
+
+BITS = [
+    Bug(
+        "the all-reduce is MPI's own, which adds in another order",
+        "comm.py",
+        "self.all_gather(self.reduce_scatter(full, layout), layout, out=full)",
+        "self.mpi.Allreduce(MPI.IN_PLACE, full)",
+    ),
+    Bug(
+        "stage 0 takes the norm of the whole gradient at once: right, but not to the last bit",
+        ZERO0,
+        "[comm.shard(u.grad, u.layout) for u in units]",
+        "[u.grad if comm.rank == 0 else u.grad[:0] for u in units]",
+    ),
+]
+
+COLLECTIVES = [
+    Bug(
+        "the all-gather puts the own shard at the front",
+        "comm.py",
+        "array.copy(wire[layout.slice_of(self.rank)], shard)",
+        "array.copy(wire[: shard.size], shard)",
+    ),
+    Bug(
+        "an uneven all-gather takes the counts as even",
+        "comm.py",
+        "[plain(wire), layout.counts])",
+        "[plain(wire), [len(wire) // self.size] * self.size])",
+    ),
+    Bug(
+        "the ordered sum takes its own part twice and rank 0's never",
+        "comm.py",
+        "total[...] = parts[0]",
+        "total[...] = parts[self.rank]",
+    ),
+    Bug(
+        "the ordered sum begins with the own part, in another order on each rank",
+        "comm.py",
+        "        total[...] = parts[0]\n        for part in parts[1:]:\n            total += part\n",
+        "        total[...] = parts[self.rank]\n"
+        "        for r in range(1, self.size):\n"
+        "            total += parts[(self.rank + r) % self.size]\n",
+    ),
+    Bug(
+        "the ring's reduce-scatter sends to the left but counts shards to the right",
+        "comm.py",
+        "right, left = (self.rank + 1) % self.size, (self.rank - 1) % self.size\n        # Shard",
+        "left, right = (self.rank + 1) % self.size, (self.rank - 1) % self.size\n        # Shard",
+    ),
+    Bug(
+        "the ring's reduce-scatter is one hop short",
+        "comm.py",
+        "for hop in range(1, self.size):",
+        "for hop in range(1, self.size - 1):",
+    ),
+    Bug(
+        "the ring's reduce-scatter passes on the old chunk, not the one that arrived",
+        "comm.py",
+        "            partial, incoming = incoming, partial\n",
+        "",
+    ),
+    Bug(
+        "the ring's reduce-scatter forgets the own part on the way",
+        "comm.py",
+        "            arriving += send[layout.slice_of(comes)]\n",
+        "",
+    ),
+    Bug(
+        "the ring's all-gather is one hop short",
+        "comm.py",
+        "for hop in range(self.size - 1):",
+        "for hop in range(self.size - 2):",
+    ),
+    Bug(
+        "the sum of one number leaves the last rank out",
+        "comm.py",
+        "float(sum(values.tolist()))",
+        "float(sum(values.tolist()[: max(1, self.size - 1)]))",
+    ),
+]
+
+LAYOUT = [
+    Bug(
+        "the order of blocks is not undone after an all-gather",
+        "layout.py",
+        "            full.reshape(-1, self.block)[self.blocks] = ranked.reshape(-1, self.block)\n",
+        "            full[...] = ranked\n",
+    ),
+    Bug(
+        "the order of blocks is applied once more where it should be undone",
+        "layout.py",
+        "            full.reshape(-1, self.block)[self.blocks] = ranked.reshape(-1, self.block)\n",
+        "            full[...] = ranked.reshape(-1, self.block)[self.blocks].reshape(-1)\n",
+    ),
+    Bug(
+        "a gradient is reduced in model order, though shards are in rank order",
+        "layout.py",
+        'return track("buffer", full.reshape(-1, self.block)[self.blocks]).reshape(-1)',
+        "return full",
+    ),
+    Bug(
+        "the slices are rounded down: the last elements belong to nobody",
+        "layout.py",
+        "[-(-self.elements // size)] * size",
+        "[self.elements // size] * size",
+    ),
+    Bug(
+        "the last block is lost where blocks do not fit",
+        "layout.py",
+        "number = -(-self.elements // self.block)",
+        "number = self.elements // self.block",
+    ),
+    Bug(
+        "the hash rule uses Python's hash, which differs in every process",
+        "layout.py",
+        'ticket = int.from_bytes(digest, "little") % sum(shares)',
+        "ticket = hash((seed, name, number)) % sum(shares)",
+    ),
+    Bug(
+        "the random rule has no seed, so ranks deal differently",
+        "layout.py",
+        "np.random.default_rng([seed, *name.encode()])",
+        "np.random.default_rng()",
+    ),
+    Bug(
+        "all units share one permutation of blocks",
+        "layout.py",
+        "np.random.default_rng([seed, *name.encode()])",
+        "np.random.default_rng([seed])",
+    ),
+]
+
+DATA = [
+    Bug(
+        "the short last batch of an epoch is dropped",
+        "data.py",
+        "self.steps_per_epoch = -(-len(ids) // batch_size)",
+        "self.steps_per_epoch = max(1, len(ids) // batch_size)",
+    ),
+    Bug(
+        "every rank takes the first slice of the batch",
+        "data.py",
+        "ids[ends[self.rank] : ends[self.rank + 1]]",
+        "ids[ends[0] : ends[1]]",
+    ),
+    Bug(
+        "neighbouring slices share a sample",
+        "data.py",
+        "ids[ends[self.rank] : ends[self.rank + 1]]",
+        "ids[ends[self.rank] : ends[self.rank + 1] + 1]",
+    ),
+    Bug(
+        "the shuffle depends on the rank",
+        "data.py",
+        "[self.seed, 1, epoch]",
+        "[self.seed, 1, epoch, self.rank]",
+    ),
+    Bug(
+        "each rank shuffles a micro-batch in its own way before taking its slice",
+        "data.py",
+        "[self.seed, 2, epoch, step, micro_batch]",
+        "[self.seed, 2, epoch, step, micro_batch, self.rank]",
+    ),
+    Bug(
+        "every epoch has the order of the first",
+        "data.py",
+        "[self.seed, 1, epoch]",
+        "[self.seed, 1, 0]",
+    ),
+    Bug(
+        "a sample's owner by hash changes with the epoch",
+        "data.py",
+        "self.owner[np.searchsorted(self.ids, ids)] == self.rank",
+        "(self.owner[np.searchsorted(self.ids, ids)] + epoch) % len(self.shares) == self.rank",
+    ),
+    Bug(
+        "the test samples are trained on, too",
+        "data.py",
+        "np.sort(order[test:])",
+        "np.sort(order)",
+    ),
+]
+
+GRADIENTS = [
+    Bug(
+        "cross-entropy is divided by the rank's own samples: a mean of means",
+        "autograd.py",
+        "xp.multiply(p, g / samples, out=p)",
+        "xp.multiply(p, g / max(1, len(labels)), out=p)",
+    ),
+    Bug(
+        "squared error is divided by the rank's own samples: a mean of means",
+        "autograd.py",
+        "numbers = samples * targets.shape[1]",
+        "numbers = max(1, targets.size)",
+    ),
+    Bug(
+        "the bias gradient is averaged over the batch, not summed",
+        "autograd.py",
+        "b.add_grad(sum_rows, g)",
+        "b.add_grad(lambda g, out: sum_rows(g / max(1, len(g)), out), g)",
+    ),
+    Bug(
+        "relu's mask asks for the sign of the gradient, not of its input",
+        "autograd.py",
+        "xp.greater(x.data, 0)",
+        "xp.greater(g, 0)",
+    ),
+    Bug(
+        "a second contribution to a gradient replaces the first",
+        "autograd.py",
+        "            self.grad += place",
+        "            self.grad[...] = place",
+    ),
+    Bug(
+        "gradients of inner nodes outlive their use",
+        "autograd.py",
+        "                node.grad = None  # only leaves keep theirs\n",
+        "",
+    ),
+]
+
+COMMAND = [
+    Bug(
+        "the training loop divides by the rank's own samples: a mean of means",
+        "training.py",
+        "samples = len(batches.global_batch(epoch, step))",
+        "samples = max(1, sum(map(len, parts)))",
+    ),
+    Bug(
+        "the loss that is reported is averaged over the ranks, not summed",
+        "training.py",
+        "losses.append(comm.sum(loss))",
+        "losses.append(comm.sum(loss) / comm.size)",
+    ),
+    Bug(
+        "every epoch takes the batches of the first",
+        "training.py",
+        "parts = batches.parts(epoch, step)",
+        "parts = batches.parts(0, step)",
+    ),
+    Bug(
+        "the settings of SGD do not reach it",
+        "training.py",
+        'settings["momentum"] = o.momentum',
+        'settings["momentum"] = 0.0',
+    ),
+    Bug(
+        "r2 compares with the mean of all numbers, not of each target",
+        "training.py",
+        "targets.mean(axis=0)",
+        "targets.mean()",
+    ),
+    Bug(
+        "the test counts right answers of one rank only",
+        "training.py",
+        "comm.sum(right) / samples",
+        "right / samples",
+    ),
+    Bug(
+        "the initial weights differ between ranks",
+        "model.py",
+        "np.random.default_rng([seed, i])",
+        "np.random.default_rng()",
+    ),
+    Bug(
+        "the hash of the model takes its padding in",
+        "weights.py",
+        "digest.update(values.astype(",
+        "digest.update(values.base.astype(",
+    ),
+]
+
+BYTES = [
+    Bug(
+        "stage 1 keeps the optimizer state of all parameters",
+        ZERO1,
+        "new_optimizer(u.layout.counts[comm.rank])",
+        "new_optimizer(u.layout.padded)",
+    ),
+    Bug(
+        "stage 1 sends the gradient around a second time",
+        ZERO1,
+        "    norm, scale =",
+        "    for u in units:\n        comm.all_reduce(u.grad, u.layout)\n    norm, scale =",
+    ),
+    Bug(
+        "stage 2's shard of the gradient is a view that keeps the whole one alive",
+        ZERO2,
+        'zeros(u.layout.counts[comm.rank], u.dtype, "gradient")',
+        'comm.shard(zeros(u.layout.padded, u.dtype, "gradient"), u.layout)',
+    ),
+    Bug(
+        "stage 2 lets one unit's whole gradient live until the next one's is made",
+        ZERO2,
+        "            del grad  # or two units' whole gradients would be alive at once\n",
+        "",
+    ),
+    Bug(
+        "stage 3's shard of the parameters is a view that keeps the whole ones alive",
+        ZERO3,
+        'comm.shard(u.initial("gathered"), u.layout).copy()',
+        'comm.shard(u.initial("gathered"), u.layout)',
+    ),
+    Bug(
+        "stage 3 keeps what it gathered in the forward pass",
+        ZERO3,
+        "            x = u.forward(comm.all_gather(u.param, u.layout), x)\n",
+        "            u.whole = comm.all_gather(u.param, u.layout)\n            x = u.forward(u.whole, x)\n",
+    ),
+    Bug(
+        "stage 3 keeps what it gathered in the forward pass and does not gather again",
+        "model.py",
+        "        self._take_back()\n        return self.output.data  # (samples, outputs)",
+        "        return self.output.data  # (samples, outputs)",
+    ),
+    Bug(
+        "stage 3 gathers after the update, too, as stage 2 does",
+        ZERO3,
+        "        u.optimizer.update(u.param, u.grad, scale)\n",
+        "        u.optimizer.update(u.param, u.grad, scale)\n        comm.all_gather(u.param, u.layout)\n",
+    ),
+    Bug(
+        "linear's backward function holds the array of the weights, not their node",
+        "autograd.py",
+        "    def backward(g: Array) -> None:  # g = dL/dy, (samples, outputs)\n",
+        "    def backward(g: Array, held: Array = w.data) -> None:\n",
+    ),
+    Bug(
+        "a unit keeps its activations after the backward pass",
+        "model.py",
+        "        self._take_back()\n        self.forget()\n        return g, grad",
+        "        self._take_back()\n        return g, grad",
+    ),
+    Bug(
+        "the ledger counts elements, four bytes each, whatever their type",
+        "ledger.py",
+        "self.add(kind, array.nbytes)\n        weakref.finalize(array, self.add, kind, -array.nbytes)",
+        "self.add(kind, 4 * array.size)\n        weakref.finalize(array, self.add, kind, -4 * array.size)",
+    ),
+    Bug(
+        "the ledger gives bytes back as soon as it has counted them",
+        "ledger.py",
+        "        weakref.finalize(array, self.add, kind, -array.nbytes).atexit = False\n",
+        "        self.add(kind, -array.nbytes)\n",
+    ),
+    Bug(
+        "the all-gather counts N times its shard, not N - 1 times",
+        "comm.py",
+        "return layout.counts[self.rank] * (self.size - 1)",
+        "return layout.counts[self.rank] * self.size",
+    ),
+    Bug(
+        "the reduce-scatter counts its own shard as sent",
+        "comm.py",
+        "(layout.padded - shard.size) * shard.itemsize",
+        "layout.padded * shard.itemsize",
+    ),
+    Bug(
+        "the ring counts as sent what the left began with, not the right",
+        "comm.py",
+        "return layout.padded - layout.counts[right]",
+        "return layout.padded - layout.counts[left]",
+    ),
+]
+
+GROUPS = {
+    "stage 0": STAGE_0,
+    "stage 1": STAGE_1,
+    "stage 2": STAGE_2,
+    "stage 3": STAGE_3,
+    "clipping": CLIPPING,
+    "optimizer": OPTIMIZERS,
+    "extremes": EXTREMES,
+    "bits": BITS,
+    "collectives": COLLECTIVES,
+    "layout": LAYOUT,
+    "data": DATA,
+    "gradients": GRADIENTS,
+    "command": COMMAND,
+    "bytes": BYTES,
+}

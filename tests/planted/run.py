@@ -1,0 +1,114 @@
+"""Make each bug of bugs.py in a copy of the package, and show which test finds it.
+
+    python tests/planted/run.py [--only TEXT] [--all]
+
+Checks run one after another until one fails: the tests under mpirun come first wherever a stage, a
+collective, clipping or an optimizer is wrong. `--only` takes the bugs with TEXT in their names; with
+`--all` every check runs, and all that fail are shown. A bug counts as caught only if a test names it:
+a run that hangs (see LIMIT) or dies is told, and the next check has to find the bug.
+"""
+
+import argparse
+import re
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+from launching import mpirun  # noqa: E402
+from planted.bugs import GROUPS, Bug, plant  # noqa: E402
+
+WORKERS, RANKS, LIMIT = 2, 3, 40  # bugs at a time, ranks, seconds a check
+UNIT = [f"tests/test_{name}.py" for name in ("autograd", "layout", "optim", "data", "ledger", "estimate")]
+CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
+    **{
+        name: (RANKS, f"tests/mpi/check_{name}.py")
+        for name in ("reference", "bits", "comm", "bytes", "training")
+    },
+    "unit": (0, *UNIT),
+    "command": (0, "tests/test_command.py", "-k", "main_job or same_weights or weights_depend"),
+}
+FIRST = {  # by group, where it is not the order above
+    "extremes": ["unit"],
+    "bits": ["bits"],
+    "collectives": ["comm"],
+    "layout": ["unit"],
+    "data": ["unit"],
+    "gradients": ["unit"],
+    "command": ["training", "command"],
+    "bytes": ["bytes"],
+}
+FAILED = re.compile(
+    r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M
+)
+
+
+def copy(folder: Path) -> Path:
+    """The package and its tests in `folder`, without what Python has compiled."""
+    for name in ("zero_ref", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def run(check: str, folder: Path, limit: float) -> tuple[str, str]:
+    """(the test that fails, or another end) of a check of the copy in `folder`; ("", "") if all is well."""
+    ranks, *arguments = CHECKS[check]
+    pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *arguments)
+    path = f"{folder / 'tests' / 'stacks'}:{folder}"
+    try:
+        result = mpirun(ranks, *pytest, limit=limit, cwd=folder, PYTHONPATH=path)
+        text, end = result.stdout + result.stderr, f"{check} ends with code {result.returncode}"
+        if result.returncode == 0:
+            return "", ""
+    except AssertionError as error:
+        text, end = str(error), f"{check} hangs or leaves processes"
+    found = FAILED.search(text)
+    return (found[1] or found[2], "") if found else ("", end)
+
+
+def attempt(group: str, bug: Bug, every: bool) -> bool:
+    """Plant the bug and run checks; whether a test finds it. Prints a line."""
+    start, found, ends = time.monotonic(), [], []
+    order = FIRST.get(group, [])
+    with tempfile.TemporaryDirectory() as name:
+        folder = copy(Path(name))
+        (folder / "zero_ref" / bug.file).write_text(plant(bug, ROOT / "zero_ref"))
+        for check in [*order, *(c for c in CHECKS if c not in order)]:
+            test, end = run(check, folder, LIMIT)
+            found += [test] if test else []
+            ends += [end] if end else []
+            if found and not every:
+                break
+    said = " ".join(["; ".join(found) or "NOT CAUGHT", *(f"({end})" for end in ends)])
+    print(f"{time.monotonic() - start:3.0f} s  {group}: {bug.name}  <-  {said}", flush=True)
+    return bool(found)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", metavar="TEXT", default="")
+    parser.add_argument("--all", action="store_true")
+    o = parser.parse_args()
+    bugs = [(group, bug) for group in GROUPS for bug in GROUPS[group] if o.only in f"{group}: {bug.name}"]
+    for _, bug in bugs:
+        plant(bug, ROOT / "zero_ref")  # ValueError before anything runs, if one does not fit
+    start = time.monotonic()
+    with ThreadPoolExecutor(WORKERS) as pool, tempfile.TemporaryDirectory() as name:
+        folder = copy(Path(name))
+        ends = list(pool.map(lambda check: run(check, folder, 5 * LIMIT), CHECKS))
+        print(f"without a bug: {[a or b for a, b in ends if a or b] or 'every check passes'}", flush=True)
+        well = not any(a or b for a, b in ends)
+        caught = sum(pool.map(lambda b: attempt(*b, o.all), bugs)) if well else 0
+    print(f"{time.monotonic() - start:.0f} s")
+    print(f"{caught} passed, {len(bugs) - caught} failed")
+    return 0 if well and caught == len(bugs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
