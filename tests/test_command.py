@@ -184,6 +184,20 @@ def fails_with_one_message(*plant):
     assert "planted" in result.stderr and result.stderr.count("failed, and all ranks end") == 1
 
 
+@pytest.mark.parametrize("function", ["zero_ref.training load", "zero_ref.array select"])
+def test_bad_input_that_one_rank_alone_finds_ends_all(function):
+    statement = "raise launch.UsageError('planted')"
+    result = mpirun(3, "tests/failing.py", *function.split(), "1", "0", statement, limit=10)
+    assert result.returncode == 2
+    assert (result.stdout, result.stderr) == ("", "zero_ref: error: planted\n")
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_in_one_line():
+    result = mpirun(3, *TRAIN, "--optimizer", "sgd", "--lr", "1e30", "--steps", "9", limit=20)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("zero_ref: error: step 2: the gradient is not finite, first in layers.0.")
+
+
 def test_a_failure_of_all_ranks_is_told_once():
     statement = "raise ValueError('planted')"
     result = mpirun(

@@ -33,7 +33,14 @@ def test_every_option_and_file_named_exists(readme):
 
     text = (ROOT / readme).read_text(encoding="utf-8")
     options = {name for action in parser()._actions for name in action.option_strings}
-    used = re.findall(r"zero_ref\.train([^`\n]*)", text)
-    assert {name for line in used for name in re.findall(r"--[a-z-]+", line)} <= options
+    assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", text)) <= options
     for path in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / path).exists(), path
+
+
+def test_both_languages_show_the_same_numbers_and_code():
+    texts = [(ROOT / readme).read_text(encoding="utf-8") for readme in ("README.md", "README.zh.md")]
+    blocks = [re.findall(r"```(?:diff)?\n(.*?)\n```", text, re.DOTALL) for text in texts]
+    assert [re.sub("#.*", "", b) for b in blocks[0]] == [re.sub("#.*", "", b) for b in blocks[1]]
+    numbers = [sorted(re.findall(r"\d[\d,.]*\d|[0-9a-f]{16}", text)) for text in texts]
+    assert numbers[0] == numbers[1]

@@ -92,12 +92,20 @@ def compare(run, reduce):
         estimate.Layer(u.layout, a, b, relu=u is not run.units[-1])
         for u, a, b in zip(run.units, run.widths, run.widths[1:])
     ]
-    said = estimate.predict(
-        estimate.Run(
-            run.stage, layers, run.comm.rank, run.comm.size, 4, 8, run.classes, 8, reduce, DEVICE == "cpu"
-        ),
-        set(run.sizes),
+    narrow = run.dtype in NARROW
+    wanted = estimate.Run(
+        run.stage,
+        layers,
+        run.comm.rank,
+        run.comm.size,
+        itemsize=2 if narrow else 4,
+        state_bytes=12 if narrow else 8,
+        classes=run.classes,
+        target_bytes=8,
+        reduce="ordered" if narrow else reduce,
+        counts_scratch=DEVICE == "cpu",
     )
+    said = estimate.predict(wanted, set(run.sizes))
     assert said.resting_bytes == run.resting
     assert said.peak_bytes == run.peak
     assert said.peak_total_bytes == run.peak_total

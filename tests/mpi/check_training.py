@@ -48,3 +48,48 @@ def test_a_run_of_the_command_follows_the_serial_reference(stage, classes, comm,
     else:
         expected = {"loss": loss, "r2": 1 - ((found - y) ** 2).sum() / ((y - y.mean(0)) ** 2).sum()}
     assert record["test"] == pytest.approx(expected, rel=1e-10)
+
+
+BASE = "--quiet --steps 6 --batch-size 12 --hidden 7 --clip-norm 0.5 --optimizer sgd --lr 0.05"
+CHANGES = {
+    "--seed 9": ["weights_sha256", "loss"],
+    "--lr 0.1": ["weights_sha256", "loss"],
+    "--momentum 0.9": ["weights_sha256", "resting_bytes"],
+    "--weight-decay 0.1": ["weights_sha256"],
+    "--clip-norm 0.1": ["weights_sha256"],
+    "--optimizer adam": ["weights_sha256", "resting_bytes"],
+    "--optimizer adamw": ["weights_sha256", "resting_bytes"],
+    "--no-shuffle": ["weights_sha256", "loss"],
+    "--dtype float64": ["weights_sha256", "resting_bytes"],
+    "--dtype bfloat16": ["weights_sha256", "resting_bytes"],
+    "--batch-size 24": ["weights_sha256", "samples"],
+    "--steps 5": ["weights_sha256", "loss"],
+    "--test-fraction 0": ["test"],
+    "--stage 0": ["peak_bytes"],
+    "--hidden 7,7": ["weights_sha256", "resting_bytes"],
+    "--micro-batches 3": ["peak_bytes"],
+    "--shard-model hash": ["peak_bytes"],
+    "--shard-data hash": ["samples"],
+}
+
+
+def fields(line, device=DEVICE):
+    """What a run of the command measures: fields of the record, and those of every rank."""
+    result = training.train(options.parse([*BASE.split(), *line.split(), "--device", device]))
+    each = {name: [rank[name] for rank in result["ranks"]] for name in result["ranks"][0]}
+    return result | each
+
+
+def test_every_option_reaches_the_run(comm):
+    base = fields("")
+    assert fields("")["weights_sha256"] == base["weights_sha256"]
+    for line, names in CHANGES.items():
+        changed = fields(line)
+        for name in names:
+            if comm.size > 1 or (line, name) != ("--shard-data hash", "samples"):
+                assert changed[name] != base[name], f"{line} changes nothing in {name}"
+    if comm.size > 1:
+        uneven, ring = fields("--shard-model hash"), fields("--shard-model hash --reduce ring")
+        assert uneven["sent_bytes_per_step"] != ring["sent_bytes_per_step"]
+    adam, adamw = fields("--optimizer adam"), fields("--optimizer adamw")
+    assert adam["weights_sha256"] != adamw["weights_sha256"], "weight decay of 0.01 by default"
