@@ -1,6 +1,5 @@
 """What a rank holds and sends: the ledger against the paper's formulas and against the estimate."""
 
-import itertools
 import os
 
 import numpy as np
@@ -61,7 +60,7 @@ def test_resting_bytes_are_the_papers(stage, optimizer, words, comm):
 @pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
 @pytest.mark.parametrize("classes, hidden", [(True, (7, 5)), (False, (64,)), (False, ())])
 def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classes, hidden, comm):
-    for k, shard_data in itertools.product((1, 3), ("contiguous", "hash")):
+    for k, shard_data in ((1, "contiguous"), (3, "hash")):
         settings = dict(classes=classes, hidden=hidden, micro_batches=k, shard_data=shard_data)
         compare(small(stage, rule, comm.size, reduce=reduce, **settings).run(), reduce)
 
@@ -70,7 +69,7 @@ def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classe
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("classes, hidden", [(True, (7, 5)), (False, (64,)), (False, ())])
 def test_the_estimate_is_the_measurement_with_16_bits_too(stage, dtype, classes, hidden, comm):
-    for k, rule in itertools.product((1, 3), RULES):
+    for k, rule in ((1, "contiguous"), (3, "shares"), (1, "random"), (3, "hash")):
         settings = dict(classes=classes, hidden=hidden, micro_batches=k, dtype=dtype)
         compare(small(stage, rule, comm.size, **settings).run(), "native")
 

@@ -88,7 +88,7 @@ def test_every_option_reaches_the_run(comm):
         for name in names:
             if comm.size > 1 or (line, name) != ("--shard-data hash", "samples"):
                 assert changed[name] != base[name], f"{line} changes nothing in {name}"
-    if comm.size > 1:
+    if comm.size > 2:  # two ranks send each other the same either way
         uneven, ring = fields("--shard-model hash"), fields("--shard-model hash --reduce ring")
         assert uneven["sent_bytes_per_step"] != ring["sent_bytes_per_step"]
     adam, adamw = fields("--optimizer adam"), fields("--optimizer adamw")
