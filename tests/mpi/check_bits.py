@@ -8,7 +8,6 @@ from small import Small
 
 OPTIMIZERS = {
     "sgd": dict(lr=0.1, momentum=0.9, weight_decay=0.01),
-    "adam": dict(lr=0.01),
     "adamw": dict(lr=0.01, weight_decay=0.1),
 }
 

@@ -43,9 +43,7 @@ def far(a, b):
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype, parameters, losses", [("float64", 1e-11, 1e-12), ("float32", 1e-5, 2e-6)])
-@pytest.mark.parametrize(
-    "rule, shard_data", [("contiguous", "contiguous"), ("hash", "random"), ("random", "hash")]
-)
+@pytest.mark.parametrize("rule, shard_data", [("contiguous", "random"), ("hash", "hash")])
 def test_a_stage_follows_the_serial_reference(case, stage, dtype, parameters, losses, rule, shard_data):
     run = Small(stage, dtype=dtype, micro_batches=2, rule=rule, shard_data=shard_data, **CASES[case]).run()
     expected, expected_losses, norms = reference(run)
