@@ -1,8 +1,9 @@
 # make train   set up .venv, then train on four ranks        make test   set up .venv, then test
-# Everything comes as wheels from PyPI; PYTHON=python3.12 chooses another interpreter.
+# Everything comes as wheels from PyPI; PYTHON=python3.12 chooses another interpreter. Where nvidia-smi
+# names a CUDA version, CuPy for it is installed, too; CUDA= leaves it out.
 
 PYTHON ?= python3
-CUPY ?= -r requirements-gpu.txt
+CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/\1/p')
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -28,8 +29,9 @@ $(VENV)/ready: requirements.txt requirements-gpu.txt
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	if nvidia-smi >/dev/null 2>&1; then \
-		python -m pip install --quiet --disable-pip-version-check $(CUPY); fi
+	if [ -n "$(CUDA)" ]; then \
+		sed 's/cuda13x/cuda$(CUDA)x/' requirements-gpu.txt > $(VENV)/gpu.txt && \
+		python -m pip install --quiet --disable-pip-version-check -r $(VENV)/gpu.txt; fi
 	touch $@
 
 $(VENV)/lint: $(VENV)/ready requirements-dev.txt
