@@ -29,9 +29,8 @@ $(VENV)/ready: requirements.txt requirements-gpu.txt
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	if [ -n "$(CUDA)" ]; then \
-		sed 's/cuda13x/cuda$(CUDA)x/' requirements-gpu.txt > $(VENV)/gpu.txt && \
-		python -m pip install --quiet --disable-pip-version-check -r $(VENV)/gpu.txt; fi
+	$(if $(CUDA),sed 's/cuda13x/cuda$(CUDA)x/' requirements-gpu.txt > $(VENV)/gpu.txt)
+	$(if $(CUDA),python -m pip install --quiet --disable-pip-version-check -r $(VENV)/gpu.txt)
 	touch $@
 
 $(VENV)/lint: $(VENV)/ready requirements-dev.txt
