@@ -111,6 +111,14 @@ def test_export_is_safetensors_with_plain_names_and_init_reads_it(tmp_path):
     assert (y.argmax(1) == digits["y"]).mean() > 0.3, "the weights mean the same elsewhere"
 
 
+def test_weights_of_16_bits_go_out_and_in_again(tmp_path):
+    for dtype in ("float16", "bfloat16"):
+        model, same = str(tmp_path / "model.safetensors"), ("--dtype", dtype, "--model", "linear")
+        record = recorded(tmp_path, 3, *same, "--steps", "9", "--export", model)
+        again = recorded(tmp_path, 0, *same, "--steps", "1", "--lr", "0", "--init", model)
+        assert again["weights_sha256"] == record["weights_sha256"]
+
+
 def test_a_users_own_files_train(tmp_path):
     random = np.random.default_rng(0)
     x = random.normal(size=(50, 3))

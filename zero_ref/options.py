@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 from zero_ref.launch import UsageError, one_line, rank_by_launcher
 from zero_ref.layout import RULES
 
-DTYPES = ("float32", "float64", "float16", "bfloat16")
+NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
+DTYPES = ("float32", "float64", *NARROW)
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
@@ -89,13 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=RULES, default="contiguous", help="samples (default contiguous)")
-    ranks(
-        "--shard-model",
-        type=_shard_model,
-        default="contiguous",
-        metavar="RULE",
-        help=SHARD_MODEL,
-    )
+    ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
     ranks("--reduce", choices=("native", "ordered", "ring"), default="native", help="(default native)")
     ranks("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live (default auto)")
 
@@ -117,7 +112,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error("--momentum is for --optimizer sgd")
     if o.batch_size % o.micro_batches:
         p.error(f"--micro-batches {o.micro_batches} does not divide --batch-size {o.batch_size}")
-    if o.dtype in ("float16", "bfloat16") and o.reduce == "ring":
+    if o.dtype in NARROW and o.reduce == "ring":
         p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
     o.hidden = [] if linear else o.hidden or [128, 64]
     o.data = o.data or ("diabetes" if linear else "digits")

@@ -126,7 +126,7 @@ def check_files(o: argparse.Namespace, units: list[Unit], comm: Comm) -> None:
 
 def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     """A function that makes the optimizer of the options for a vector of n elements."""
-    narrow = o.dtype in ("float16", "bfloat16")
+    narrow = o.dtype in options.NARROW
     settings = {"lr": o.lr, "weight_decay": o.weight_decay, "dtype": "float32" if narrow else o.dtype}
     if o.optimizer == "sgd":
         settings["momentum"] = o.momentum
