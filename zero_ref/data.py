@@ -59,12 +59,11 @@ class DataSet:
 
 
 def load(name: str, dtype: str) -> DataSet:
-    """The built-in set `name`, or the user's file FILE.npz or FILE.csv, with x in `dtype`.
+    """The built-in set `name`, or the user's file FILE.npz or FILE.csv.
 
-    Numbers in y have at least 32 bits.
-
-    Values are used as they are. Raises UsageError, in one sentence, for a file that is missing, of
-    another form, not numeric, or that holds NaN or infinity (also after rounding to `dtype`).
+    x comes in `dtype`; numbers in y, too, or in float32 if `dtype` has 16 bits. Values are used as
+    they are. Raises UsageError, in one sentence, for a file that is missing, of another form, not
+    numeric, or that holds NaN or infinity (also after rounding to `dtype`).
     """
     path = Path(__file__).parent / "data" / BUILT_IN[name] if name in BUILT_IN else Path(name)
     readers = {".npz": _read_npz, ".csv": _read_csv}

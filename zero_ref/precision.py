@@ -73,7 +73,8 @@ class Guard:
             if len(places):
                 bad = f"{unit.layout.name}.{unit.layout.tensor_of(comm.rank, int(places[0]))}"
         found = [f"{name} (rank {rank}'s shard)" for rank, name in enumerate(comm.everyone(bad)) if name]
-        return f"step {self.steps}: the gradient is not finite, first in {', '.join(found)}"
+        where = f"is not finite, first in {', '.join(found)}" if found else "is too large to have a norm"
+        return f"step {self.steps}: the gradient {where}"
 
 
 class LossScale(Guard):

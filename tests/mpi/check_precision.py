@@ -143,6 +143,12 @@ def test_the_guard_names_tensor_and_owner(comm):
     assert str(error.value).endswith(f"first in layers.7.bias (rank {owner[0]}'s shard)") and len(owner) == 1
 
 
+def test_a_finite_gradient_too_large_for_a_norm_is_told(comm):
+    unit = model.Unit(FlatLayout("layers.0", {"weight": (9,)}, comm.size), None, None, "float64", True)
+    with np.errstate(over="ignore"), pytest.raises(NotFinite, match="step 1: .* too large to have a norm"):
+        Guard([unit], None)(comm, [np.full(unit.layout.counts[comm.rank], 1e200)])
+
+
 def test_why_there_is_a_master_copy():
     """10,000 times 1e-4 added to 1: float16 stays at 1, with a float32 master it reaches 2."""
     alone, mastered = np.ones(1, "f2"), np.ones(1, "f2")
