@@ -145,7 +145,7 @@ def test_the_guard_names_tensor_and_owner(comm):
 
 def test_a_finite_gradient_too_large_for_a_norm_is_told(comm):
     unit = model.Unit(FlatLayout("layers.0", {"weight": (9,)}, comm.size), None, None, "float64", True)
-    with np.errstate(over="ignore"), pytest.raises(NotFinite, match="step 1: .* too large to have a norm"):
+    with np.errstate(over="ignore"), pytest.raises(NotFinite, match=r"step 1: .* too large to have a norm"):
         Guard([unit], None)(comm, [np.full(unit.layout.counts[comm.rank], 1e200)])
 
 
