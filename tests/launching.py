@@ -13,7 +13,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def mpirun(ranks: int, *command: str, limit: float = 60, cwd: Path = ROOT, **environment: str):
+def mpirun(
+    ranks: int,
+    *command: str,
+    limit: float = 60,
+    cwd: Path = ROOT,
+    stderr: int = subprocess.PIPE,
+    **environment: str,
+) -> subprocess.CompletedProcess:
     """Run `python *command` on `ranks` ranks (0: without mpirun); return the completed process.
 
     Fails the test when it takes more than `limit` seconds, with the stack of every rank (written
@@ -32,7 +39,7 @@ def mpirun(ranks: int, *command: str, limit: float = 60, cwd: Path = ROOT, **env
             | {"ZERO_REF_STACKS": stacks, "ZERO_REF_STACKS_AFTER": str(limit)}
             | environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             stdin=subprocess.DEVNULL,
             text=True,
             start_new_session=True,

@@ -1,6 +1,8 @@
 """The command as a user types it: results, files, errors, and what happens when a rank fails."""
 
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ MEASURED = {
 
 def train(ranks, *options, **keywords):
     result = mpirun(ranks, *TRAIN, *options, **keywords)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, f"{result.stdout}{result.stderr}"
     return result
 
 
@@ -41,6 +43,20 @@ def test_the_main_job_learns_the_digits_and_prints_one_table():
     accuracy = float(result.stdout.split("accuracy ")[1].split()[0])
     assert accuracy >= 0.96
     assert result.stderr == "", "no progress bar where there is no terminal, and no noise"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mpirun is looked up in /proc")
+@pytest.mark.parametrize("quiet, bars", [((), 1), (("--quiet",), 0)])
+def test_a_terminal_behind_mpirun_shows_one_progress_bar(quiet, bars):
+    ours, theirs = os.openpty()
+    try:
+        train(3, "--steps", "3", *quiet, stderr=theirs)
+        os.write(theirs, b"end")  # so that there is something to read
+        shown = os.read(ours, 10000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert shown.count("3/3 [") == bars, shown
 
 
 def test_the_linear_model_learns_diabetes(tmp_path):

@@ -37,6 +37,23 @@ def size_by_launcher() -> int:
     return int(_first_of("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") or 1)
 
 
+def on_a_terminal() -> bool:
+    """Whether stderr ends at a terminal, also through the pipe of an mpirun that runs in one (Linux)."""
+    if sys.stderr.isatty():
+        return True
+    pid = os.getppid()
+    try:
+        while pid > 1:
+            with open(f"/proc/{pid}/stat") as file:
+                name, _, rest = file.read().partition("(")[2].rpartition(")")
+            if name.startswith(("mpirun", "mpiexec", "prterun")):
+                return os.readlink(f"/proc/{pid}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+            pid = int(rest.split()[1])
+    except OSError:
+        pass
+    return False
+
+
 def one_line(text: object) -> str:
     """`text` without line breaks, for an error that shows what the user gave."""
     return " ".join(str(text).split())

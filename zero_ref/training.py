@@ -144,7 +144,8 @@ def fit(
     ledger.forget_peaks()
     guard = (LossScale if o.dtype == "float16" else Guard)(units, o.clip_norm)
     losses, norms, seconds, sizes = [], [], [], []
-    for number in tqdm(range(o.steps or o.epochs * batches.steps_per_epoch), disable=no_bar(o, comm)):
+    hidden = o.quiet or comm.rank > 0 or not launch.on_a_terminal()
+    for number in tqdm(range(o.steps or o.epochs * batches.steps_per_epoch), disable=hidden, ncols=80):
         epoch, step = divmod(number, batches.steps_per_epoch)
         parts = batches.parts(epoch, step)
         samples = len(batches.global_batch(epoch, step))
@@ -165,11 +166,6 @@ def fit(
         "calls_per_step": dict(ledger.calls),
     }
     return history, measured, sizes
-
-
-def no_bar(o: argparse.Namespace, comm: Comm) -> bool | None:
-    """tqdm's `disable`: True hides the bar, None leaves it to tqdm, which shows it on a terminal only."""
-    return True if o.quiet or comm.rank else None
 
 
 def evaluate(
