@@ -2,7 +2,7 @@
 
 config               the options, complete
 world_size, stage    N and 0 to 3
-parameters           psi, without padding; parameters_padded: with it, over all ranks
+parameters           how many, without padding; parameters_padded: with it, over all ranks
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
                      null where it is not finite (a step that float16 left out)
 weights_sha256       of the gathered parameters in model order, little-endian, without padding

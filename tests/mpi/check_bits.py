@@ -54,7 +54,7 @@ def test_with_micro_batches_the_stages_are_equal_in_pairs(rule, reduce, comm):
 
 def test_the_trajectory_is_the_same_for_every_rule_and_sum(comm):
     runs = [
-        Small(2, shard_data=shard_data, reduce=reduce, **rule).run()
+        Small(2, steps=8, shard_data=shard_data, reduce=reduce, **rule).run()
         for shard_data, reduce, rule in itertools.product(
             ("contiguous", "random", "hash"), ("native", "ordered", "ring"), rules(comm.size)
         )
