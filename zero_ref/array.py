@@ -76,7 +76,7 @@ def to_numpy(array: Array) -> np.ndarray:
     return _cupy.asnumpy(array) if _cupy else array
 
 
-# MPI reads and writes host memory. On the CPU the three functions below cost nothing: the wire
+# MPI reads and writes host memory. On the CPU the functions below cost nothing: the wire
 # buffer is the array itself. On a GPU it is pinned host memory, unless the MPI library itself
 # takes device arrays; then it is the array, once the GPU has finished writing it.
 

@@ -16,8 +16,6 @@ ranks                per rank: samples (computed in the whole run), resting_byte
 import argparse
 import json
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import tabulate
@@ -25,7 +23,7 @@ import tabulate
 from zero_ref.comm import Comm
 from zero_ref.data import Task
 from zero_ref.estimate import Layer, Run, predict
-from zero_ref.launch import UsageError
+from zero_ref.files import in_one_piece
 from zero_ref.model import Unit
 
 tabulate.MIN_PADDING = 0
@@ -94,14 +92,8 @@ def of_run(
 
 def write(path: str, result: dict[str, Any]) -> None:
     """Write the record to `path` in one piece; UsageError, and no trace of it, if that fails."""
-    part = path + ".part"
-    try:
-        with open(part, "w", encoding="utf-8") as file:
-            json.dump(_finite(result), file, indent=1, allow_nan=False)
-        os.replace(part, path)
-    except OSError as error:
-        Path(part).unlink(missing_ok=True)
-        raise UsageError(f"--record {path}: {error}") from error
+    with in_one_piece(path, "--record") as part, open(part, "w", encoding="utf-8") as file:
+        json.dump(_finite(result), file, indent=1, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

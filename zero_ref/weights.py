@@ -5,9 +5,7 @@ a PyTorch Sequential, and are readable wherever safetensors is.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -16,6 +14,7 @@ from safetensors.numpy import save_file
 
 from zero_ref.array import to_numpy
 from zero_ref.comm import Comm
+from zero_ref.files import in_one_piece
 from zero_ref.launch import UsageError
 from zero_ref.model import Unit
 
@@ -42,13 +41,8 @@ def sha256(tensors: Named) -> str:
 
 def write(path: str, tensors: dict[str, np.ndarray]) -> None:
     """Write the model to `path` in one piece; UsageError, and no trace of it, if that fails."""
-    part = path + ".part"
-    try:
+    with in_one_piece(path, "--export") as part:
         save_file(tensors, part, {"format": "pt"})
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        Path(part).unlink(missing_ok=True)
-        raise UsageError(f"--export {path}: {error}") from error
 
 
 def check(path: str, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from small import Small
 
 OPTIMIZERS = {
+    "adam": dict(lr=0.01, weight_decay=0.01),
     "sgd": dict(lr=0.1, momentum=0.9, weight_decay=0.01),
     "adamw": dict(lr=0.01, weight_decay=0.1),
 }

@@ -5,6 +5,7 @@ A test that fails on one rank leaves the others in a collective, so the first fa
 
 import os
 import sys
+import time
 
 import pytest
 
@@ -29,7 +30,5 @@ def pytest_runtest_makereport(item, call):
         head = f"[rank {world.rank} of {world.size}] {item.nodeid} failed in {report.when}:\n"
         os.write(2, (head + report.longreprtext + "\n").encode())
         sys.stdout.flush()
-        import time
-
         time.sleep(0.5)  # mpirun forwards the text
         world.mpi.Abort(1)

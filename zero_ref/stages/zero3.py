@@ -12,7 +12,8 @@ from zero_ref.array import track, zeros
 
 
 def setup(units, comm, new_optimizer):
-    for u in units:  # one at a time; without copy() the view would keep the whole unit alive
+    for u in units:
+        # copy(), because a view would keep the whole unit alive
         u.param = track("parameter", comm.shard(u.initial("gathered"), u.layout).copy())  # (psi/N,)
         u.grad = zeros(u.layout.counts[comm.rank], u.dtype, "gradient")  # (psi/N,)
         u.optimizer = new_optimizer(u.layout.counts[comm.rank])  # (psi/N,) each
