@@ -16,6 +16,7 @@ Only upper-case calls of mpi4py are used; the lower-case ones pickle.
 import ctypes
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from mpi4py import MPI
 
 from zero_ref import array
 from zero_ref.array import Array, empty
+from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 
@@ -163,6 +165,26 @@ class RingComm(Comm):
                 wire[layout.slice_of(goes)], right, recvbuf=wire[layout.slice_of(comes)], source=left
             )
         return layout.padded - layout.counts[right]  # everything but what the right began with
+
+
+def agree(comm: Comm, attempt: Callable[[], Any]) -> Any:
+    """attempt() on every rank; if it raises CleanEnd on any of them, raise that on all."""
+    value, problem = None, None
+    try:
+        value = attempt()
+    except CleanEnd as error:
+        problem = [error.code, str(error)]
+    problems = [p for p in comm.everyone(problem) if p]
+    if problems:
+        code = max(code for code, _ in problems)
+        text = "; ".join(dict.fromkeys(text for _, text in problems))
+        raise UsageError(text) if code == UsageError.code else CleanEnd(text)
+    return value
+
+
+def on_rank_0(comm: Comm, action: Callable[[], None]) -> None:
+    """action() on rank 0; if it raises CleanEnd, raise that on all ranks."""
+    agree(comm, action if comm.rank == 0 else lambda: None)
 
 
 REDUCE = {"native": Comm, "ordered": OrderedComm, "ring": RingComm}

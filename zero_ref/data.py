@@ -10,6 +10,7 @@ Rules (`--shard-data`):
 """
 
 import csv
+import hashlib
 import math
 import zipfile
 import zlib
@@ -56,6 +57,14 @@ class DataSet:
     def task(self) -> Task:
         """Its shape, without its samples."""
         return Task(self.x.shape[1], self.classes or self.y.shape[1], self.classes, self.y[:1].nbytes)
+
+    def sha256(self) -> str:
+        """The SHA-256 of shapes and values: a resumed run must find what it was trained on."""
+        digest = hashlib.sha256()
+        for values in (self.x, self.y):
+            digest.update(f"{values.dtype} {values.shape} ".encode())
+            digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+        return digest.hexdigest()
 
 
 def load(name: str, dtype: str) -> DataSet:

@@ -59,6 +59,12 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
+def say(text: str) -> None:
+    """Print `text` in one write, so that no other rank's output can get between its words."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 class CleanEnd(Exception):
     """An end that all ranks reach alike: one line, no traceback, exit code `code`."""
 

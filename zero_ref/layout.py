@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zero_ref.array import Array, track, xp
+from zero_ref.array import Array, to_numpy, track, xp
 
 RULES = ("contiguous", "random", "hash")
 
@@ -118,6 +118,21 @@ class FlatLayout:
         """Write a vector in rank order into `full` in model order."""
         if self.blocks is not None:
             full.reshape(-1, self.block)[self.blocks] = ranked.reshape(-1, self.block)
+
+    def ranges(self, rank: int) -> list[tuple[int, int]]:
+        """Rank's elements as slices [start, stop) of the vector in model order, padding left out.
+
+        One after another they are rank's shard up to its padding, which comes last.
+        """
+        shard = self.slice_of(rank)
+        if self.blocks is None:
+            slices = [(shard.start, shard.stop)]
+        else:
+            numbers = to_numpy(self.blocks)[shard.start // self.block : shard.stop // self.block]
+            cuts = np.flatnonzero(np.diff(numbers) != 1) + 1
+            runs = [run for run in np.split(numbers, cuts) if len(run)]  # of neighbouring blocks
+            slices = [(int(run[0]) * self.block, (int(run[-1]) + 1) * self.block) for run in runs]
+        return [(a, min(b, self.elements)) for a, b in slices if a < min(b, self.elements)]
 
     def tensor_of(self, rank: int, place: int) -> str:
         """The name of the tensor that holds element `place` of rank's shard; "padding" after the last."""

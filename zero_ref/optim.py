@@ -26,7 +26,7 @@ def walk(vector: Array) -> Iterator[tuple[Array, Array, Array, slice]]:
 class SGD:
     """v = momentum v + g;  p = p - lr v.  Weight decay adds weight_decay p to g.
 
-    n: elements of the vector. State: v, where momentum is not 0.
+    n: elements of the vector. State: v, where momentum is not 0. steps: updates made.
     """
 
     def __init__(
@@ -34,11 +34,17 @@ class SGD:
     ):
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocity = zeros(n, dtype, "optimizer") if momentum else None
+        self.steps = 0
+
+    def state(self) -> dict[str, Array]:
+        """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
+        return {} if self.velocity is None else {"velocity": self.velocity}
 
     def update(self, param: Array, grad: Array, scale: float) -> None:
         """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
         if scale == 0:
             return
+        self.steps += 1
         for p, g, t, block in walk(param):
             g[...] = grad[block]
             g *= scale
@@ -75,6 +81,10 @@ class Adam:
         self.m = zeros(n, dtype, "optimizer")
         self.v = zeros(n, dtype, "optimizer")
         self.steps = 0
+
+    def state(self) -> dict[str, Array]:
+        """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
+        return {"m": self.m, "v": self.v}
 
     def update(self, param: Array, grad: Array, scale: float) -> None:
         """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""

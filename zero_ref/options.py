@@ -2,7 +2,9 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from zero_ref.launch import UsageError, one_line, rank_by_launcher
@@ -17,7 +19,7 @@ class _Parser(argparse.ArgumentParser):
     """An argparse parser that says each thing once, from rank 0, and errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {one_line(message)} (--help lists the options)\n")
+        raise UsageError(f"{one_line(message)} (--help lists the options)")
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if rank_by_launcher() == 0:
@@ -94,6 +96,12 @@ def parser() -> argparse.ArgumentParser:
     ranks("--reduce", choices=("native", "ordered", "ring"), default="native", help="(default native)")
     ranks("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live (default auto)")
 
+    keep = p.add_argument_group("checkpoints").add_argument
+    keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
+    keep("--save-every", type=_positive, metavar="K", help="one after every K steps, too")
+    keep("--keep", type=_positive, metavar="M", help="delete all but the M latest (default: none)")
+    keep("--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: from that of --save")
+
     result = p.add_argument_group("results").add_argument
     result("--export", metavar="FILE.safetensors", help="write the gathered model")
     result("--record", metavar="FILE.json", help="write what was measured (see zero_ref/record.py)")
@@ -101,10 +109,74 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options of a run, complete and consistent; exits with code 2 and one line if they are not."""
+# What makes two runs the same run. All else may change where one is resumed: stage, ranks, rules ...
+FIXED = (
+    "model",
+    "hidden",
+    "dtype",
+    "seed",
+    "test_fraction",
+    "batch_size",
+    "no_shuffle",
+    "optimizer",
+    "momentum",
+)
+# What one command line alone is about.
+PASSING = ("init", "device", "save", "save_every", "keep", "resume", "export", "record", "quiet")
+
+
+def resumes(arguments: list[str] | None = None) -> str | None:
+    """Where --resume wants a checkpoint from, if it stands in the command line."""
     p = parser()
     o = p.parse_args(arguments)
+    if o.resume == "latest" and o.save is None:
+        p.error("--resume latest needs --save DIR")
+    return o.save if o.resume == "latest" else o.resume
+
+
+def parse(arguments: list[str] | None = None, resumed: list[str] | None = None) -> argparse.Namespace:
+    """The options of a run, complete and consistent. UsageError, in one line, if they are not.
+
+    resumed: the options that a checkpoint was written with (see `lasting`). They come first, so that
+    `arguments` change them, but for those that make it the same run.
+    """
+    p = parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    o = p.parse_args(arguments)
+    if resumed is None:
+        return _complete(p, o)
+    if {"-h", "--help"} & set(resumed) or lasting(before := _complete(p, p.parse_args(resumed))) != resumed:
+        raise UsageError("the checkpoint's options are not those that a run writes")
+    if o.init:
+        p.error("--init and --resume: a resumed run has its weights")
+    if o.steps or o.epochs:
+        resumed = [a for a in resumed if not a.startswith(("--steps=", "--epochs="))]
+    o = _complete(p, p.parse_args([*resumed, *arguments]))
+    for name in FIXED:
+        if getattr(o, name) != getattr(before, name):
+            p.error(
+                f"--{name.replace('_', '-')} cannot change in a resumed run, it was {getattr(before, name)}"
+            )
+    return o
+
+
+def lasting(o: argparse.Namespace) -> list[str]:
+    """The command line of a complete `o`, without what one command alone is about."""
+    arguments = []
+    for name, value in vars(o).items():
+        if name in PASSING or value is None or value is False or value == []:
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if name == "shard_model" and isinstance(value, list):
+            text = f"weights={text}"
+        if name == "data" and Path(text).suffix:
+            text = str(Path(text).absolute())  # the run may be resumed from another folder
+        option = f"--{name.replace('_', '-')}"
+        arguments.append(option if value is True else f"{option}={text}")
+    return arguments
+
+
+def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Namespace:
     linear = o.model == "linear"
     if linear and o.hidden:
         p.error("--hidden is for --model mlp")
@@ -114,6 +186,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error(f"--micro-batches {o.micro_batches} does not divide --batch-size {o.batch_size}")
     if o.dtype in NARROW and o.reduce == "ring":
         p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
+    if o.save is None and (o.save_every or o.keep):
+        p.error("--save-every and --keep need --save DIR")
     o.hidden = [] if linear else o.hidden or [128, 64]
     o.data = o.data or ("diabetes" if linear else "digits")
     if o.steps is None and o.epochs is None:

@@ -32,6 +32,19 @@ class Master:
         self.master = zeros(n, "float32", "optimizer")
         self.empty = True  # the first update copies the parameters
 
+    @property
+    def steps(self) -> int:
+        """Updates made."""
+        return self.optimizer.steps
+
+    @steps.setter
+    def steps(self, number: int) -> None:
+        self.optimizer.steps, self.empty = number, False  # whoever sets it has filled the master
+
+    def state(self) -> dict[str, Array]:
+        """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
+        return {"master": self.master, **self.optimizer.state()}
+
     def update(self, param: Array, grad: Array, scale: float) -> None:
         """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
         if self.empty:

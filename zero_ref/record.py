@@ -3,6 +3,7 @@
 config               the options, complete
 world_size, stage    N and 0 to 3
 parameters           how many, without padding; parameters_padded: with it, over all ranks
+first_step           0, or the steps done before in a resumed run; the rest is about this run alone
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
                      null where it is not finite (a step that float16 left out)
 weights_sha256       of the gathered parameters in model order, little-endian, without padding
@@ -69,6 +70,7 @@ def of_run(
     o: argparse.Namespace,
     units: list[Unit],
     comm: Comm,
+    steps: range,
     history: dict[str, Any],
     weights_sha256: str,
     test: dict[str, Any] | None,
@@ -81,6 +83,7 @@ def of_run(
         "stage": o.stage,
         "parameters": sum(u.layout.elements for u in units),
         "parameters_padded": sum(u.layout.padded for u in units),
+        "first_step": steps.start,
         "loss": history["loss"],
         "grad_norm": history["grad_norm"],
         "weights_sha256": weights_sha256,

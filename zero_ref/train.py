@@ -4,11 +4,18 @@ from zero_ref import launch, options
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Read the options, for which no MPI is needed; then train."""
-    o = options.parse(arguments)
-    from zero_ref.training import train
+    """Read the options, for which no MPI is needed; then train, or go on from a checkpoint."""
+    where = options.resumes(arguments)
+    if where is None:
+        o, checkpoint = options.parse(arguments), None
+        from zero_ref.training import train
+    else:
+        from zero_ref.saving import open_together
+        from zero_ref.training import train
 
-    train(o)
+        checkpoint = open_together(where)
+        o = options.parse(arguments, checkpoint.manifest.arguments)
+    train(o, checkpoint)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from zero_ref import array, launch, model, optim, options, record, weights
-from zero_ref.comm import Comm, comm_for, local_rank, mpi_takes_device_arrays
-from zero_ref.data import Batches, load, split
+from zero_ref import array, launch, model, optim, options, record, saving, weights
+from zero_ref.checkpoint import Checkpoint, Manifest
+from zero_ref.comm import Comm, agree, comm_for, local_rank, mpi_takes_device_arrays, on_rank_0
+from zero_ref.data import Batches, DataSet, load, split
 from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
@@ -29,43 +30,69 @@ from zero_ref.stages import zero0, zero1, zero2, zero3
 STAGES: dict[int, ModuleType] = {0: zero0, 1: zero1, 2: zero2, 3: zero3}
 
 
-def train(o: argparse.Namespace) -> dict[str, Any]:
-    """Do what the options say, on all ranks; return the run record (see record.py)."""
+def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
+    """Do what the options say, on all ranks; return the run record (see record.py).
+
+    checkpoint: where to go on, verified (see saving.open_together).
+    """
     comm = connect(o.reduce, o.dtype)
     o.device = select_device(o.device, comm)
     rule, shares = options.model_rule(o, comm.size)
     data = agree(comm, lambda: load(o.data, o.dtype))
     task = data.task
+    check = functools.partial(check_data, o, data, checkpoint)
+    data_sha256 = agree(comm, check) if o.save or checkpoint else ""
 
     # 1. Deal the samples to the ranks by a rule.
     train_ids, test_ids = split(len(data.x), o.test_fraction, o.seed)
     deal = functools.partial(Batches, data, rank=comm.rank, shares=shares or [1] * comm.size)
     batches = deal(train_ids, o.batch_size, o.micro_batches, o.shard_data, o.seed, not o.no_shuffle)
     held_out = deal(test_ids, o.batch_size, shuffle=False)
-    del data, deal  # a rank goes on with its own samples only
+    del data, deal, check  # a rank goes on with its own samples only
 
     # 2. Deal the weights and biases to the ranks by a rule.
     def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
         return FlatLayout(name, shapes, comm.size, rule, shares, o.seed)
 
     init = functools.partial(weights.read_tensor, o.init) if o.init else None
-    units = model.build([task.features, *o.hidden, task.outputs], layout, o.dtype, o.seed, init)
-    agree(comm, lambda: check_files(o, units, comm))
+    start = checkpoint.tensor if checkpoint else init
+    units = model.build([task.features, *o.hidden, task.outputs], layout, o.dtype, o.seed, start)
+    guard = (LossScale if o.dtype == "float16" else Guard)(units, o.clip_norm)
+    agree(comm, lambda: check_files(o, units, comm, checkpoint))
+    if checkpoint:
+        saving.fits(checkpoint, units, optimizer(o)(0), guard)
     stage = STAGES[o.stage]
     stage.setup(units, comm, optimizer(o))
+    if checkpoint:
+        saving.restore(checkpoint, o.stage, units, guard, comm)
+    steps = range(guard.steps, o.steps or o.epochs * batches.steps_per_epoch)
+    if not steps:
+        raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
 
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
+    manifest = Manifest(
+        arguments=options.lasting(o),
+        data_sha256=data_sha256,
+        features=task.features,
+        outputs=task.outputs,
+        classes=task.classes,
+    )
+
+    def save(step: int) -> None:
+        if o.save and (step == steps.stop or (o.save_every and step % o.save_every == 0)):
+            saving.save(o.save, o.keep, manifest, step, o.stage, units, guard, comm)
+
     with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
-        history, measured, sizes = fit(o, stage, units, comm, batches, task.classes > 0)
+        history, measured, sizes = fit(o, stage, units, comm, batches, task.classes > 0, guard, steps, save)
 
     # 5. Gather the parameters of all ranks into the whole model.
     test = evaluate(stage, units, comm, held_out, task.classes > 0)
     digest = weights.sha256(weights.named_tensors(stage, units, comm))
 
     ranks = comm.everyone(record.of_rank(o, units, comm, task, measured, sizes))
-    result = record.of_run(o, units, comm, history, digest, test, ranks)
+    result = record.of_run(o, units, comm, steps, history, digest, test, ranks)
     if comm.rank == 0 and not o.quiet:
-        print(record.summary(result, units, task), flush=True)
+        launch.say(record.summary(result, units, task))
     if o.record:
         on_rank_0(comm, functools.partial(record.write, o.record, result))
     if o.export:
@@ -90,26 +117,20 @@ def select_device(device: str, comm: Comm) -> str:
     return chosen
 
 
-def agree(comm: Comm, attempt: Callable[[], Any]) -> Any:
-    """attempt() on every rank; if it raises UsageError on any of them, raise that on all."""
-    value, problem = None, None
-    try:
-        value = attempt()
-    except UsageError as error:
-        problem = str(error)
-    problems = [p for p in comm.everyone(problem) if p]
-    if problems:
-        raise UsageError(problems[0])
-    return value
+def check_data(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint | None) -> str:
+    """The data's SHA-256; UsageError if the checkpoint was not trained on these data."""
+    found = data.sha256()
+    if checkpoint and checkpoint.manifest.data_sha256 != found:
+        raise UsageError(f"--data {o.data}: is not what checkpoint {checkpoint.folder} was trained on")
+    return found
 
 
-def on_rank_0(comm: Comm, action: Callable[[], None]) -> None:
-    """action() on rank 0; if it raises UsageError, raise that on all ranks."""
-    agree(comm, action if comm.rank == 0 else lambda: None)
-
-
-def check_files(o: argparse.Namespace, units: list[Unit], comm: Comm) -> None:
+def check_files(
+    o: argparse.Namespace, units: list[Unit], comm: Comm, checkpoint: Checkpoint | None = None
+) -> None:
     """UsageError if --init does not fit the model, or if rank 0 could not write what is asked for."""
+    if o.save and comm.rank == 0:
+        saving.prepare(o.save, checkpoint)
     if o.init:
         shapes = {f"{u.layout.name}.{n}": s for u in units for n, s in u.layout.shapes.items()}
         weights.check(o.init, shapes, o.dtype)
@@ -136,16 +157,24 @@ def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
 
 
 def fit(
-    o: argparse.Namespace, stage: ModuleType, units: list[Unit], comm: Comm, batches: Batches, classes: bool
+    o: argparse.Namespace,
+    stage: ModuleType,
+    units: list[Unit],
+    comm: Comm,
+    batches: Batches,
+    classes: bool,
+    guard: Guard,
+    steps: range,
+    save: Callable[[int], None],
 ) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
-    """Train. Returns, under the names of the record: what all ranks share (loss, grad_norm,
-    seconds_per_step), what this rank measured, and its samples in each micro-batch of each step.
+    """Train, and after each step call save(steps done). Returns, under the names of the record: what
+    all ranks share (loss, grad_norm, seconds_per_step), what this rank measured, and its samples in
+    each micro-batch of each step.
     """
     ledger.forget_peaks()
-    guard = (LossScale if o.dtype == "float16" else Guard)(units, o.clip_norm)
     losses, norms, seconds, sizes = [], [], [], []
     hidden = o.quiet or comm.rank > 0 or not launch.on_a_terminal()
-    for number in tqdm(range(o.steps or o.epochs * batches.steps_per_epoch), disable=hidden, ncols=80):
+    for number in tqdm(steps, disable=hidden, ncols=80, initial=steps.start, total=steps.stop):
         epoch, step = divmod(number, batches.steps_per_epoch)
         parts = batches.parts(epoch, step)
         samples = len(batches.global_batch(epoch, step))
@@ -157,6 +186,7 @@ def fit(
         seconds.append(time.perf_counter() - start)
         norms.append(norm)
         sizes.append(tuple(len(part) for part in parts))
+        save(number + 1)
     history = {"loss": losses, "grad_norm": norms, "seconds_per_step": statistics.median(seconds)}
     measured = {
         "resting_bytes": dict(ledger.live),
