@@ -92,7 +92,7 @@ def save(
 
     def begin() -> None:
         shutil.rmtree(part, ignore_errors=True)  # of a run that was killed here
-        part.mkdir()
+        part.mkdir(parents=True)
 
     def write() -> dict[str, Any]:
         tensors = {
