@@ -7,11 +7,15 @@ import sys
 
 import pytest
 
-from zero_ref import options
+from zero_ref import launch, options
 from zero_ref.launch import UsageError
 
 RULES = ["contiguous", "random", "hash"]
 DEFAULTS = {
+    "save": None,
+    "save_every": None,
+    "keep": None,
+    "resume": None,
     "stage": 3,
     "model": "mlp",
     "hidden": [128, 64],
@@ -149,11 +153,11 @@ def test_every_choice_is_taken(option, values):
 @pytest.mark.parametrize("line", WRONG)
 def test_an_error_is_one_line_and_code_2(line, capfd):
     with pytest.raises(SystemExit) as stop:
-        parse(line)
+        launch.run(lambda: parse(line))
     out, err = capfd.readouterr()
     assert stop.value.code == 2
     assert out == ""
-    assert re.fullmatch(r"zero_ref\.train: error: [^\n]+\n", err)
+    assert re.fullmatch(r"zero_ref: error: [^\n]+\n", err)
 
 
 @pytest.mark.parametrize("line", ["--stage 7", "--model linear --hidden 8", "--unknown"])
@@ -162,7 +166,7 @@ def test_an_error_is_one_line_and_code_2(line, capfd):
 def test_rank_0_alone_prints_the_error(line, variable, rank, capfd, monkeypatch):
     monkeypatch.setenv(variable, str(rank))
     with pytest.raises(SystemExit) as stop:
-        parse(line)
+        launch.run(lambda: parse(line))
     out, err = capfd.readouterr()
     assert stop.value.code == 2
     assert out == "" and err.count("\n") == (1 if rank == 0 else 0)
@@ -191,6 +195,62 @@ def test_help_tells_every_option(capfd):
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_has_no_shares(rule):
     assert options.model_rule(parse(f"--shard-model {rule}"), 4) == (rule, None)
+
+
+LONG = "--hidden 9,8 --seed 3 --no-shuffle --optimizer sgd --momentum 0.9 --lr 1e-3 --clip-norm 0.1 --steps 7"
+LONG += " --shard-model weights=2,1 --stage 1"
+
+
+@pytest.mark.parametrize("line", ["", "--model linear", "--dtype float16", LONG, "--data a.csv", "--lr 0"])
+def test_a_resumed_run_has_the_options_of_the_first(line):
+    first = parse(f"{line} --save x --save-every 3 --keep 2 --quiet --record r --device cpu")
+    again = options.parse(["--resume", "x"], options.lasting(first))
+    passing = {name: DEFAULTS[name] for name in options.PASSING}
+    expected = vars(first) | passing | {"resume": "x"}
+    expected["data"] = os.path.abspath("a.csv") if first.data == "a.csv" else first.data
+    assert vars(again) == expected
+    assert options.lasting(again) == options.lasting(first)
+
+
+def test_a_resumed_run_may_change_where_it_runs_and_how_far():
+    first = options.lasting(parse(LONG))
+    line = "--resume x --stage 3 --shard-model hash --shard-data random --reduce ring --micro-batches 2"
+    o = options.parse([*line.split(), "--epochs", "9", "--lr", "1", "--seed", "3"], first)
+    assert (o.stage, o.shard_model, o.shard_data, o.reduce, o.micro_batches) == (
+        3,
+        "hash",
+        "random",
+        "ring",
+        2,
+    )
+    assert (o.steps, o.epochs, o.lr, o.hidden) == (None, 9, 1.0, [9, 8])
+
+
+@pytest.mark.parametrize(
+    "line", ["--model linear", "--hidden 9", "--dtype float64", "--seed 4", "--test-fraction 0.1",
+             "--batch-size 32", "--optimizer adam", "--momentum 0.8", "--init x"]
+)  # fmt: skip
+def test_a_resumed_run_stays_the_same_run(line):
+    with pytest.raises(UsageError, match=line.split()[0]):
+        options.parse(["--resume", "x", *line.split()], options.lasting(parse(LONG)))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["--help", "-h", "--export=x", "--save=x", "--record=x", "--init=x", "--quiet", "more", "--lr=0.50"],
+)
+def test_a_checkpoint_cannot_give_orders(bad):
+    with pytest.raises(UsageError):
+        options.parse(["--resume", "x"], [*options.lasting(parse("")), bad])
+
+
+def test_where_a_run_resumes():
+    assert options.resumes([]) is None
+    assert options.resumes(["--resume", "a"]) == "a"
+    assert options.resumes(["--resume", "latest", "--save", "b"]) == "b"
+    for line in (["--resume", "latest"],):
+        with pytest.raises(UsageError, match="--save"):
+            options.resumes(line)
 
 
 def test_shares_are_for_so_many_ranks():

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,16 +75,7 @@ def load(name: str, dtype: str) -> DataSet:
     they are. Raises UsageError, in one sentence, for a file that is missing, of another form, not
     numeric, or that holds NaN or infinity (also after rounding to `dtype`).
     """
-    path = Path(__file__).parent / "data" / BUILT_IN[name] if name in BUILT_IN else Path(name)
-    readers = {".npz": _read_npz, ".csv": _read_csv}
-    if path.suffix not in readers:
-        raise UsageError(f"--data {name}: expected {', '.join(BUILT_IN)}, FILE.npz or FILE.csv")
-    try:
-        x, y = readers[path.suffix](path)
-    except OSError as error:
-        raise UsageError(f"--data {name}: {error.strerror or error}") from error
-    except (ValueError, csv.Error) as error:
-        raise UsageError(f"--data {name}: {error}") from error
+    x, y = _read(name)
     for array, what in ((x, "x"), (y, "y")):
         if array.dtype.kind not in "iufb":
             raise UsageError(f"--data {name}: {what} holds {array.dtype}, not real numbers")
@@ -104,6 +96,45 @@ def load(name: str, dtype: str) -> DataSet:
     return DataSet(_rounded(x.reshape(len(x), -1), dtype, name, "x"), y, classes)
 
 
+def load_inputs(name: str, task: Task, dtype: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """x (samples, features) in `dtype` for a model of `task`, and y as in a DataSet; None without one.
+
+    An .npz without the array 'y' and a .csv with as many columns as the model has features have no y.
+    Raises UsageError for what `load` refuses, and for x or y that do not fit the task.
+    """
+    x, y = _read(name, task.features)
+    if x.dtype.kind not in "iufb" or x.ndim == 0 or x.size == 0:
+        raise UsageError(f"--data {name}: x holds {x.dtype} in shape {x.shape}, not numbers")
+    x = _rounded(x.reshape(len(x), -1), dtype, name, "x")
+    if x.shape[1] != task.features:
+        raise UsageError(f"--data {name}: x has {x.shape[1]} features, the model needs {task.features}")
+    if y is None:
+        return x, None
+    if y.dtype.kind not in "iufb" or len(y.reshape(-1)) != len(x) * (1 if task.classes else task.outputs):
+        raise UsageError(f"--data {name}: y holds {y.dtype} in shape {y.shape}: does not fit x or the model")
+    if not task.classes:
+        return x, y.reshape(len(x), -1).astype(np.float64)
+    if not ((y == np.floor(y)) & (y >= 0) & (y < task.classes)).all():
+        raise UsageError(
+            f"--data {name}: the model's classes go from 0 to {task.classes - 1}, those in y do not"
+        )
+    return x, y.reshape(-1).astype(np.int64)
+
+
+def _read(name: str, features: int | None = None) -> tuple[np.ndarray, Any]:
+    """x and y as they stand in the file; where `features` are told, y may be missing and is None."""
+    path = Path(__file__).parent / "data" / BUILT_IN[name] if name in BUILT_IN else Path(name)
+    readers = {".npz": _read_npz, ".csv": _read_csv}
+    if path.suffix not in readers:
+        raise UsageError(f"--data {name}: expected {', '.join(BUILT_IN)}, FILE.npz or FILE.csv")
+    try:
+        return readers[path.suffix](path, features)
+    except OSError as error:
+        raise UsageError(f"--data {name}: {error.strerror or error}") from error
+    except (ValueError, csv.Error) as error:
+        raise UsageError(f"--data {name}: {error}") from error
+
+
 def _rounded(values: np.ndarray, dtype: str, name: str, what: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         values = np.ascontiguousarray(values, dtype)
@@ -114,21 +145,21 @@ def _rounded(values: np.ndarray, dtype: str, name: str, what: str) -> np.ndarray
     return values
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_npz(path: Path, features: int | None) -> tuple[np.ndarray, Any]:
     with open(path, "rb") as file:  # OSError here, if the file cannot be read
         if not zipfile.is_zipfile(file):
             raise ValueError("is not an .npz file")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["x"], arrays["y"]
+            return arrays["x"], None if features and "y" not in arrays else arrays["y"]
     except KeyError:
         raise ValueError("must hold the arrays 'x' and 'y'") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"is damaged ({error})") from None
 
 
-def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of numbers, the target last; a first line of names is skipped.
+def _read_csv(path: Path, features: int | None) -> tuple[np.ndarray, Any]:
+    """Rows of numbers, the target last, if there is one; a first line of names is skipped.
 
     Targets that are whole numbers written without a point, from 0 up with none left out, are classes.
     """
@@ -148,8 +179,9 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
                     continue
                 wrong = next(cell for cell in cells if not _is_number(cell))
                 raise ValueError(f"line {line}: {wrong!r} is not a number") from None
-            if len(row) < 2 or (rows and len(row) != len(rows[0])):
-                raise ValueError(f"line {line} has {len(row)} columns, not {len(rows[0]) if rows else '2'}")
+            columns = len(rows[0]) if rows else max(len(row), 1 if features else 2)
+            if len(row) != columns:
+                raise ValueError(f"line {line} has {len(row)} columns, not {columns}")
             if not all(map(math.isfinite, row)):
                 raise ValueError(f"line {line} holds NaN or infinity")
             rows.append(row)
@@ -157,6 +189,8 @@ def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not rows:
         raise ValueError("holds no rows of numbers")
     table = np.array(rows)
+    if table.shape[1] == features:
+        return table, None
     x, y = table[:, :-1], table[:, -1]
     if labels and y.min() == 0 and len(set(y)) == y.max() + 1:
         y = y.astype(np.int64)

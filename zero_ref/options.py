@@ -15,7 +15,7 @@ DTYPES = ("float32", "float64", *NARROW)
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """An argparse parser that says each thing once, from rank 0, and errors in one line."""
 
     def error(self, message: str) -> NoReturn:
@@ -39,7 +39,7 @@ def _number(kind: type, lowest: float, what: str, below: float = math.inf) -> Ca
     return convert
 
 
-_positive = _number(int, 1, "a whole number from 1 up")
+positive = _number(int, 1, "a whole number from 1 up")
 _natural = _number(int, 0, "a whole number from 0 up")
 _rate = _number(float, 0, "a number from 0 up")
 _above_0 = _number(float, 5e-324, "a number above 0")
@@ -47,20 +47,20 @@ _fraction = _number(float, 0, "a number from 0 up to below 1", below=1)
 
 
 def _widths(text: str) -> list[int]:
-    return [_positive(part) for part in text.split(",")]
+    return [positive(part) for part in text.split(",")]
 
 
 def _shard_model(text: str) -> str | list[int]:
     if text in RULES:
         return text
     if text.startswith("weights="):
-        return [_positive(part) for part in text.removeprefix("weights=").split(",")]
+        return [positive(part) for part in text.removeprefix("weights=").split(",")]
     raise argparse.ArgumentTypeError(f"expected contiguous, random, hash or weights=2,1,1,..., not {text!r}")
 
 
 def parser() -> argparse.ArgumentParser:
     """The options with their defaults; see `parse` for those that depend on others."""
-    p = _Parser(
+    p = Parser(
         prog="zero_ref.train",
         description="Train a linear model or an MLP at any ZeRO stage: mpirun -n 4 python -m zero_ref.train",
         allow_abbrev=False,
@@ -76,13 +76,13 @@ def parser() -> argparse.ArgumentParser:
     data = p.add_argument_group("data").add_argument
     data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), FILE.npz or FILE.csv")
     data("--test-fraction", type=_fraction, default=0.2, metavar="F", help="share held out (default 0.2)")
-    data("--batch-size", type=_positive, default=64, metavar="B", help="of all ranks together (default 64)")
-    data("--micro-batches", type=_positive, default=1, metavar="K", help="parts of a batch (default 1)")
+    data("--batch-size", type=positive, default=64, metavar="B", help="of all ranks together (default 64)")
+    data("--micro-batches", type=positive, default=1, metavar="K", help="parts of a batch (default 1)")
     data("--no-shuffle", action="store_true", help="samples in the same order in every epoch")
 
     length = p.add_argument_group("training").add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=_positive, metavar="E", help="(default 30; linear 100)")
-    length.add_argument("--steps", type=_positive, metavar="S", help="optimizer steps, instead of epochs")
+    length.add_argument("--epochs", type=positive, metavar="E", help="(default 30; linear 100)")
+    length.add_argument("--steps", type=positive, metavar="S", help="optimizer steps, instead of epochs")
     train = p.add_argument_group("optimizer").add_argument
     train("--optimizer", choices=("sgd", "adam", "adamw"), default="adam", help="(default adam)")
     train("--lr", type=_rate, help="learning rate (default 0.001; linear 0.01)")
@@ -98,8 +98,8 @@ def parser() -> argparse.ArgumentParser:
 
     keep = p.add_argument_group("checkpoints").add_argument
     keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
-    keep("--save-every", type=_positive, metavar="K", help="one after every K steps, too")
-    keep("--keep", type=_positive, metavar="M", help="delete all but the M latest (default: none)")
+    keep("--save-every", type=positive, metavar="K", help="one after every K steps, too")
+    keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: none)")
     keep("--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: from that of --save")
 
     result = p.add_argument_group("results").add_argument

@@ -35,15 +35,15 @@ from zero_ref.model import Unit
 from zero_ref.precision import Guard, LossScale
 
 
-def open_together(where: str) -> Checkpoint:
+def open_together(where: str, option: str = "--resume") -> Checkpoint:
     """The checkpoint at `where` or the newest in it, verified; the same one on all ranks.
 
     Each rank reads a part of the files to the end. UsageError on all ranks if anything is wrong.
     """
     comm = Comm()
-    checkpoint = agree(comm, lambda: Checkpoint(find(where)))
+    checkpoint = agree(comm, lambda: Checkpoint(find(where, option)))
     if len(set(comm.everyone(hashlib.sha256(checkpoint.text).hexdigest()))) > 1:
-        raise UsageError(f"--resume {where}: the ranks find different checkpoints")
+        raise UsageError(f"{option} {where}: the ranks find different checkpoints")
     agree(comm, lambda: checkpoint.verify(range(comm.rank, len(checkpoint.files), comm.size)))
     return checkpoint
 
@@ -158,12 +158,20 @@ def restore(checkpoint: Checkpoint, stage: int, units: list[Unit], guard: Guard,
 
 def fits(checkpoint: Checkpoint, units: list[Unit], optimizer: Any, guard: Guard) -> None:
     """UsageError unless the checkpoint is of this model, optimizer and type of numbers."""
-    m = checkpoint.manifest
+    check_model(checkpoint, units)
+    state = {name: vector.dtype.name for name, vector in optimizer.state().items()}
+    found = {name: dtype for name, dtype in checkpoint.manifest.vectors.items() if name != "param"}
+    if found != state or isinstance(guard, LossScale) != (checkpoint.manifest.loss_scale is not None):
+        raise UsageError(
+            f"checkpoint {checkpoint.folder}: its optimizer state is not that of its own options"
+        )
+
+
+def check_model(checkpoint: Checkpoint, units: list[Unit]) -> None:
+    """UsageError unless the checkpoint's model has these units, tensors, shapes and type of numbers."""
     ours = {u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units}
-    state = {"param": units[0].dtype.name} | {k: v.dtype.name for k, v in optimizer.state().items()}
-    scaled = isinstance(guard, LossScale)
-    if m.units != ours or m.vectors != state or scaled != (m.loss_scale is not None):
-        raise UsageError(f"checkpoint {checkpoint.folder}: its arrays are not those of its own options")
+    if checkpoint.manifest.units != ours or checkpoint.manifest.vectors["param"] != units[0].dtype.name:
+        raise UsageError(f"checkpoint {checkpoint.folder}: its model is not that of its own options")
 
 
 def vectors(u: Unit) -> dict[str, Array]:

@@ -1,0 +1,158 @@
+"""The model from all its shards: outputs for new samples, on any number of ranks.
+
+    python -m zero_ref.predict --checkpoint DIR --data FILE.csv --output predictions.csv
+    mpirun -n 4 python -m zero_ref.predict --checkpoint DIR --data digits
+
+No rank ever has the whole model. Each keeps 1/N of every unit, as at stage 3, and one unit at a time is
+gathered, used and dropped. Samples go in batches of --batch-size, whole batches to one rank: so the
+shapes that are computed with, and with them the outputs, do not depend on the number of ranks.
+"""
+
+import argparse
+import csv
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zero_ref import launch, options
+from zero_ref.array import from_numpy, to_numpy, track
+from zero_ref.checkpoint import Checkpoint
+from zero_ref.comm import Comm, agree, on_rank_0, plain
+from zero_ref.data import Task, load_inputs
+from zero_ref.files import in_one_piece
+from zero_ref.launch import UsageError
+from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
+from zero_ref.model import Unit, build
+from zero_ref.saving import check_model, open_together
+from zero_ref.training import connect, select_device
+
+
+def load_units(checkpoint: Checkpoint, comm: Comm) -> list[Unit]:
+    """The units of a verified checkpoint's model, with this rank's shard of each as `param`."""
+    m = checkpoint.manifest
+    o = options.parse([], m.arguments)
+
+    def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
+        return FlatLayout(name, shapes, comm.size)
+
+    units = build([m.features, *o.hidden, m.outputs], layout, o.dtype, o.seed, checkpoint.tensor)
+    check_model(checkpoint, units)
+    for u in units:
+        u.param = track("parameter", comm.shard(u.initial("gathered"), u.layout).copy())  # (psi/N,)
+    return units
+
+
+def outputs(units: Sequence[Unit], comm: Comm, x: np.ndarray, batch_size: int) -> np.ndarray | None:
+    """The model's outputs for x (samples, features): on rank 0 (samples, outputs), elsewhere None.
+
+    All ranks must call it together, with the same x. Rank r computes batches r, r + N, r + 2N, ...
+    """
+    width = units[-1].layout.shapes["bias"][0]
+    result = np.empty((len(x), width), units[0].dtype) if comm.rank == 0 else None
+    for first in range(0, len(x), batch_size * comm.size):
+        starts = [min(first + r * batch_size, len(x)) for r in range(comm.size + 1)]  # of each rank's batch
+        h = from_numpy(x[starts[comm.rank] : starts[comm.rank + 1]].copy(), "activation")
+        for u in units:
+            h = u.forward(comm.all_gather(u.param, u.layout), h)
+            u.forget()
+        own = np.ascontiguousarray(to_numpy(h))
+        counts = [(b - a) * width for a, b in zip(starts, starts[1:])]
+        into = None if result is None else [plain(result[first : starts[-1]]), counts]
+        comm.mpi.Gatherv(plain(own), into, root=0)
+    return result
+
+
+def write(path: str, found: np.ndarray, classes: int) -> None:
+    """Write outputs, and for classes the most likely one, to FILE.csv or FILE.npz, in one piece.
+
+    Numbers in the .csv are the shortest that read back as the same value.
+    """
+    chosen = found.argmax(axis=1)
+    with in_one_piece(path, "--output") as part:
+        if path.endswith(".npz"):
+            whole = found.astype(np.float32) if found.itemsize == 2 else found  # .npz knows no bfloat16
+            with open(part, "wb") as binary:
+                np.savez(binary, outputs=whole, **({"classes": chosen} if classes else {}))
+            return
+        with open(part, "w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file)
+            names = [f"output_{i}" for i in range(found.shape[1])]
+            table.writerow(["class", *names] if classes else names)
+            for row, most_likely in zip(found, chosen):
+                numbers = [str(number) for number in row]
+                table.writerow([most_likely, *numbers] if classes else numbers)
+
+
+def score(found: np.ndarray, y: np.ndarray, classes: int) -> str:
+    """How good the outputs are: accuracy for classes, r2 for numbers (see training.evaluate)."""
+    if classes:
+        return f"accuracy {(found.argmax(axis=1) == y).mean():.4f}"
+    variance = ((y - y.mean(axis=0)) ** 2).mean()
+    return f"r2 {1 - ((found - y) ** 2).mean() / variance:.4f}" if variance else "r2 undefined"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    p = options.Parser(
+        prog="zero_ref.predict", description="The outputs of a trained model.", allow_abbrev=False
+    )
+    p.add_argument(
+        "--checkpoint", metavar="DIR", required=True, help="of zero_ref.train --save, or its newest"
+    )
+    p.add_argument("--data", required=True, help="digits, diabetes, FILE.npz or FILE.csv; y is not needed")
+    p.add_argument("--output", metavar="FILE", help="write outputs to FILE.csv or FILE.npz")
+    p.add_argument("--batch-size", type=options.positive, default=64, metavar="B", help="(default 64)")
+    p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    o = parser().parse_args(arguments)
+    if o.output and Path(o.output).suffix not in (".csv", ".npz"):
+        raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
+    comm = connect("native", "float32")
+    select_device(o.device, comm)
+    checkpoint = open_together(o.checkpoint, "--checkpoint")
+    units = agree(comm, functools.partial(load_units, checkpoint, comm))
+    m = checkpoint.manifest
+    task = Task(m.features, m.outputs, m.classes, 0)
+    x, y = agree(comm, lambda: load_inputs(o.data, task, units[0].dtype.name))
+    on_rank_0(comm, lambda: check_output(o, checkpoint))
+    ledger.forget_peaks()
+    with np.errstate(over="ignore", invalid="ignore"):  # outputs may be infinite: they are the model's
+        found = outputs(units, comm, x, o.batch_size)
+    held = max(comm.everyone(ledger.peak["parameter"] + ledger.peak["gathered"]))
+    whole = sum(u.layout.elements for u in units) * units[0].dtype.itemsize
+
+    def report() -> None:
+        assert found is not None
+        if o.output:
+            write(o.output, found, m.classes)
+        parts = [f"{len(x):,} samples of {o.data}"]
+        parts += [] if y is None else [score(found.astype(np.float64), y, m.classes)]
+        parts += [f"outputs in {o.output}"] if o.output else []
+        launch.say(
+            f"{'; '.join(parts)}\nmodel of step {m.step:,}, {whole:,} bytes; a rank held at most {held:,}"
+        )
+
+    on_rank_0(comm, report)
+
+
+def check_output(o: argparse.Namespace, checkpoint: Checkpoint) -> None:
+    """UsageError if --output could not be written, or would replace what the model is made from."""
+    if not o.output:
+        return
+    path = Path(o.output).resolve()
+    if not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise UsageError(f"--output {o.output}: cannot be written there")
+    if path == Path(o.data).resolve() or path.is_relative_to(checkpoint.folder.resolve()):
+        raise UsageError(f"--output {o.output}: is another file of this run")
+
+
+if __name__ == "__main__":
+    launch.run(main)
