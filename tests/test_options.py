@@ -12,6 +12,9 @@ from zero_ref.launch import UsageError
 
 RULES = ["contiguous", "random", "hash"]
 DEFAULTS = {
+    "timeout": 60.0,
+    "check": False,
+    "verify_every": None,
     "save": None,
     "save_every": None,
     "keep": None,

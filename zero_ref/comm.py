@@ -39,6 +39,7 @@ class Comm:
         self.mpi = MPI.COMM_WORLD
         self.rank = self.mpi.rank
         self.size = self.mpi.size
+        self.step = 0  # of the training run, for messages
 
     def reduce_scatter(self, full: Array, layout: FlatLayout) -> Array:
         """Sum `full` over the ranks; return this rank's shard of the sum. `full` stays as it is."""

@@ -95,11 +95,15 @@ def run(main: Callable[[], None]) -> None:
         if stop.code in (None, 0) or _alone():
             raise
         _abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
+    except KeyboardInterrupt:
+        if _alone():
+            os.write(2, b"zero_ref: interrupted\n")
+            sys.exit(130)
+        _abort("interrupted", 130)
     except BaseException as error:
         if _alone():
             raise
-        where = "".join(traceback.format_exception(error))
-        _abort(where, 130 if isinstance(error, KeyboardInterrupt) else 1)
+        _abort("".join(traceback.format_exception(error)), 1)
 
 
 def _alone() -> bool:

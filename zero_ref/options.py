@@ -42,7 +42,7 @@ def _number(kind: type, lowest: float, what: str, below: float = math.inf) -> Ca
 positive = _number(int, 1, "a whole number from 1 up")
 _natural = _number(int, 0, "a whole number from 0 up")
 _rate = _number(float, 0, "a number from 0 up")
-_above_0 = _number(float, 5e-324, "a number above 0")
+above_0 = _number(float, 5e-324, "a number above 0")
 _fraction = _number(float, 0, "a number from 0 up to below 1", below=1)
 
 
@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     train("--lr", type=_rate, help="learning rate (default 0.001; linear 0.01)")
     train("--momentum", type=_rate, help="for sgd (default 0)")
     train("--weight-decay", type=_rate, metavar="D", help="(default 0; adamw 0.01)")
-    train("--clip-norm", type=_above_0, metavar="C", help="largest global norm of a gradient (default: any)")
+    train("--clip-norm", type=above_0, metavar="C", help="largest global norm of a gradient (default: any)")
 
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=RULES, default="contiguous", help="samples (default contiguous)")
@@ -101,6 +101,11 @@ def parser() -> argparse.ArgumentParser:
     keep("--save-every", type=positive, metavar="K", help="one after every K steps, too")
     keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: none)")
     keep("--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: from that of --save")
+
+    care = p.add_argument_group("faults").add_argument
+    care("--timeout", type=above_0, default=60.0, metavar="S", help="seconds a rank may wait (default 60)")
+    care("--check", action="store_true", help="compare the ranks' calls before each collective")
+    care("--verify-every", type=positive, metavar="K", help="compare what must be equal every K steps")
 
     result = p.add_argument_group("results").add_argument
     result("--export", metavar="FILE.safetensors", help="write the gathered model")
@@ -122,7 +127,8 @@ FIXED = (
     "momentum",
 )
 # What one command line alone is about.
-PASSING = ("init", "device", "save", "save_every", "keep", "resume", "export", "record", "quiet")
+PASSING = {"init", "device", "export", "record", "quiet", "timeout", "check", "verify_every"}
+PASSING |= {"save", "save_every", "keep", "resume"}
 
 
 def resumes(arguments: list[str] | None = None) -> str | None:

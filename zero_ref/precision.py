@@ -18,7 +18,7 @@ from zero_ref.array import Array, zeros
 from zero_ref.clip import clip
 from zero_ref.comm import Comm
 from zero_ref.launch import CleanEnd
-from zero_ref.model import Unit
+from zero_ref.model import LossGrad, Unit
 
 
 class Master:
@@ -69,6 +69,18 @@ class Guard:
     def __init__(self, units: Sequence[Unit], max_norm: float | None) -> None:
         self.units, self.max_norm = units, max_norm
         self.steps = 0  # steps asked for
+        self.bad_loss = False  # whether a loss on this rank was not finite
+
+    def listen(self, loss_grad: LossGrad) -> LossGrad:
+        """The same loss_grad; a loss that is not finite is remembered, to name its rank."""
+
+        def heard(outputs: Array, targets: Array) -> tuple[Array, float]:
+            g, loss = loss_grad(outputs, targets)
+            self.bad_loss = self.bad_loss or not math.isfinite(loss)
+            return g, loss
+
+        self.bad_loss = False
+        return heard
 
     def __call__(self, comm: Comm, shards: Sequence[Array]) -> tuple[float, float]:
         """(norm, factor) for the gradient of which this rank has `shards`, one of each unit."""
@@ -87,7 +99,9 @@ class Guard:
                 bad = f"{unit.layout.name}.{unit.layout.tensor_of(comm.rank, int(places[0]))}"
         found = [f"{name} (rank {rank}'s shard)" for rank, name in enumerate(comm.everyone(bad)) if name]
         where = f"is not finite, first in {', '.join(found)}" if found else "is too large to have a norm"
-        return f"step {self.steps}: the gradient {where}"
+        ranks = [str(rank) for rank, bad_loss in enumerate(comm.everyone(self.bad_loss)) if bad_loss]
+        whose = f"; the loss is not finite on rank {', '.join(ranks)}" if ranks else ""
+        return f"step {self.steps}: the gradient {where}{whose}"
 
 
 class LossScale(Guard):

@@ -29,6 +29,7 @@ from zero_ref.ledger import ledger
 from zero_ref.model import Unit, build
 from zero_ref.saving import check_model, open_together
 from zero_ref.training import connect, select_device
+from zero_ref.watch import watch
 
 
 def load_units(checkpoint: Checkpoint, comm: Comm) -> list[Unit]:
@@ -107,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", metavar="FILE", help="write outputs to FILE.csv or FILE.npz")
     p.add_argument("--batch-size", type=options.positive, default=64, metavar="B", help="(default 64)")
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    p.add_argument(
+        "--timeout", type=options.above_0, default=60.0, metavar="S", help="seconds a rank may wait"
+    )
     return p
 
 
@@ -116,6 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
     if o.output and Path(o.output).suffix not in (".csv", ".npz"):
         raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
     comm = connect("native", "float32")
+    watch(comm, o.timeout)
     select_device(o.device, comm)
     checkpoint = open_together(o.checkpoint, "--checkpoint")
     units = agree(comm, functools.partial(load_units, checkpoint, comm))

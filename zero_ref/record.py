@@ -8,7 +8,7 @@ loss, grad_norm      one number per optimizer step: the global mean loss; the no
                      null where it is not finite (a step that float16 left out)
 weights_sha256       of the gathered parameters in model order, little-endian, without padding
 test                 loss, and accuracy or r2; null without test samples
-seconds_per_step     median, on rank 0
+seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
                      kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, and `predicted`,
                      with the same keys, by estimate.py
@@ -89,6 +89,7 @@ def of_run(
         "weights_sha256": weights_sha256,
         "test": test,
         "seconds_per_step": history["seconds_per_step"],
+        "check_seconds_per_step": history.get("check_seconds_per_step"),
         "ranks": ranks,
     }
 
@@ -130,6 +131,7 @@ def summary(result: dict[str, Any], units: list[Unit], task: Task) -> str:
         )
     header = ["rank", "samples", "share", "parameter", "gradient", "optimizer"]
     header += ["at rest", "formula", "peak", "formula", "sent/step", "formula"]
+    checks = result["check_seconds_per_step"]
     kind, classes = config["model"], f"{task.classes} classes" if task.classes else "numbers"
     scores = [f"{name} {value:.4f}" for name, value in (test or {}).items() if value is not None]
     return "\n".join(
@@ -144,6 +146,7 @@ def summary(result: dict[str, Any], units: list[Unit], task: Task) -> str:
             f"test: {', '.join(scores) or 'no samples'}",
             f"weights  sha256 {result['weights_sha256'][:16]}...; "
             f"largest share over mean share {max(owned) * len(owned) / sum(owned):.3f}",
+            *([] if checks is None else [f"check    {1e3 * checks:.2f} ms of each step"]),
             "",
             tabulate.tabulate(rows, header, disable_numparse=True, colalign=["right"] * len(header)),
             "Bytes a rank holds between steps and at most, and sends in a step; '=': as the formula says.",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from zero_ref import array, launch, model, optim, options, record, saving, weights
+from zero_ref import array, launch, model, optim, options, record, replicas, saving, weights
 from zero_ref.checkpoint import Checkpoint, Manifest
 from zero_ref.comm import Comm, agree, comm_for, local_rank, mpi_takes_device_arrays, on_rank_0
 from zero_ref.data import Batches, DataSet, load, split
@@ -26,6 +26,7 @@ from zero_ref.ledger import ledger
 from zero_ref.model import Unit
 from zero_ref.precision import Guard, LossScale, Master
 from zero_ref.stages import zero0, zero1, zero2, zero3
+from zero_ref.watch import Check, watch
 
 STAGES: dict[int, ModuleType] = {0: zero0, 1: zero1, 2: zero2, 3: zero3}
 
@@ -36,19 +37,21 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     checkpoint: where to go on, verified (see saving.open_together).
     """
     comm = connect(o.reduce, o.dtype)
+    check = Check(comm) if o.check else None
+    watch(comm, o.timeout)
     o.device = select_device(o.device, comm)
     rule, shares = options.model_rule(o, comm.size)
     data = agree(comm, lambda: load(o.data, o.dtype))
     task = data.task
-    check = functools.partial(check_data, o, data, checkpoint)
-    data_sha256 = agree(comm, check) if o.save or checkpoint else ""
+    same_data = functools.partial(check_data, o, data, checkpoint)
+    data_sha256 = agree(comm, same_data) if o.save or checkpoint else ""
 
     # 1. Deal the samples to the ranks by a rule.
     train_ids, test_ids = split(len(data.x), o.test_fraction, o.seed)
     deal = functools.partial(Batches, data, rank=comm.rank, shares=shares or [1] * comm.size)
     batches = deal(train_ids, o.batch_size, o.micro_batches, o.shard_data, o.seed, not o.no_shuffle)
     held_out = deal(test_ids, o.batch_size, shuffle=False)
-    del data, deal, check  # a rank goes on with its own samples only
+    del data, deal, same_data  # a rank goes on with its own samples only
 
     # 2. Deal the weights and biases to the ranks by a rule.
     def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
@@ -78,12 +81,17 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
         classes=task.classes,
     )
 
-    def save(step: int) -> None:
+    def after(step: int) -> None:
+        if o.verify_every and step % o.verify_every == 0:
+            replicas.compare(step, o.stage, units, guard, comm)
         if o.save and (step == steps.stop or (o.save_every and step % o.save_every == 0)):
             saving.save(o.save, o.keep, manifest, step, o.stage, units, guard, comm)
 
     with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
-        history, measured, sizes = fit(o, stage, units, comm, batches, task.classes > 0, guard, steps, save)
+        history, measured, sizes = fit(o, stage, units, comm, batches, task.classes > 0, guard, steps, after)
+
+    if check:
+        history["check_seconds_per_step"] = check.seconds / len(steps)
 
     # 5. Gather the parameters of all ranks into the whole model.
     test = evaluate(stage, units, comm, held_out, task.classes > 0)
@@ -165,9 +173,9 @@ def fit(
     classes: bool,
     guard: Guard,
     steps: range,
-    save: Callable[[int], None],
+    after: Callable[[int], None],
 ) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
-    """Train, and after each step call save(steps done). Returns, under the names of the record: what
+    """Train, and after each step call after(steps done). Returns, under the names of the record: what
     all ranks share (loss, grad_norm, seconds_per_step), what this rank measured, and its samples in
     each micro-batch of each step.
     """
@@ -178,7 +186,8 @@ def fit(
         epoch, step = divmod(number, batches.steps_per_epoch)
         parts = batches.parts(epoch, step)
         samples = len(batches.global_batch(epoch, step))
-        loss_grad = model.loss_grad(classes, samples, guard.scale)
+        loss_grad = guard.listen(model.loss_grad(classes, samples, guard.scale))
+        comm.step = number + 1
         ledger.forget_sent()
         start = time.perf_counter()
         loss, norm = stage.step(units, comm, batches.arrays(parts), loss_grad, guard)
@@ -186,7 +195,7 @@ def fit(
         seconds.append(time.perf_counter() - start)
         norms.append(norm)
         sizes.append(tuple(len(part) for part in parts))
-        save(number + 1)
+        after(number + 1)
     history = {"loss": losses, "grad_norm": norms, "seconds_per_step": statistics.median(seconds)}
     measured = {
         "resting_bytes": dict(ledger.live),

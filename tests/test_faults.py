@@ -1,0 +1,333 @@
+"""What happens when a rank is killed, stops, leaves, calls something else, or cannot write."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from launching import ROOT, mpirun
+from safetensors.numpy import load_file
+
+from zero_ref.checkpoint import find
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals as on Linux")
+
+
+def failing(function, rank, call, statement, *options, limit=20, ranks=3, **keywords):
+    """A run of the command in which a rank's call of a function does something else first."""
+    module, _, name = function.partition(" ")
+    plant = (f"zero_ref.{module}", name, str(rank), str(call), statement)
+    return mpirun(ranks, str(ROOT / "tests" / "failing.py"), *plant, *options, limit=limit, **keywords)
+
+
+def lines(result):
+    """stderr without what MPI and mpirun add."""
+    return [line for line in result.stderr.splitlines() if not line.startswith(("Abort(", "application "))]
+
+
+STEPS = ("--steps", "30")
+WAITS = (
+    r"\[rank {}\] waits for \d s in call 20: reduce_scatter of layers.2, 651 x float32, 2,604 bytes, step 2, "
+)
+WAITS += r"stages/zero3.py:\d+ in step"
+ABSENT = {
+    "sleeps": ("import time; time.sleep(60)", r"in .* in <module>, step 2"),
+    "is stopped": ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "."),
+    "leaves": ("sys.exit(0)", "at the end of its program"),
+    "computes for ever": ("while True: pass", r"in .* in <module>, step 2"),
+    "makes a call that is not watched": ("__import__('zero_ref.comm').comm.Comm().sum(1.0)", "in .*"),
+}
+
+
+@pytest.mark.parametrize("how", ABSENT)
+def test_a_rank_that_does_not_come_is_named_with_those_who_wait(how):
+    statement, place = ABSENT[how]
+    start = time.monotonic()
+    result = failing("model Unit.backward", 1, 3, statement, *STEPS, "--timeout", "2")
+    assert result.returncode != 0 and time.monotonic() - start < 12
+    head, *ranks = lines(result)
+    assert head == "zero_ref: error: a collective was not complete after 2 s; all ranks end"
+    assert re.fullmatch(WAITS.format(0), ranks[0]) and re.fullmatch(WAITS.format(2), ranks[2]), ranks
+    assert re.match(rf"\[rank 1\] never came to call 20: \d s ago it was .*{place}", ranks[1]), ranks
+
+
+def test_a_slow_rank_is_not_a_fault():
+    result = failing("model Unit.backward", 1, 3, "import time; time.sleep(3)", *STEPS, "--timeout", "4")
+    assert result.returncode == 0 and result.stderr == ""
+
+
+SWAP = """
+import zero_ref.stages.zero1 as stage
+def step(units, comm, *others, original=stage.step):
+    reduce_scatter = comm.reduce_scatter
+    def swapped(full, layout):
+        number = [u.layout for u in units].index(layout)
+        u = units[{0: 1, 1: 0}.get(number, number)]
+        return reduce_scatter(u.grad, u.layout)
+    comm.reduce_scatter = swapped
+    try:
+        return original(units, comm, *others)
+    finally:
+        comm.reduce_scatter = reduce_scatter
+stage.step = step
+"""
+SAME = ("--hidden", "64,64", "--stage", "1", "--steps", "4", "--optimizer", "sgd")  # 64 x 64 + 64, twice
+
+
+def test_two_tensors_of_one_size_swapped_on_a_rank_are_told_by_the_check_alone():
+    """MPI adds one to the other and says nothing."""
+    silent = failing("training fit", 1, 0, SWAP, *SAME)
+    assert silent.returncode == 0 and silent.stderr == ""
+    told = failing("training fit", 1, 0, SWAP, *SAME, "--check")
+    assert told.returncode == 1 and lines(told) == [told.stderr.strip()]
+    assert re.fullmatch(
+        r"zero_ref: error: step 1, call \d+: the ranks do not call the same: "
+        r"rank 0, 2: reduce_scatter of layers.0, 4,161 x float32, 16,644 bytes, stages/zero1.py:\d+ in .*; "
+        r"rank 1: reduce_scatter of layers.1, 4,161 x float32, 16,644 bytes, .*",
+        told.stderr.strip(),
+    ), told.stderr
+
+
+MISMATCHES = {
+    "a call too many": "args[1].sum(1.0)",
+    "another type": "u = args[0][0]; args[1].all_gather(u.param.astype('f8'), u.layout)",
+    "another operation": "u = args[0][0]; args[1].reduce_scatter(u.initial('buffer'), u.layout)",
+    "another unit": "args[1].all_gather(args[0][1].param, args[0][1].layout)",
+}
+
+
+@pytest.mark.parametrize("how", MISMATCHES)
+def test_other_mismatches_are_told_at_once(how):
+    """Rank 1 calls something else before its fifth step."""
+    start = time.monotonic()
+    result = failing("stages.zero3 step", 1, 4, MISMATCHES[how], *STEPS, "--check", "--timeout", "9")
+    assert result.returncode == 1 and time.monotonic() - start < 9
+    assert "the ranks do not call the same: rank 0, 2: all_gather of layers.0, 8,322" in result.stderr
+    assert "; rank 1: " in result.stderr
+
+
+def test_what_the_check_costs_is_printed_and_recorded(tmp_path):
+    result = mpirun(3, "-m", "zero_ref.train", *STEPS, "--check", "--record", str(tmp_path / "r"))
+    assert re.search(r"^check    \d+\.\d\d ms of each step$", result.stdout, re.M)
+    record = json.loads((tmp_path / "r").read_text())
+    assert 0 < record["check_seconds_per_step"] < record["seconds_per_step"] * 2
+    assert "check" not in mpirun(3, "-m", "zero_ref.train", *STEPS).stdout
+
+
+FLIPS = {  # stage, vector, place -> name
+    (0, "u[1].param", 8191): "layers.1.weight",
+    (0, "u[2].optimizer.v", 645): "v of layers.2.bias",
+    (1, "u[0].param", 8192): "layers.0.bias",
+    (2, "u[2].param", 0): "layers.2.weight",
+}
+
+
+@pytest.mark.parametrize("stage, vector, place", FLIPS)
+def test_a_flipped_bit_in_a_replica_is_found_and_named(stage, vector, place):
+    flip = f"import numpy; u = args[2]; {vector}.view(numpy.uint32)[{place}] ^= 1"
+    line = ("--stage", str(stage), "--verify-every", "2", *STEPS)
+    result = failing("replicas compare", 1, 2, flip, *line)
+    assert result.returncode == 1, result.stdout + result.stderr
+    name = FLIPS[stage, vector, place]
+    said = f"step 6: the copies of {name} differ: on rank 1 it is not as on rank 0, 2"
+    assert result.stderr == f"zero_ref: error: {said}\n"
+
+
+def test_replicas_of_a_good_run_are_equal_at_every_stage():
+    for stage in range(4):
+        line = ("--stage", str(stage), "--verify-every", "1", "--dtype", "float16", "--shard-model", "hash")
+        assert mpirun(3, "-m", "zero_ref.train", *STEPS, *line).returncode == 0
+
+
+def test_a_loss_scale_that_one_rank_has_alone_is_found():
+    spoil = "args[3].scale *= 2"
+    result = failing("replicas compare", 2, 3, spoil, *STEPS, "--verify-every", "2", "--dtype", "float16")
+    assert "step 8: the copies of the loss scale differ: on rank 2 it is not" in result.stderr
+
+
+@LINUX
+@pytest.mark.parametrize("number", (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV))
+def test_a_killed_rank_ends_all_within_seconds(number):
+    start = time.monotonic()
+    statement = f"import os; os.kill(os.getpid(), {int(number)})"
+    result = failing("model Unit.backward", 1, 3, statement, *STEPS)
+    assert result.returncode != 0 and time.monotonic() - start < 10
+    assert (result.stdout + result.stderr).count("TERMINATED WITH THE EXIT STRING") == 1  # mpirun's
+
+
+@LINUX
+@pytest.mark.parametrize("all_processes", (True, False))
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_ctrl_c_ends_all_within_seconds(number, all_processes, tmp_path):
+    process = subprocess.Popen(
+        ["mpirun", "-n", "3", sys.executable, "-m", "zero_ref.train", "--steps", "1000000",
+         "--save", str(tmp_path / "c"), "--save-every", "1", "--keep", "1"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 30
+        while not list(tmp_path.glob("c/step-*[0-9]")) and time.monotonic() < end:
+            time.sleep(0.05)
+        start = time.monotonic()
+        (os.killpg if all_processes else os.kill)(process.pid, number)
+        err = process.communicate(timeout=10)[1]
+    finally:
+        process.kill()
+    assert process.returncode != 0 and time.monotonic() - start < 10
+    if number == signal.SIGINT:
+        assert err.count("interrupted") == 1 and "Traceback" not in err
+    time.sleep(0.5)
+    assert not subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True).stdout
+    assert find(str(tmp_path / "c"))
+
+
+def test_nobody_else_waits_when_a_run_of_one_process_is_interrupted():
+    statement = "raise KeyboardInterrupt"
+    result = failing("model Unit.backward", 0, 3, statement, *STEPS, ranks=0)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "zero_ref: interrupted\n")
+
+
+def test_lines_of_ranks_do_not_mix_even_without_buffers():
+    program = "from zero_ref import launch; from mpi4py import MPI\nr = MPI.COMM_WORLD.rank\n"
+    program += "for i in range(300): launch.say(f'{r} ' + 'x' * 60 + f' {i}')"
+    result = mpirun(4, "-c", program, PYTHONUNBUFFERED="1")
+    assert len(result.stdout.splitlines()) == 1200
+    assert all(re.fullmatch(r"\d x{60} \d+", line) for line in result.stdout.splitlines())
+
+
+def test_a_loss_that_is_not_finite_is_traced_to_its_rank():
+    result = failing("model Unit.forward", 2, 2, "args[2][0, 0] = float('nan')", *STEPS)
+    assert result.returncode == 1
+    assert re.search(r"step 1: the gradient is not finite, first in .*; the loss is not finite on rank 2$",
+                     result.stderr.strip())  # fmt: skip
+
+
+# Checkpoints of real runs.
+
+TWENTY = ("--steps", "20", "--quiet")
+
+
+def weights_of(tmp_path, *line, ranks=3):
+    record = tmp_path / "record.json"
+    result = mpirun(ranks, "-m", "zero_ref.train", *line, "--record", str(record))
+    assert result.returncode == 0, result.stderr
+    return json.loads(record.read_text())["weights_sha256"]
+
+
+@pytest.mark.parametrize("function, call", [("saving own_elements", 4), ("saving to_disk", 1)])
+def test_a_rank_killed_while_saving_costs_the_steps_since_the_last_checkpoint(function, call, tmp_path):
+    folder = str(tmp_path / "c")
+    expected = weights_of(tmp_path, *TWENTY)
+    saves = ("--save", folder, "--save-every", "6")
+    kill = "import os; os.kill(os.getpid(), 9)"
+    result = failing(function, 1, call, kill, *TWENTY, *saves)
+    assert result.returncode != 0
+    assert sorted(os.listdir(folder)) == ["step-00000006", "step-00000012.part"]
+    again = weights_of(tmp_path, "--resume", "latest", "--quiet", *saves)
+    assert again == expected
+    assert sorted(os.listdir(folder)) == ["step-00000006", "step-00000012", "step-00000018", "step-00000020"]
+
+
+@pytest.mark.parametrize("rank", (0, 2))
+def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last(rank, tmp_path):
+    folder = tmp_path / "c"
+    full = "raise OSError(28, 'No space left on device')"
+    result = failing(
+        "saving to_disk", rank, {0: 4, 2: 1}[rank], full, *TWENTY, "--save", str(folder), "--save-every", "6"
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"zero_ref: error: --save {folder}: step 12: rank {rank}: [Errno 28] No space left on device\n"
+    )
+    assert os.listdir(folder) == ["step-00000006"]
+
+
+def test_more_ranks_take_up_what_fewer_wrote_and_export_and_predict_agree(tmp_path):
+    folder, model = tmp_path / "c", tmp_path / "m.safetensors"
+    trained = ("--save", str(folder), "--export", str(model), "--test-fraction", "0", "--data", "digits")
+    assert mpirun(4, "-m", "zero_ref.train", *TWENTY, *trained).returncode == 0
+    exported = tmp_path / "e.safetensors"
+    done = mpirun(0, "-m", "zero_ref.checkpoint", "export", str(folder), str(exported))
+    assert done.returncode == 0, done.stderr
+    first, second = load_file(model), load_file(exported)
+    assert first.keys() == second.keys() and all(np.array_equal(first[n], second[n]) for n in first)
+    outputs = []
+    for ranks in (0, 1, 3, 5):
+        out = tmp_path / f"{ranks}.csv"
+        done = mpirun(
+            ranks,
+            "-m",
+            "zero_ref.predict",
+            "--checkpoint",
+            str(folder),
+            "--data",
+            "digits",
+            "--output",
+            str(out),
+        )
+        assert done.returncode == 0 and "accuracy 0." in done.stdout, done.stderr
+        outputs.append(out.read_text())
+    assert len(set(outputs)) == 1 and outputs[0].count("\n") == 1798
+    for ranks, stage in ((2, 0), (5, 2), (1, 3)):
+        again = ("--resume", str(folder), "--stage", str(stage), "--steps", "21", "--quiet")
+        assert mpirun(ranks, "-m", "zero_ref.train", *again).returncode == 0
+
+
+BAD = {
+    "train --save-every 3": "need --save",
+    "train --resume nowhere": "nowhere",
+    "train --resume latest": "--save",
+    "train --save c --steps 3": "holds step-00000003 of another run",
+    "train --resume c": "has done 3 steps, and the run ends after 3",
+    "train --resume c --hidden 5": "--hidden cannot change",
+    "train --resume c --data other.npz --steps 9": "other.npz",
+    "train --resume damaged --steps 9": "rank-00001.safetensors is damaged",
+    "train --save c/step-00000003/manifest.json": "manifest.json",
+    "predict --checkpoint damaged --data digits": "rank-00001.safetensors is damaged",
+    "predict --checkpoint c --data diabetes": "10 features, the model needs 64",
+    "predict --checkpoint c": "--data",
+    "predict --checkpoint c --data digits --output x.txt": "FILE.csv or FILE.npz",
+    "predict --checkpoint c --data digits --output nowhere/x.csv": "cannot be written",
+    "predict --checkpoint c --data digits --output c/step-00000003/x.csv": "another file of this run",
+    "checkpoint inspect damaged": "rank-00001.safetensors is damaged",
+    "checkpoint inspect nowhere": "nowhere",
+    "checkpoint export c nowhere/x": "nowhere",
+}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A folder with a good checkpoint, a damaged one, and data."""
+    folder = tmp_path_factory.mktemp("places")
+    for name in ("c", "damaged"):
+        line = ("--steps", "3", "--quiet", "--save", name)
+        assert mpirun(3, "-m", "zero_ref.train", *line, cwd=folder).returncode == 0
+    file = folder / "damaged" / "step-00000003" / "rank-00001.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-3] ^= 16
+    file.write_bytes(data)
+    np.savez(folder / "other.npz", x=np.ones((30, 64), "f4"), y=np.arange(30) % 10)
+    return folder
+
+
+@pytest.mark.parametrize("line", BAD)
+def test_bad_input_is_one_line_printed_once_and_code_2(line, places):
+    program, *options = line.split()
+    ranks = 0 if program == "checkpoint" else 3
+    result = mpirun(ranks, "-m", f"zero_ref.{program}", *options, cwd=places, limit=20)
+    assert result.returncode == 2
+    assert result.stdout == "" and result.stderr.count("\n") == 1, result.stdout + result.stderr
+    assert BAD[line] in result.stderr and result.stderr.startswith("zero_ref: error:")
+
+
+def test_inspect_prints_what_is_inside(places):
+    result = mpirun(0, "-m", "zero_ref.checkpoint", "inspect", "c", cwd=places)
+    assert result.returncode == 0 and "complete, every SHA-256 is right" in result.stdout
+    assert "17,226 parameters in 3 units" in result.stdout
