@@ -78,8 +78,8 @@ def test_without_mpirun_it_runs_as_one_rank(tmp_path):
 def test_the_record_has_what_other_programs_read(tmp_path):
     record = recorded(tmp_path, 3, "--steps", "7", "--shard-model", "weights=3,2,1", "--stage", "2")
     assert list(record) == [
-        *("config", "world_size", "stage", "parameters", "parameters_padded", "loss", "grad_norm"),
-        *("weights_sha256", "test", "seconds_per_step", "ranks"),
+        *("config", "world_size", "stage", "parameters", "parameters_padded", "first_step", "loss"),
+        *("grad_norm", "weights_sha256", "test", "seconds_per_step", "check_seconds_per_step", "ranks"),
     ]
     assert (record["world_size"], record["stage"], record["parameters"]) == (3, 2, 17226)
     assert len(record["loss"]) == len(record["grad_norm"]) == 7

@@ -29,6 +29,7 @@ from mpi4py import MPI
 
 from zero_ref.comm import Comm
 from zero_ref.launch import CleanEnd
+from zero_ref.layout import FlatLayout
 
 CALLS = ("reduce_scatter", "all_gather", "sum", "everyone")  # all_reduce is made of the first two
 EXIT_CODE = 86
@@ -42,13 +43,22 @@ def around(comm: Comm, wrap: Callable[[str, Callable[..., Any]], Callable[..., A
         setattr(comm, name, wrap(name, getattr(comm, name)))
 
 
-def describe(name: str, arguments: tuple[Any, ...]) -> str:
-    """What is called: operation, unit, type and count, which have to be the same on all ranks."""
+Call = tuple[str, FlatLayout | None, np.dtype | None]  # no array: a watchdog must keep none alive
+
+
+def call_of(name: str, arguments: tuple[Any, ...]) -> Call:
+    """What a collective is called with, without the numbers."""
     if name in ("sum", "everyone"):
+        return name, None, None
+    return name, arguments[1], arguments[0].dtype
+
+
+def describe(name: str, layout: FlatLayout | None, dtype: np.dtype | None) -> str:
+    """What is called: operation, unit, type and count, which have to be the same on all ranks."""
+    if layout is None or dtype is None:
         return "sum of one number" if name == "sum" else "exchange of reports"
-    array, layout = arguments[:2]
-    nbytes = layout.padded * array.itemsize
-    return f"{name} of {layout.name}, {layout.padded:,} x {array.dtype}, {nbytes:,} bytes"
+    nbytes = layout.padded * dtype.itemsize
+    return f"{name} of {layout.name}, {layout.padded:,} x {dtype}, {nbytes:,} bytes"
 
 
 def asked_in(frame: FrameType | None) -> str:
@@ -70,7 +80,7 @@ class Watch:
     def __init__(self, comm: Comm) -> None:
         self.comm, self.timeout = comm, math.inf
         self.calls = 0
-        self.now_in: tuple[str, tuple[Any, ...]] | None = None  # a call and its arguments
+        self.now_in: Call | None = None
         node = comm.mpi.Split_type(MPI.COMM_TYPE_SHARED)
         self.ranks = np.empty(node.size, np.int64)
         node.Allgather(np.array([comm.rank]), self.ranks)
@@ -93,9 +103,9 @@ class Watch:
 
         def seen(*arguments: Any, **keywords: Any) -> Any:
             self.calls += 1
-            self.now_in = name, arguments
+            self.now_in = call_of(name, arguments)
             result = call(*arguments, **keywords)
-            self.now_in = None  # and with it goes the array
+            self.now_in = None
             return result
 
         return seen
@@ -184,7 +194,7 @@ class Check:
         def checked(*arguments: Any, **keywords: Any) -> Any:
             start = time.perf_counter()
             self.calls += 1
-            text = describe(name, arguments)
+            text = describe(*call_of(name, arguments))
             ours = np.array([self.calls, zlib.crc32(text.encode())])
             all_ours = np.empty((self.comm.size, 2), ours.dtype)
             self.comm.mpi.Allgather(ours, all_ours)

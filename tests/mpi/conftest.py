@@ -22,6 +22,13 @@ def pytest_configure(config):
     array.select(os.environ.get("ZERO_REF_TEST_DEVICE", "cpu"), local_rank())
 
 
+def pytest_collection_modifyitems(items):
+    """At 5 ranks, and at 8, a third of the cases: they crowd two cores. ZERO_REF_ALL_CASES=1 runs all."""
+    third = {5: 0, 8: 1}.get(Comm().size)
+    if third is not None and "ZERO_REF_ALL_CASES" not in os.environ:
+        items[:] = items[third::3]
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()

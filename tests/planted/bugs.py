@@ -238,8 +238,8 @@ OPTIMIZERS = [
     Bug(
         "one step count is shared by all units of the model",
         "optim.py",
-        "        self.steps += 1\n",
-        "        Adam.count = self.steps = getattr(Adam, 'count', 0) + 1\n",
+        "        self.steps += 1\n        beta1",
+        "        Adam.count = self.steps = getattr(Adam, 'count', 0) + 1\n        beta1",
     ),
     Bug(
         "Adam's second moment is not bias corrected",
