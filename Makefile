@@ -7,7 +7,7 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train test lint planted clean
+.PHONY: setup train test lint fuzz planted clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
@@ -19,6 +19,9 @@ lint: $(VENV)/lint
 	ruff check .
 	ruff format --check .
 	mypy
+
+fuzz: setup
+	FUZZ=10000 python -m pytest tests/test_fuzz.py --hypothesis-show-statistics
 
 planted: setup
 	python tests/planted/run.py

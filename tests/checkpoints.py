@@ -7,7 +7,7 @@ from functools import partial
 import ml_dtypes  # noqa: F401
 import numpy as np
 
-from zero_ref import saving
+from zero_ref import options, saving
 from zero_ref.array import zeros
 from zero_ref.checkpoint import Manifest
 from zero_ref.layout import FlatLayout
@@ -16,7 +16,7 @@ from zero_ref.optim import SGD, Adam
 from zero_ref.precision import Guard, LossScale, Master
 
 WIDTHS = [6, 7, 5, 3]  # units of 49, 40 and 18 parameters
-ARGUMENTS = ["--stage=3", "--model=mlp"]
+ARGUMENTS = options.lasting(options.parse(["--hidden", "7,5"]))
 MANIFEST = Manifest(arguments=ARGUMENTS, data_sha256="0" * 64, features=6, outputs=3, classes=3)
 STEP = 17
 
