@@ -412,6 +412,25 @@ def test_killed_at_any_write_the_newest_complete_checkpoint_loads(tmp_path):
     assert seen == {17, 18}
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="looks into /proc")
+def test_all_is_forced_to_the_disk_before_and_after_the_one_rename(tmp_path, monkeypatch):
+    done, fsync, rename = [], os.fsync, os.rename
+
+    def sync(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def move(old, new):
+        done.append(f"{old.name} -> {new.name}")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", move)
+    written(tmp_path / "c", 2, step=5)
+    assert sorted(done[:2]) == [R0, R1]
+    assert done[2:] == [MANIFEST, "step-00000005.part", "step-00000005.part -> step-00000005", "c"]
+
+
 def test_a_disk_that_fails_at_any_write_leaves_the_last(tmp_path):
     start = tmp_path / "start"
     written(start, 1, step=17, stage=2)

@@ -37,9 +37,8 @@ def compare(step: int, stage: int, units: list[Unit], guard: Guard, comm: Comm) 
         if number < comm.size:
             odd = ", ".join(str(rank) for rank, value in enumerate(found) if value != usual)
             like = ", ".join(str(rank) for rank, value in enumerate(found) if value == usual)
-            raise Diverged(
-                f"step {step}: the copies of {name} differ: on rank {odd} it is not as on rank {like}"
-            )
+            differ = f"on rank {odd} it is not as on rank {like}"
+            raise Diverged(f"step {step}: the copies of {name} differ: {differ}")
 
 
 def hashes(stage: int, units: list[Unit], guard: Guard) -> dict[str, Any]:
@@ -48,9 +47,8 @@ def hashes(stage: int, units: list[Unit], guard: Guard) -> dict[str, Any]:
     for u in units:
         found[f"the number of updates of {u.layout.name}"] = u.optimizer.steps
         vectors = {"": u.param} if stage < 3 else {}
-        vectors |= (
-            {f"{name} of ": vector for name, vector in u.optimizer.state().items()} if stage == 0 else {}
-        )
+        if stage == 0:
+            vectors |= {f"{name} of ": vector for name, vector in u.optimizer.state().items()}
         for kind, vector in vectors.items():
             for name, view in u.layout.views(vector).items():
                 data = np.ascontiguousarray(to_numpy(view)).reshape(-1).view(np.uint8).data

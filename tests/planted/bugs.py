@@ -671,6 +671,263 @@ BYTES = [
     ),
 ]
 
+PRECISION = [
+    Bug("the master is rounded anew before every update", "precision.py", "if self.empty:", "if True:"),
+    Bug(
+        "the loss scale stays in the update",
+        "precision.py",
+        "scaled / self.scale, factor / self.scale",
+        "scaled / self.scale, factor",
+    ),
+    Bug(
+        "an overflow does not stop the update",
+        "precision.py",
+        "return scaled, 0.0",
+        "return scaled, 1 / self.scale",
+    ),
+    Bug("the scale does not shrink", "precision.py", "self.scale = max(self.scale / 2, self.floor)", "pass"),
+    Bug(
+        "the scale sinks below its floor", "precision.py", "max(self.scale / 2, self.floor)", "self.scale / 2"
+    ),
+    Bug("the scale never grows", "precision.py", "if self.good == self.window:", "if False:"),
+    Bug(
+        "an overflow does not begin a new window",
+        "precision.py",
+        "self.good, self.skipped = 0, self",
+        "self.skipped = self",
+    ),
+    Bug(
+        "the clipping threshold does not follow the scale",
+        "precision.py",
+        "self.max_norm and self.max_norm * self.scale",
+        "self.max_norm",
+    ),
+    Bug("16-bit gradients are summed in 16 bits", "comm.py", "narrow = send.itemsize == 2", "narrow = False"),
+    Bug(
+        "NaN does not stop a run",
+        "precision.py",
+        "if factor == 0:\n            raise NotFinite(self.describe(comm, shards))\n        return",
+        "return",
+    ),
+    Bug(
+        "the last tensor that is not finite is named, not the first",
+        "precision.py",
+        "in reversed(list(zip(self.units, shards)))",
+        "in zip(self.units, shards)",
+    ),
+]
+CHECKPOINTS = [
+    Bug(
+        "the manifest's own digest is not compared", "checkpoint.py", "if text != signed(head):", "if False:"
+    ),
+    Bug("the files' digests are not compared", "checkpoint.py", "if found != file.sha256:", "if False:"),
+    Bug(
+        "a link is taken for a file",
+        "checkpoint.py",
+        "about = (self.folder / file.name).lstat()",
+        "about = (self.folder / file.name).stat()",
+    ),
+    Bug(
+        "names are taken from the manifest as they are",
+        "checkpoint.py",
+        "if [file.name for file in manifest.files] != expected:",
+        "if False:",
+    ),
+    Bug(
+        "files that do not belong there are ignored",
+        "checkpoint.py",
+        "{*expected, MANIFEST} ^ set(",
+        "{*expected, MANIFEST} - set(",
+    ),
+    Bug(
+        "gaps and overlaps are not looked for",
+        "checkpoint.py",
+        "if ends != starts or any(a >= b for a, b, _, _ in pieces):",
+        "if False:",
+    ),
+    Bug("a shard's header is not compared", "checkpoint.py", "if found != expected:", "if False:"),
+    Bug(
+        "a manifest may have any length",
+        "checkpoint.py",
+        "if about.st_size > MOST_MANIFEST_BYTES:",
+        "if False:",
+    ),
+    Bug(
+        "a piece is read from the beginning of the file",
+        "checkpoint.py",
+        "[place + low - a : place + high - a]",
+        "[low - a : high - a]",
+    ),
+    Bug(
+        "the oldest checkpoint is taken for the newest",
+        "checkpoint.py",
+        "return max(found",
+        "return min(found",
+    ),
+    Bug(
+        "a link is taken for a checkpoint",
+        "checkpoint.py",
+        "stat.S_ISDIR(p.lstat().st_mode)",
+        "stat.S_ISDIR(p.stat().st_mode)",
+    ),
+    Bug("an export does not verify", "checkpoint.py", "    checkpoint.verify()\n    dtype", "    dtype"),
+    Bug(
+        "a checkpoint has its name while it is being written",
+        "saving.py",
+        'part = path.with_suffix(".part")',
+        "part = path",
+    ),
+    Bug("the shards are not forced to the disk", "saving.py", "        to_disk(file)\n", ""),
+    Bug(
+        "the folder is not forced to the disk before it is renamed",
+        "saving.py",
+        "        to_disk(part)\n",
+        "",
+    ),
+    Bug("the rename is not forced to the disk", "saving.py", "        to_disk(path.parent)\n", ""),
+    Bug("the latest are deleted and the oldest kept", "saving.py", "names[:-keep]", "names[keep:]"),
+    Bug("a failure is told in rank 0's name", "saving.py", "rank {comm.rank}: {error}", "rank 0: {error}"),
+    Bug(
+        "half a checkpoint stays after a failure",
+        "saving.py",
+        "        if comm.rank == 0:\n            shutil.rmtree(part, ignore_errors=True)\n        raise",
+        "        raise",
+    ),
+    Bug(
+        "nobody looks whether all shards are in the folder",
+        "saving.py",
+        "if not (part / about.name).is_file():",
+        "if False:",
+    ),
+    Bug(
+        "padding is saved",
+        "saving.py",
+        "to_numpy(vector[: sum(stop - start for start, stop in ranges)])",
+        "to_numpy(vector)",
+    ),
+    Bug(
+        "the state of stages 1 and 2 is taken for a whole one",
+        "saving.py",
+        'stage < (3 if name == "param" else 1)',
+        "stage < 3",
+    ),
+    Bug(
+        "the state of stage 0 is taken for a shard",
+        "saving.py",
+        "[(0, layout.elements)] if stage == 0 else layout",
+        "layout",
+    ),
+    Bug(
+        "the number of updates starts again",
+        "saving.py",
+        "        u.optimizer.steps = m.optimizer_steps\n",
+        "",
+    ),
+    Bug(
+        "the loss scale starts again",
+        "saving.py",
+        "if isinstance(guard, LossScale) and m.loss_scale:",
+        "if False:",
+    ),
+    Bug("a resumed run repeats a step", "saving.py", "guard.steps = m.step\n", "guard.steps = m.step - 1\n"),
+    Bug(
+        "a resumed run begins its data again",
+        "training.py",
+        "steps = range(guard.steps, o.steps or o.epochs * batches.steps_per_epoch)",
+        "steps = range(0, (o.steps or o.epochs * batches.steps_per_epoch) - guard.steps)",
+    ),
+    Bug("the second moment is not saved", "optim.py", '{"m": self.m, "v": self.v}', '{"m": self.m}'),
+    Bug(
+        "the momentum is not saved",
+        "optim.py",
+        '{} if self.velocity is None else {"velocity": self.velocity}',
+        "{}",
+    ),
+    Bug(
+        "the master is not saved",
+        "precision.py",
+        '{"master": self.master, **self.optimizer.state()}',
+        "self.optimizer.state()",
+    ),
+    Bug(
+        "the master is made anew from rounded parameters",
+        "precision.py",
+        "self.optimizer.steps, self.empty = number, False",
+        "self.optimizer.steps = number",
+    ),
+    Bug(
+        "a run goes on with other data",
+        "training.py",
+        "if checkpoint and checkpoint.manifest.data_sha256 != found:",
+        "if False:",
+    ),
+    Bug(
+        "a run goes on as another one",
+        "options.py",
+        "        if getattr(o, name) != getattr(before, name):",
+        "        if False:",
+    ),
+    Bug(
+        "a checkpoint's options may do anything",
+        "options.py",
+        " or lasting(before := _complete(p, p.parse_args(resumed))) != resumed:",
+        " or not (before := _complete(p, p.parse_args(resumed))):",
+    ),
+    Bug("a run saves into another one's folder", "saving.py", "if last and resumed is None:", "if False:"),
+]
+PREDICTING = [
+    Bug(
+        "every rank keeps the whole unit that its shard is a view of",
+        "predict.py",
+        'comm.shard(u.initial("gathered"), u.layout).copy()',
+        'comm.shard(u.initial("gathered"), u.layout)',
+    ),
+    Bug(
+        "every rank computes the same batch",
+        "predict.py",
+        "x[starts[comm.rank] : starts[comm.rank + 1]]",
+        "x[starts[0] : starts[1]]",
+    ),
+    Bug(
+        "the batches are as long as the samples left",
+        "predict.py",
+        "min(first + r * batch_size, len(x)) for r",
+        "first + (len(x) - first) * r // comm.size for r",
+    ),
+]
+FAULTS = [
+    Bug(
+        "the watchdog has patience without end",
+        "watch.py",
+        "number > 0 and now - since > self.timeout",
+        "False",
+    ),
+    Bug(
+        "the watchdog has no patience", "watch.py", "number > 0 and now - since > self.timeout", "number > 0"
+    ),
+    Bug("the check compares nothing", "watch.py", "if (all_ours != ours).any():", "if False:"),
+    Bug(
+        "the check compares lengths only",
+        "watch.py",
+        "of {layout.name}, {layout.padded:,} x",
+        "of {layout.padded:,} x",
+    ),
+    Bug(
+        "replicas of parameters are not compared",
+        "replicas.py",
+        'vectors = {"": u.param} if stage < 3 else {}',
+        "vectors = {}",
+    ),
+    Bug("replicas of the optimizer's state are not compared", "replicas.py", "if stage == 0:", "if False:"),
+    Bug("the loss scale is not compared", "replicas.py", ', "the loss scale": guard.scale', ""),
+    Bug(
+        "the rank whose loss is not finite is not heard",
+        "precision.py",
+        "self.bad_loss or not math.isfinite(loss)",
+        "self.bad_loss",
+    ),
+]
+
 GROUPS = {
     "stage 0": STAGE_0,
     "stage 1": STAGE_1,
@@ -686,4 +943,8 @@ GROUPS = {
     "gradients": GRADIENTS,
     "command": COMMAND,
     "bytes": BYTES,
+    "precision": PRECISION,
+    "checkpoints": CHECKPOINTS,
+    "predicting": PREDICTING,
+    "faults": FAULTS,
 }

@@ -25,6 +25,7 @@ from planted.bugs import GROUPS, Bug, plant  # noqa: E402
 
 WORKERS, RANKS, LIMIT = 2, 3, 40  # bugs at a time, ranks, seconds a check
 UNIT = [f"tests/test_{name}.py" for name in ("autograd", "layout", "optim", "data", "ledger", "estimate")]
+FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input"
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
         name: (RANKS, f"tests/mpi/check_{name}.py")
@@ -32,6 +33,11 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     },
     "unit": (0, *UNIT),
     "command": (0, "tests/test_command.py", "-k", "main_job or same_weights or weights_depend"),
+    "precision": (RANKS, "tests/mpi/check_precision.py"),
+    "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
+    "saving": (RANKS, "tests/mpi/check_saving.py"),
+    "predict": (RANKS, "tests/mpi/check_predict.py"),
+    "faults": (0, "tests/test_faults.py", "-k", FAULTS),
 }
 FIRST = {  # by group, where it is not the order above
     "extremes": ["unit"],
@@ -42,6 +48,10 @@ FIRST = {  # by group, where it is not the order above
     "gradients": ["unit"],
     "command": ["training", "command"],
     "bytes": ["bytes"],
+    "precision": ["precision"],
+    "checkpoints": ["files", "saving", "faults"],
+    "predicting": ["predict"],
+    "faults": ["faults"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M
