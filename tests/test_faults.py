@@ -35,25 +35,27 @@ WAITS = (
     r"\[rank {}\] waits for \d s in call 20: reduce_scatter of layers.2, 651 x float32, 2,604 bytes, step 2, "
 )
 WAITS += r"stages/zero3.py:\d+ in step"
+NEVER = r"\[rank 1\] never came to call 20: \d s ago it was "
+SILENT = r"\[rank 1\] no sign of life for \d s; it was "
 ABSENT = {
-    "sleeps": ("import time; time.sleep(60)", r"in .* in <module>, step 2"),
-    "is stopped": ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "."),
-    "leaves": ("sys.exit(0)", "at the end of its program"),
-    "computes for ever": ("while True: pass", r"in .* in <module>, step 2"),
-    "makes a call that is not watched": ("__import__('zero_ref.comm').comm.Comm().sum(1.0)", "in .*"),
+    "sleeps": ("import time; time.sleep(60)", NEVER + "in .* in <module>, step 2"),
+    "is stopped": ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", SILENT),
+    "leaves": ("sys.exit(0)", NEVER + "at the end of its program"),
+    "computes for ever": ("while True: pass", NEVER + "in .* in <module>, step 2"),
+    "makes a call that is not watched": ("__import__('zero_ref.comm').comm.Comm().sum(1.0)", NEVER + "in .*"),
 }
 
 
 @pytest.mark.parametrize("how", ABSENT)
 def test_a_rank_that_does_not_come_is_named_with_those_who_wait(how):
-    statement, place = ABSENT[how]
+    statement, told = ABSENT[how]
     start = time.monotonic()
     result = failing("model Unit.backward", 1, 3, statement, *STEPS, "--timeout", "2")
     assert result.returncode != 0 and time.monotonic() - start < 12
     head, *ranks = lines(result)
     assert head == "zero_ref: error: a collective was not complete after 2 s; all ranks end"
     assert re.fullmatch(WAITS.format(0), ranks[0]) and re.fullmatch(WAITS.format(2), ranks[2]), ranks
-    assert re.match(rf"\[rank 1\] never came to call 20: \d s ago it was .*{place}", ranks[1]), ranks
+    assert re.search(told, ranks[1]), ranks
 
 
 def test_a_slow_rank_is_not_a_fault():

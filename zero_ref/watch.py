@@ -33,7 +33,7 @@ from zero_ref.layout import FlatLayout
 
 CALLS = ("reduce_scatter", "all_gather", "sum", "everyone")  # all_reduce is made of the first two
 EXIT_CODE = 86
-NOTE, HEAD = 512, struct.Struct("<qdH")  # bytes of a note; call number, since when, length of the text
+NOTE, HEAD = 512, struct.Struct("<qddH")  # bytes of a note; call, since when, written when, length of text
 LOWER = (__file__, sys.modules[Comm.__module__].__file__)  # where a collective is made, not asked for
 
 
@@ -132,35 +132,40 @@ class Watch:
 
     def leave(self) -> None:
         """At the end of the program, when no thread runs any more."""
-        self.write(-self.calls, time.monotonic(), "at the end of its program")
+        self.write(-self.calls, time.monotonic(), "at the end of its program", written=math.inf)
 
-    def write(self, number: int, since: float, text: str) -> None:
+    def write(self, number: int, since: float, text: str, written: float | None = None) -> None:
         """Note on this rank's slot: in call `number` since then; or not in one, after call -number."""
         start, data = NOTE * self.slot, text.encode()[: NOTE - HEAD.size]
-        HEAD.pack_into(self.board, start, number, since, len(data))
+        HEAD.pack_into(self.board, start, number, since, written or time.monotonic(), len(data))
         self.board[start + HEAD.size : start + HEAD.size + len(data)] = data
 
-    def read(self, slot: int) -> tuple[int, float, str]:
-        """What a rank has noted."""
+    def read(self, slot: int) -> tuple[int, float, float, str]:
+        """What a rank has noted: call, since when, written when, text."""
         start = NOTE * slot
-        number, since, length = HEAD.unpack_from(self.board, start)
+        number, since, written, length = HEAD.unpack_from(self.board, start)
         text = bytes(self.board[start + HEAD.size : start + HEAD.size + length])
-        return number, since, text.decode(errors="replace")
+        return number, since, written, text.decode(errors="replace")
 
     def waits(self, slot: int, now: float) -> bool:
         """Whether a rank has waited for longer than it may."""
-        number, since, _ = self.read(slot)
+        number, since, _, _ = self.read(slot)
         return number > 0 and now - since > self.timeout
 
     def report(self, now: float) -> str:
-        """Who waits in which call, and who never came."""
+        """Who waits in which call, who never came, and whose program stands still."""
         notes = [self.read(slot) for slot in range(len(self.ranks))]
-        latest = max(number for number, _, _ in notes)
+        latest = max(number for number, _, _, _ in notes)
         lines = [f"zero_ref: error: a collective was not complete after {self.timeout:g} s; all ranks end"]
-        for rank, (number, since, text) in zip(self.ranks, notes):
-            waits = f"waits for {now - since:.0f} s in call {number}: {text}"
-            absent = f"never came to call {latest}: {now - since:.0f} s ago it was {text}"
-            lines.append(f"[rank {rank}] {waits if number > 0 else absent}")
+        for rank, (number, since, written, text) in zip(self.ranks, notes):
+            seconds = max(0.0, now - since)  # a rank may have noted something since `now`
+            if now - written > self.timeout / 2:  # its thread writes at least twice as often
+                last = f"in call {number}: {text}" if number > 0 else text
+                lines.append(f"[rank {rank}] no sign of life for {now - written:.0f} s; it was {last}")
+            elif number > 0:
+                lines.append(f"[rank {rank}] waits for {seconds:.0f} s in call {number}: {text}")
+            else:
+                lines.append(f"[rank {rank}] never came to call {latest}: {seconds:.0f} s ago it was {text}")
         return "\n".join(lines) + "\n"
 
 
