@@ -108,7 +108,7 @@ def units(ranks, rule="contiguous", shares=None):
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
 @pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("reduce", ["native", "ordered", "ring"])
+@pytest.mark.parametrize("reduce", ["auto", "native", "ordered", "ring"])
 def test_prediction_agrees_with_the_formulas(stage, ranks, k, reduce):
     run = Run(stage, units(ranks), 0, ranks, 4, 8, classes=True, target_bytes=8, reduce=reduce)
     found = predict(run, [(6,) * k])
@@ -120,7 +120,7 @@ def test_prediction_agrees_with_the_formulas(stage, ranks, k, reduce):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("reduce", ["native", "ordered", "ring"])
+@pytest.mark.parametrize("reduce", ["auto", "native", "ordered", "ring"])
 @pytest.mark.parametrize("rule, shares", [("random", None), ("hash", None), ("", [3, 0, 1, 1])])
 def test_ranks_together_send_what_the_formulas_say(stage, reduce, rule, shares):
     layers = units(4, rule or "contiguous", shares)
@@ -132,10 +132,10 @@ def test_ranks_together_send_what_the_formulas_say(stage, reduce, rule, shares):
         assert found == 4 * 4 * sent[name]
 
 
-@pytest.mark.parametrize("reduce, buffer", [("native", 8), ("ordered", 12), ("ring", 40)])
+@pytest.mark.parametrize("reduce, buffer", [("auto", 8), ("native", 8), ("ordered", 40), ("ring", 40)])
 def test_reduce_by_hand_takes_a_buffer(reduce, buffer):
     # Rank 0 of 3 has 1 of 8 numbers, the largest shard 5. Squares for the norm take 8 bytes, and so
-    # does SGD's scratch; "ordered" 3 ranks' parts for this one, "ring" twice the largest shard.
+    # does SGD's scratch; "ordered" a piece from each of two others, "ring" twice the largest shard.
     layout = FlatLayout("u", {"weight": (2, 3), "bias": (2,)}, 3, shares=[1, 2, 5])
     run = Run(2, [Layer(layout, 3, 2, False)], 0, 3, 4, 0, True, 8, reduce)
     assert predict(run, [(1,)]).peak_bytes["buffer"] == buffer

@@ -25,7 +25,7 @@ from mpi4py import MPI
 from zero_ref import array
 from zero_ref.array import Array, empty
 from zero_ref.launch import CleanEnd, UsageError
-from zero_ref.layout import FlatLayout
+from zero_ref.layout import LONG, PIECE, FlatLayout
 from zero_ref.ledger import ledger
 
 
@@ -116,21 +116,36 @@ def plain(wire: Array) -> Array:
 class OrderedComm(Comm):
     """`--reduce ordered`: everybody's part for me comes to me, and I add the parts in rank order.
 
-    As many bytes as any reduce-scatter; the bits of the sum depend on no MPI library. The price is
-    a buffer as long as the full vector. Numbers of 16 bits can only be summed like this: MPI would
-    round them at every hop, and knows no bfloat16.
+    As many bytes as any reduce-scatter; the bits of the sum depend on no MPI library. It goes piece by
+    piece through one small buffer that stays in the cache. Numbers of 16 bits can only be summed like
+    this: MPI would round them at every hop, and knows no bfloat16.
     """
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
-        own = layout.counts[self.rank]
-        parts = array.wire_scratch(send, self.size * own).reshape(self.size, own)  # row r: from rank r
-        self.mpi.Alltoallv([plain(send), layout.counts], [plain(parts), [own] * self.size])
+        piece = min(max(layout.counts), PIECE)
+        parts = array.wire_scratch(send, (self.size - 1) * piece)
         narrow = send.itemsize == 2  # summed in float32 then, and rounded once
-        total = array.wire_scratch(send, own, "float32") if narrow else receive
-        total[...] = parts[0]
-        for part in parts[1:]:
-            total += part
-        receive[...] = total
+        total = array.wire_scratch(send, piece, "float32") if narrow else None
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        for start in range(0, max(layout.counts), piece):
+            # Of every rank's shard, elements [start, start + piece) travel now; of a short one, fewer.
+            width = [max(0, min(piece, count - start)) for count in layout.counts]
+            offset = [begin + start for begin in layout.offsets]
+            terms = [send[offset[self.rank] : offset[self.rank] + width[self.rank]]] * self.size
+            requests = []
+            for place, rank in enumerate(others):
+                terms[rank] = parts[place * piece : place * piece + width[self.rank]]
+                requests.append(self.mpi.Irecv(plain(terms[rank]), rank))
+            for rank in others:
+                requests.append(self.mpi.Isend(plain(send[offset[rank] : offset[rank] + width[rank]]), rank))
+            MPI.Request.Waitall(requests)
+            result = receive[start : start + width[self.rank]]
+            sum_of = result if total is None else total[: width[self.rank]]
+            sum_of[...] = terms[0]
+            for term in terms[1:]:
+                sum_of += term
+            if total is not None:
+                result[...] = sum_of
 
 
 class RingComm(Comm):
@@ -188,7 +203,18 @@ def on_rank_0(comm: Comm, action: Callable[[], None]) -> None:
     agree(comm, action if comm.rank == 0 else lambda: None)
 
 
-REDUCE = {"native": Comm, "ordered": OrderedComm, "ring": RingComm}
+class AutoComm(OrderedComm):
+    """`--reduce auto`: MPI's own reduce-scatter, but for long vectors the exchange in rank order.
+
+    MPICH sums long vectors in temporary arrays as long as the vector; see docs/measurements.md.
+    """
+
+    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
+        kind = OrderedComm if send.nbytes >= LONG else Comm
+        kind._reduce_scatter(self, send, receive, layout)
+
+
+REDUCE = {"auto": AutoComm, "native": Comm, "ordered": OrderedComm, "ring": RingComm}
 
 
 def comm_for(reduce: str, dtype: str) -> Comm:

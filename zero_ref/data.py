@@ -26,6 +26,7 @@ from zero_ref.launch import UsageError
 from zero_ref.layout import bounds, hash_owner
 
 MOST_CLASSES = 1_000_000  # a greater label is more likely a number that was stored as whole
+TELLING, NOISE = 32, 0.1  # of synthetic data: features that tell of y; noise beside targets of size 1
 BUILT_IN = {"digits": "digits.npz", "diabetes": "diabetes.csv"}
 
 
@@ -94,6 +95,22 @@ def load(name: str, dtype: str) -> DataSet:
         wide = "float32" if np.dtype(dtype).itemsize == 2 else dtype
         y, classes = _rounded(y.reshape(len(y), -1), wide, name, "y"), 0
     return DataSet(_rounded(x.reshape(len(x), -1), dtype, name, "x"), y, classes)
+
+
+def synthetic(samples: int, features: int, classes: int, seed: int, dtype: str) -> DataSet:
+    """Made-up data of any size: normal x, and what a hidden linear model says of the first of its features.
+
+    y: the largest of `classes` outputs, or one number where `classes` is 0.
+    """
+    random = np.random.default_rng([seed, 3])
+    x = random.standard_normal((samples, features), np.float32)
+    seen = x[:, :TELLING]
+    weight = random.standard_normal((seen.shape[1], classes or 1), np.float32) / math.sqrt(seen.shape[1])
+    y = seen @ weight + NOISE * random.standard_normal((samples, classes or 1), np.float32)
+    wide = "float32" if np.dtype(dtype).itemsize == 2 else dtype
+    return DataSet(
+        x.astype(dtype, copy=False), y.argmax(axis=1) if classes else y.astype(wide, copy=False), classes
+    )
 
 
 def load_inputs(name: str, task: Task, dtype: str) -> tuple[np.ndarray, np.ndarray | None]:

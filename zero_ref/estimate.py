@@ -8,7 +8,7 @@ prediction and the ledger equal to the byte.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from zero_ref.layout import FlatLayout
+from zero_ref.layout import LONG, PIECE, FlatLayout
 from zero_ref.ledger import Ledger
 from zero_ref.optim import BLOCK
 
@@ -65,7 +65,7 @@ class Run:
     state_bytes: int
     classes: bool
     target_bytes: int
-    reduce: str = "native"
+    reduce: str = "auto"
     counts_scratch: bool = True  # on a GPU, MPI's scratch is host memory, which no ledger counts
 
 
@@ -231,8 +231,11 @@ class _Walk:
         run, e = self.run, self.run.itemsize
         full, own = layout.padded * e, layout.counts[run.rank] * e
         copy = full if layout.blocks is not None else 0
-        ordered = run.ranks * own + (2 * own if e == 2 else 0)  # everybody's parts, a sum in float32
-        scratch = {"native": 0, "ordered": ordered, "ring": 2 * max(layout.counts) * e}[run.reduce]
+        piece = min(max(layout.counts), PIECE)
+        pieces = (run.ranks - 1) * piece * e + (4 * piece if e == 2 else 0)  # the others', a float32 sum
+        auto = pieces if full >= LONG else 0
+        ring = 2 * max(layout.counts) * e
+        scratch = {"auto": auto, "native": 0, "ordered": pieces, "ring": ring}[run.reduce]
         self.take("buffer", copy)
         self.take("gradient", own)
         self.passing("buffer", scratch if run.counts_scratch else 0)

@@ -25,6 +25,24 @@ def prepare_environment() -> None:
     if not _process_vm_readv_allowed():
         os.environ.setdefault("MPIR_CVAR_CH4_CMA_ENABLE", "0")
     os.environ.setdefault("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", str(1 << 30))
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed for the next array instead of giving it back to the system.
+
+    A unit is gathered and dropped at every step; with memory from the system each time, every page
+    of it would be mapped and cleared anew, which takes longer than to fill it.
+    """
+    if malloc := _of_glibc("mallopt"):
+        malloc(-4, 0)  # M_MMAP_MAX: large arrays come from the heap, too
+        malloc(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and the heap does not shrink
+
+
+def give_back_freed_memory() -> None:
+    """Give back once what is free by now: holes that setting up has left, which no array will fit into."""
+    if trim := _of_glibc("malloc_trim"):
+        trim(0)
 
 
 def rank_by_launcher() -> int:
@@ -127,6 +145,14 @@ def _abort(text: str, code: int) -> None:
 
 def _first_of(*names: str) -> str | None:
     return next((os.environ[name] for name in names if name in os.environ), None)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library; None where it has no such function, as on other systems than Linux."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, TypeError, OSError):
+        return None
 
 
 def _process_vm_readv_allowed() -> bool:

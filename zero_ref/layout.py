@@ -24,6 +24,10 @@ from zero_ref.array import Array, to_numpy, track, xp
 
 RULES = ("contiguous", "random", "hash")
 
+# How a reduce-scatter takes a full vector; what is measured of both is in docs/measurements.md.
+LONG = 1 << 22  # bytes from which on comm.AutoComm exchanges pieces in place of MPI's own algorithm
+PIECE = 1 << 18  # elements of every rank's shard that travel at a time then
+
 
 def bounds(n: int, shares: Sequence[int]) -> list[int]:
     """Cut range(n) into len(shares) slices in proportion: slice r is [result[r], result[r + 1])."""

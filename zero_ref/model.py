@@ -6,14 +6,16 @@ stage 3 they have just been gathered. What a stage keeps on this rank it hangs o
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from zero_ref.array import Array, copy, zeros
+from zero_ref.array import Array, copy, empty, zeros
 from zero_ref.autograd import Tensor, cross_entropy, linear, mean_squared_error, relu
 from zero_ref.layout import FlatLayout
+
+DRAWN = 1 << 16  # starting values that are drawn at a time, in float64
 
 Tensors = dict[str, Tensor]
 LossGrad = Callable[[Array, Array], tuple[Array, float]]
@@ -23,7 +25,7 @@ class Unit:
     """One layer, its flat layout, and one pass at a time through it.
 
     compute(x, tensors) -> Tensor: the layer, in autograd's ops
-    initial_tensors() -> dict of NumPy arrays: the starting values, the same on every rank
+    starting_values() -> NumPy arrays that one after another fill its tensors; the same on every rank
     first: nobody wants the gradient of this unit's input
     """
 
@@ -35,13 +37,13 @@ class Unit:
         self,
         layout: FlatLayout,
         compute: Callable[[Tensor, Tensors], Tensor],
-        initial_tensors: Callable[[], dict[str, np.ndarray]],
+        starting_values: Callable[[], Iterable[np.ndarray]],
         dtype: Any,
         first: bool,
     ) -> None:
         self.layout = layout
         self.compute = compute
-        self.initial_tensors = initial_tensors
+        self.starting_values = starting_values
         self.dtype = np.dtype(dtype)
         self.first = first
         self.tensors: Tensors = {name: Tensor(None) for name in layout.shapes}
@@ -50,9 +52,10 @@ class Unit:
     def initial(self, kind: str) -> Array:
         """The starting parameters, (padded,), counted as `kind`. One unit at a time, never a model."""
         param = zeros(self.layout.padded, self.dtype, kind)
-        views = self.layout.views(param)
-        for name, values in self.initial_tensors().items():
-            copy(views[name], values.astype(self.dtype, copy=False))
+        start = 0
+        for piece in self.starting_values():
+            copy(param[start : start + piece.size], piece.reshape(-1).astype(self.dtype, copy=False))
+            start += piece.size
         return param
 
     def forward(self, param: Array, x: Array) -> Array:
@@ -69,7 +72,8 @@ class Unit:
         `param` must hold what the forward pass was given. Activations are dropped here.
         """
         self._lend(param)
-        grad = zeros(self.layout.padded, self.dtype, "full_gradient")
+        grad = empty(self.layout.padded, self.dtype, "full_gradient")  # written whole by the layer
+        grad[self.layout.elements :] = 0  # padding is summed and squared like the rest
         for name, view in self.layout.views(grad).items():
             self.tensors[name].buffer = view
         self.output.backward(g)
@@ -117,14 +121,17 @@ def build(
     for i, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
         shapes: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs), "bias": (outputs,)}
 
-        def initial_tensors(i: int = i, shapes: dict = shapes) -> dict[str, np.ndarray]:
-            if load is not None:
-                return {name: load(f"layers.{i}.{name}") for name in shapes}
+        def starting_values(i: int = i, shapes: dict = shapes) -> Iterable[np.ndarray]:
             random, limit = np.random.default_rng([seed, i]), 1 / math.sqrt(shapes["weight"][1])
-            return {name: random.uniform(-limit, limit, shape) for name, shape in shapes.items()}
+            for name, shape in shapes.items():
+                if load is not None:
+                    yield load(f"layers.{i}.{name}")
+                    continue
+                for left in range(math.prod(shape), 0, -DRAWN):
+                    yield random.uniform(-limit, limit, min(left, DRAWN))
 
         compute = dense if i == len(widths) - 2 else dense_relu
-        units.append(Unit(layout(f"layers.{i}", shapes), compute, initial_tensors, dtype, i == 0))
+        units.append(Unit(layout(f"layers.{i}", shapes), compute, starting_values, dtype, i == 0))
     return units
 
 

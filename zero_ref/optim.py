@@ -46,8 +46,7 @@ class SGD:
             return
         self.steps += 1
         for p, g, t, block in walk(param):
-            g[...] = grad[block]
-            g *= scale
+            xp.multiply(grad[block], scale, out=g, dtype=g.dtype)
             if self.weight_decay:
                 xp.multiply(p, self.weight_decay, out=t)
                 g += t
@@ -92,12 +91,11 @@ class Adam:
             return
         self.steps += 1
         beta1, beta2 = self.betas
-        rate = self.lr / (1 - beta1**self.steps)
-        root = 1 / math.sqrt(1 - beta2**self.steps)
+        root = math.sqrt(1 - beta2**self.steps)
+        rate, eps = self.lr * root / (1 - beta1**self.steps), self.eps * root  # the end of section 2
         for p, g, t, block in walk(param):
             m, v = self.m[block], self.v[block]
-            g[...] = grad[block]
-            g *= scale
+            xp.multiply(grad[block], scale, out=g, dtype=g.dtype)
             if self.decoupled:
                 p *= 1 - self.lr * self.weight_decay
             elif self.weight_decay:
@@ -111,8 +109,7 @@ class Adam:
             v *= beta2
             v += g  # v = beta2 v + (1 - beta2) g^2
             xp.sqrt(v, out=g)
-            g *= root
-            g += self.eps
+            g += eps
             xp.divide(m, g, out=t)
             t *= rate
             p -= t

@@ -74,7 +74,10 @@ def parser() -> argparse.ArgumentParser:
     choice("--dtype", choices=DTYPES, default="float32", metavar="TYPE", help=", ".join(DTYPES))
 
     data = p.add_argument_group("data").add_argument
-    data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), FILE.npz or FILE.csv")
+    data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), synthetic, FILE.npz or FILE.csv")
+    data("--samples", type=positive, metavar="S", help="of synthetic data (default 4096)")
+    data("--features", type=positive, metavar="F", help="of synthetic data (default 64)")
+    data("--classes", type=_natural, metavar="C", help="of synthetic data (default 10; linear 0: numbers)")
     data("--test-fraction", type=_fraction, default=0.2, metavar="F", help="share held out (default 0.2)")
     data("--batch-size", type=positive, default=64, metavar="B", help="of all ranks together (default 64)")
     data("--micro-batches", type=positive, default=1, metavar="K", help="parts of a batch (default 1)")
@@ -93,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=RULES, default="contiguous", help="samples (default contiguous)")
     ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
-    ranks("--reduce", choices=("native", "ordered", "ring"), default="native", help="(default native)")
+    ranks("--reduce", choices=("auto", "native", "ordered", "ring"), default="auto", help="(default auto)")
     ranks("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live (default auto)")
 
     keep = p.add_argument_group("checkpoints").add_argument
@@ -196,6 +199,13 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--save-every and --keep need --save DIR")
     o.hidden = [] if linear else o.hidden or [128, 64]
     o.data = o.data or ("diabetes" if linear else "digits")
+    if o.data != "synthetic" and {o.samples, o.features, o.classes} != {None}:
+        p.error("--samples, --features and --classes are for --data synthetic")
+    if o.data == "synthetic":
+        o.samples, o.features = o.samples or 4096, o.features or 64
+        o.classes = (0 if linear else 10) if o.classes is None else o.classes
+        if o.classes == 1:
+            p.error("--classes 1: there is nothing to tell apart")
     if o.steps is None and o.epochs is None:
         o.epochs = 100 if linear else 30
     o.lr = (0.01 if linear else 0.001) if o.lr is None else o.lr

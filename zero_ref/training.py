@@ -19,7 +19,7 @@ from tqdm import tqdm
 from zero_ref import array, launch, model, optim, options, record, replicas, saving, weights
 from zero_ref.checkpoint import Checkpoint, Manifest
 from zero_ref.comm import Comm, agree, comm_for, local_rank, mpi_takes_device_arrays, on_rank_0
-from zero_ref.data import Batches, DataSet, load, split
+from zero_ref.data import Batches, DataSet, load, split, synthetic
 from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
@@ -41,7 +41,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     watch(comm, o.timeout)
     o.device = select_device(o.device, comm)
     rule, shares = options.model_rule(o, comm.size)
-    data = agree(comm, lambda: load(o.data, o.dtype))
+    data = agree(comm, lambda: data_set(o))
     task = data.task
     same_data = functools.partial(check_data, o, data, checkpoint)
     data_sha256 = agree(comm, same_data) if o.save or checkpoint else ""
@@ -68,6 +68,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     stage.setup(units, comm, optimizer(o))
     if checkpoint:
         saving.restore(checkpoint, o.stage, units, guard, comm)
+    launch.give_back_freed_memory()
     steps = range(guard.steps, o.steps or o.epochs * batches.steps_per_epoch)
     if not steps:
         raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
@@ -123,6 +124,13 @@ def select_device(device: str, comm: Comm) -> str:
     if len(set(comm.everyone(chosen))) > 1:
         raise UsageError(f"--device {device}: some ranks have a GPU and some have none")
     return chosen
+
+
+def data_set(o: argparse.Namespace) -> DataSet:
+    """The data set of the options."""
+    if o.data == "synthetic":
+        return synthetic(o.samples, o.features, o.classes, o.seed, o.dtype)
+    return load(o.data, o.dtype)
 
 
 def check_data(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint | None) -> str:

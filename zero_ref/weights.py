@@ -35,7 +35,8 @@ def sha256(tensors: Named) -> str:
     """The SHA-256 of all values in model order, little-endian, without padding."""
     digest = hashlib.sha256()
     for _, values in tensors:
-        digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+        little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        digest.update(little.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

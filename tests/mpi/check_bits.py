@@ -24,7 +24,7 @@ def rules(size):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
+@pytest.mark.parametrize("reduce", ("auto", "native", "ring"))
 @pytest.mark.parametrize("rule", range(5))
 def test_stages_are_equal_in_bits_with_one_micro_batch(rule, reduce, optimizer, comm):
     settings = dict(
@@ -41,7 +41,7 @@ def test_stages_are_equal_in_bits_with_one_micro_batch(rule, reduce, optimizer, 
     assert len({tuple(run.losses) for run in runs}) == 1
 
 
-@pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
+@pytest.mark.parametrize("reduce", ("auto", "native", "ring"))
 @pytest.mark.parametrize("rule", range(5))
 def test_with_micro_batches_the_stages_are_equal_in_pairs(rule, reduce, comm):
     settings = dict(micro_batches=3, reduce=reduce, clip_norm=0.42, dtype="float32", optimizer="sgd")
@@ -57,7 +57,7 @@ def test_the_trajectory_is_the_same_for_every_rule_and_sum(comm):
     runs = [
         Small(2, steps=8, shard_data=shard_data, reduce=reduce, **rule).run()
         for shard_data, reduce, rule in itertools.product(
-            ("contiguous", "random", "hash"), ("native", "ordered", "ring"), rules(comm.size)
+            ("contiguous", "random", "hash"), ("auto", "native", "ring"), rules(comm.size)
         )
     ]
     for run in runs[1:]:

@@ -20,7 +20,7 @@ def small(stage, rule, size, dtype="float32", **settings):
 
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("k", (1, 3))
-@pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
+@pytest.mark.parametrize("reduce", ("auto", "ordered", "ring"))
 def test_bytes_sent_are_the_papers_with_equal_shards(stage, k, reduce, comm):
     run = Small(stage, dtype="float32", steps=4, micro_batches=k, reduce=reduce).run()
     padded, n = sum(u.layout.padded for u in run.units), comm.size
@@ -57,7 +57,7 @@ def test_resting_bytes_are_the_papers(stage, optimizer, words, comm):
 
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("reduce", ("native", "ordered", "ring"))
+@pytest.mark.parametrize("reduce", ("auto", "ordered", "ring"))
 @pytest.mark.parametrize("classes, hidden", [(True, (7, 5)), (False, (64,)), (False, ())])
 def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classes, hidden, comm):
     for k, shard_data in ((1, "contiguous"), (3, "hash")):

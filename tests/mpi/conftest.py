@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+import zero_ref.estimate
 from zero_ref import array
 from zero_ref.comm import Comm, local_rank
 
@@ -16,6 +17,14 @@ from zero_ref.comm import Comm, local_rank
 @pytest.fixture(scope="session")
 def comm():
     return Comm()
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Some units of these tests are long for a reduce-scatter, and go in several pieces."""
+    for module in (zero_ref.comm, zero_ref.estimate):
+        monkeypatch.setattr(module, "LONG", 200)
+        monkeypatch.setattr(module, "PIECE", 7)
 
 
 def pytest_configure(config):

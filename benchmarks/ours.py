@@ -1,0 +1,31 @@
+"""One run of zero_ref for bench.py: `mpirun -n N python benchmarks/ours.py [options of zero_ref.train]`.
+
+Prints one line of JSON: milliseconds per step (the median, on rank 0), and MiB of resident memory that
+a rank needed beyond its imports (the most of any rank).
+"""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import zero_ref  # before numpy, see its docstring
+from zero_ref import options
+from zero_ref.comm import Comm
+from zero_ref.training import train
+
+
+def peak() -> int:
+    """The most memory this process has had so far, in KiB on Linux."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+assert zero_ref.__version__
+before = peak()
+record = train(options.parse([*sys.argv[1:], "--quiet"]))
+comm = Comm()
+mib = max(comm.everyone((peak() - before) / 1024))
+if comm.rank == 0:
+    print(json.dumps({"ms": 1e3 * record["seconds_per_step"], "mib": mib, "loss": record["loss"][-1]}))
