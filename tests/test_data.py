@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zero_ref.data import Batches, DataSet, load, split
+from zero_ref.data import Batches, DataSet, load, split, synthetic
 from zero_ref.launch import UsageError
 from zero_ref.layout import hash_owner
 
@@ -204,3 +204,22 @@ def test_load_gives_the_rows_of_the_samples(rule, size):
             for part, (x, y) in zip(parts, loaded):
                 assert x[:, 0].tolist() == part.tolist() == (-x[:, 1]).tolist() == y.tolist()
                 assert x.shape == (len(part), 2) and x.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "dtype, wide", [("float32", "float32"), ("float64", "float64"), ("bfloat16", "float32")]
+)
+def test_synthetic_data_have_the_size_asked_for_and_can_be_learnt(dtype, wide):
+    labels, numbers = synthetic(500, 40, 7, 3, dtype), synthetic(500, 40, 0, 3, dtype)
+    assert labels.x.shape == numbers.x.shape == (500, 40) and labels.x.dtype == numbers.x.dtype == dtype
+    assert labels.task.outputs == labels.classes == 7 and set(labels.y) == set(range(7))
+    assert numbers.y.shape == (500, 1) and numbers.y.dtype == wide and numbers.task.outputs == 1
+    x, y = numbers.x[:, :32].astype("float64"), numbers.y.astype("float64")
+    left = y - x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    assert 0.005 < left.var() < 0.02 and y.var() > 0.5  # noise of 0.1, which no model can explain
+
+
+def test_synthetic_data_go_by_seed():
+    one, same, other = (synthetic(20, 3, 2, seed, "float32") for seed in (1, 1, 2))
+    assert np.array_equal(one.x, same.x) and np.array_equal(one.y, same.y)
+    assert not np.array_equal(one.x, other.x)

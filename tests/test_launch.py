@@ -1,6 +1,9 @@
 """What is set before MPI starts, and the ends that all ranks reach alike."""
 
+import ctypes
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -34,6 +37,50 @@ def test_mpich_does_without_cross_memory_attach_where_it_is_refused(monkeypatch)
 
 def test_the_uneven_all_gather_is_not_pipelined(monkeypatch):
     assert int(prepared(monkeypatch)["MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE"]) >= 2**30
+
+
+FAULTS = """
+import sys
+if sys.argv[1] == "zero_ref":
+    import zero_ref
+import resource
+import numpy as np
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.ones(1 << 23), np.ones(1 << 23)
+before = pages()
+for _ in range(10):
+    np.ones(1 << 23)
+print(pages() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+def test_freed_memory_serves_the_next_array_without_new_pages():
+    """64 MiB, ten times: 16,384 pages each time where the system gives them, or 32 huge ones."""
+    mapped = [
+        int(subprocess.run([sys.executable, "-c", FAULTS, kind], capture_output=True, check=True).stdout)
+        for kind in ("numpy", "zero_ref")
+    ]
+    assert mapped[0] > 300 and mapped[1] < 30
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_what_setting_up_has_left_is_given_back():
+    """A hole of 64 MiB below an array that lives."""
+    script = """
+import zero_ref, numpy as np
+from zero_ref.launch import give_back_freed_memory
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+hole, above = np.ones(1 << 23), np.ones(1 << 10)
+del hole
+full = resident()
+give_back_freed_memory()
+print(full - resident())
+"""
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert int(found.stdout) > 50
 
 
 def test_mpirun_of_another_family_is_told(monkeypatch):
