@@ -12,6 +12,7 @@ from zero_ref.data import Batches, DataSet
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 from zero_ref.precision import Guard, LossScale, Master
+from zero_ref.stages import zero3_prefetch
 from zero_ref.training import STAGES
 from zero_ref.weights import named_tensors, sha256
 
@@ -59,6 +60,7 @@ class Small:
     shares: Any = None
     shard_data: str = "contiguous"
     reduce: str = "native"
+    prefetch: bool = False
     seed: int = 3
 
     def run(self) -> "Small":
@@ -91,7 +93,7 @@ class Small:
             shares=self.shares or [1] * size,
         )
         kinds = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
-        module = STAGES[self.stage]
+        module = zero3_prefetch if self.prefetch else STAGES[self.stage]
         wide = "float32" if self.dtype in NARROW else self.dtype
         make = partial(kinds[self.optimizer], dtype=wide, **self.settings)
         module.setup(self.units, self.comm, partial(Master, make=make) if self.dtype in NARROW else make)

@@ -57,15 +57,20 @@ class Comm:
 
         `shard` may be a view of `out`, as `self.shard(out, layout)` is: then nothing is copied.
         """
-        full = out if out is not None else empty(layout.padded, shard.dtype, "gathered")
-        ranked = full if layout.blocks is None else empty(layout.padded, shard.dtype, "buffer")
-        wire = array.wire_like(ranked)  # in rank order, whatever the rule
-        array.copy(wire[layout.slice_of(self.rank)], shard)
-        sent = self._all_gather(wire, layout)
-        array.copy(ranked, wire)
-        layout.to_model_order(ranked, full)
-        ledger.count_sent("all_gather", sent * shard.itemsize)
-        return full
+        gathering = Gathering(shard, layout, self.rank, out)
+        sent = self._all_gather(gathering.wire, layout)
+        return gathering.arrived(sent)
+
+    def start_all_gather(self, shard: Array, layout: FlatLayout) -> "Gathering":
+        """Begin an all-gather and go on; `finish_all_gather` waits for it. `shard` must not change."""
+        gathering = Gathering(shard, layout, self.rank)
+        gathering.request, gathering.sent = self._start_all_gather(gathering.wire, layout)
+        return gathering
+
+    def finish_all_gather(self, gathering: "Gathering") -> Array:
+        """Wait for an all-gather that was started; return the full vector, (padded,)."""
+        gathering.request.Wait()
+        return gathering.arrived(gathering.sent)
 
     def all_reduce(self, full: Array, layout: FlatLayout) -> None:
         """Sum `full` over the ranks, in place."""
@@ -106,6 +111,40 @@ class Comm:
         else:
             self.mpi.Allgatherv(MPI.IN_PLACE, [plain(wire), layout.counts])
         return layout.counts[self.rank] * (self.size - 1)
+
+    def _start_all_gather(self, wire: Array, layout: FlatLayout) -> tuple[MPI.Request, int]:
+        """As _all_gather, but only begun; the wire is full when the request is complete."""
+        if len(set(layout.counts)) == 1:
+            request = self.mpi.Iallgather(MPI.IN_PLACE, plain(wire))
+        else:
+            request = self.mpi.Iallgatherv(MPI.IN_PLACE, [plain(wire), layout.counts])
+        return request, layout.counts[self.rank] * (self.size - 1)
+
+
+class Gathering:
+    """An all-gather under way: the full vector, and the wire on which it comes, in rank order.
+
+    layout, dtype: of the vector; request, sent: once it is started.
+    """
+
+    request: MPI.Request
+    sent: int  # elements, by this rank
+
+    def __init__(self, shard: Array, layout: FlatLayout, rank: int, out: Array = None) -> None:
+        self.layout, self.dtype = layout, shard.dtype
+        self.full = out if out is not None else empty(layout.padded, shard.dtype, "gathered")
+        self.ranked = self.full if layout.blocks is None else empty(layout.padded, shard.dtype, "buffer")
+        self.wire = array.wire_like(self.ranked)
+        array.copy(self.wire[layout.slice_of(rank)], shard)
+
+    def arrived(self, sent: int) -> Array:
+        """The full vector, in model order, which this object gives up; `sent` elements are booked."""
+        array.copy(self.ranked, self.wire)
+        full, ranked = self.full, self.ranked
+        self.full = self.ranked = self.wire = None  # whoever got the vector decides how long it lives
+        self.layout.to_model_order(ranked, full)
+        ledger.count_sent("all_gather", sent * full.itemsize)
+        return full
 
 
 def plain(wire: Array) -> Array:
@@ -181,6 +220,9 @@ class RingComm(Comm):
                 wire[layout.slice_of(goes)], right, recvbuf=wire[layout.slice_of(comes)], source=left
             )
         return layout.padded - layout.counts[right]  # everything but what the right began with
+
+    def _start_all_gather(self, wire: Array, layout: FlatLayout) -> tuple[MPI.Request, int]:
+        return MPI.REQUEST_NULL, self._all_gather(wire, layout)  # by hand there is nobody to go on with it
 
 
 def agree(comm: Comm, attempt: Callable[[], Any]) -> Any:

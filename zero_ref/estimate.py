@@ -5,7 +5,7 @@ written and books every array: model state, gathered units, activations, buffers
 prediction and the ledger equal to the byte.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from zero_ref.layout import LONG, PIECE, FlatLayout
@@ -66,6 +66,7 @@ class Run:
     classes: bool
     target_bytes: int
     reduce: str = "auto"
+    prefetch: bool = False  # the next unit is gathered while one computes
     counts_scratch: bool = True  # on a GPU, MPI's scratch is host memory, which no ledger counts
 
 
@@ -128,18 +129,28 @@ class _Walk:
             self.take("activation", s * run.layers[0].inputs * e + target)
             self.drop("activation", left_over)
             left_over = target + logits
-            for layer in run.layers:
+            for layer in self.gathered(run.layers):
                 self.forward(layer, s)
             self.loss_and_gradient(s)
-            for layer in reversed(run.layers):
+            for layer in self.gathered(run.layers[::-1]):
                 self.backward(layer, s)
         self.update()
         self.drop("activation", left_over)
         self.scalars(2)  # the norm and the loss
 
+    def gathered(self, layers: Sequence[Layer]) -> Iterator[Layer]:
+        """Each layer, with its parameters at stage 3; with prefetch the next one's are coming, too."""
+        started = 0
+        for number, layer in enumerate(layers):
+            if self.run.stage == 3:
+                ahead = number + (2 if self.run.prefetch else 1)
+                for other in layers[started:ahead]:
+                    self.start_all_gather(other.layout)
+                started = ahead
+                self.finish_all_gather(layer.layout)
+            yield layer
+
     def forward(self, layer: Layer, s: int) -> None:
-        if self.run.stage == 3:
-            self.all_gather(layer.layout)
         self.matmul(s, layer.inputs, layer.outputs)
         if layer.relu:
             self.take("activation", s * layer.outputs * self.run.itemsize)
@@ -170,8 +181,6 @@ class _Walk:
         run, e = self.run, self.run.itemsize
         first, last = layer is run.layers[0], layer is run.layers[-1]
         full, inputs, outputs = layer.layout.padded * e, s * layer.inputs * e, s * layer.outputs * e
-        if run.stage == 3:
-            self.all_gather(layer.layout)
         self.take("full_gradient", full)
         if layer.relu:
             self.take("activation", s * layer.outputs)  # where the input was positive
@@ -202,7 +211,7 @@ class _Walk:
         if run.stage == 0:
             for layout in layouts:
                 shard = self.reduce_scatter(layout)
-                self.all_gather(layout, into=True)
+                self.all_gather_into(layout)
                 self.drop("gradient", shard)
         if run.stage == 1:
             for layout in layouts:
@@ -221,7 +230,7 @@ class _Walk:
             size = layout.padded if run.stage == 0 else shard // e
             self.passing("buffer", 2 * min(BLOCK, size) * self.wide)
             if run.stage in (1, 2):
-                self.all_gather(layout, into=True)
+                self.all_gather_into(layout)
         self.drop("buffer", held)
         if run.stage == 1:
             self.drop("gradient", sum(own))
@@ -243,14 +252,24 @@ class _Walk:
         self.book.count_sent("reduce_scatter", full - own)
         return own
 
-    def all_gather(self, layout: FlatLayout, into: bool = False) -> None:
-        """Book the call, and its result, which the caller drops, unless it is written `into` an array."""
+    def start_all_gather(self, layout: FlatLayout) -> None:
+        """Book the result, which the caller drops, and what is taken until it is there."""
+        full = layout.padded * self.run.itemsize
+        self.take("gathered", full)
+        self.take("buffer", full if layout.blocks is not None else 0)
+
+    def finish_all_gather(self, layout: FlatLayout) -> None:
+        """Book what was sent."""
         run, e = self.run, self.run.itemsize
         full, own = layout.padded * e, layout.counts[run.rank] * e
-        self.take("gathered", 0 if into else full)
-        self.passing("buffer", full if layout.blocks is not None else 0)
+        self.drop("buffer", full if layout.blocks is not None else 0)
         right = layout.counts[(run.rank + 1) % run.ranks] * e
         self.book.count_sent("all_gather", full - right if run.reduce == "ring" else own * (run.ranks - 1))
+
+    def all_gather_into(self, layout: FlatLayout) -> None:
+        """An all-gather into an array that exists."""
+        self.take("buffer", layout.padded * self.run.itemsize if layout.blocks is not None else 0)
+        self.finish_all_gather(layout)
 
     def scalars(self, number: int) -> None:
         for _ in range(number):

@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     choice = p.add_argument_group("stage and model").add_argument
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
+    choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
     choice("--model", choices=("linear", "mlp"), default="mlp", help="y = wx + b, or ReLU layers (default)")
     choice("--hidden", type=_widths, metavar="128,64", help="widths of the MLP's hidden layers")
     choice("--init", metavar="FILE.safetensors", help="start from these weights")
@@ -187,6 +188,8 @@ def lasting(o: argparse.Namespace) -> list[str]:
 
 def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Namespace:
     linear = o.model == "linear"
+    if o.prefetch and o.stage != 3:
+        p.error(f"--prefetch is for --stage 3: stage {o.stage} gathers nothing to compute with")
     if linear and o.hidden:
         p.error("--hidden is for --model mlp")
     if o.momentum and o.optimizer != "sgd":

@@ -55,6 +55,7 @@ def of_rank(
         classes=task.classes > 0,
         target_bytes=task.target_bytes,
         reduce="ordered" if units[0].dtype.itemsize == 2 else o.reduce,
+        prefetch=o.prefetch,
         counts_scratch=o.device == "cpu",
     )
     return samples | measured | {"predicted": samples | vars(predict(run, sorted(set(sizes))))}

@@ -25,7 +25,7 @@ from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 from zero_ref.model import Unit
 from zero_ref.precision import Guard, LossScale, Master
-from zero_ref.stages import zero0, zero1, zero2, zero3
+from zero_ref.stages import zero0, zero1, zero2, zero3, zero3_prefetch
 from zero_ref.watch import Check, watch
 
 STAGES: dict[int, ModuleType] = {0: zero0, 1: zero1, 2: zero2, 3: zero3}
@@ -64,7 +64,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     agree(comm, lambda: check_files(o, units, comm, checkpoint))
     if checkpoint:
         saving.fits(checkpoint, units, optimizer(o)(0), guard)
-    stage = STAGES[o.stage]
+    stage = zero3_prefetch if o.prefetch else STAGES[o.stage]
     stage.setup(units, comm, optimizer(o))
     if checkpoint:
         saving.restore(checkpoint, o.stage, units, guard, comm)

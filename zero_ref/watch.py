@@ -31,7 +31,7 @@ from zero_ref.comm import Comm
 from zero_ref.launch import CleanEnd
 from zero_ref.layout import FlatLayout
 
-CALLS = ("reduce_scatter", "all_gather", "sum", "everyone")  # all_reduce is made of the first two
+CALLS = ("reduce_scatter", "all_gather", "start_all_gather", "finish_all_gather", "sum", "everyone")
 EXIT_CODE = 86
 NOTE, HEAD = 512, struct.Struct("<qddH")  # bytes of a note; call, since when, written when, length of text
 LOWER = (__file__, sys.modules[Comm.__module__].__file__)  # where a collective is made, not asked for
@@ -50,6 +50,8 @@ def call_of(name: str, arguments: tuple[Any, ...]) -> Call:
     """What a collective is called with, without the numbers."""
     if name in ("sum", "everyone"):
         return name, None, None
+    if name == "finish_all_gather":
+        return name, arguments[0].layout, arguments[0].dtype
     return name, arguments[1], arguments[0].dtype
 
 

@@ -36,6 +36,7 @@ def test_stages_are_equal_in_bits_with_one_micro_batch(rule, reduce, optimizer, 
         steps=5,
     )
     runs = [Small(stage, **settings, **rules(comm.size)[rule]).run() for stage in range(4)]
+    runs.append(Small(3, prefetch=True, **settings, **rules(comm.size)[rule]).run())
     assert len({run.sha256 for run in runs}) == 1
     assert len({tuple(run.norms) for run in runs}) == 1
     assert len({tuple(run.losses) for run in runs}) == 1
@@ -48,7 +49,8 @@ def test_with_micro_batches_the_stages_are_equal_in_pairs(rule, reduce, comm):
     settings |= dict(settings=OPTIMIZERS["sgd"], steps=5) | rules(comm.size)[rule]
     runs = [Small(stage, **settings).run() for stage in range(4)]
     assert runs[0].sha256 == runs[1].sha256
-    assert runs[2].sha256 == runs[3].sha256
+    prefetched = Small(3, prefetch=True, **settings).run()
+    assert runs[2].sha256 == runs[3].sha256 == prefetched.sha256
     for a, b in zip(runs[1].tensors, runs[2].tensors):  # stage 2 adds ranks first, then micro-batches
         assert np.allclose(a, b, rtol=0, atol=1e-5)
 

@@ -64,6 +64,19 @@ def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classe
         settings = dict(classes=classes, hidden=hidden, micro_batches=k, shard_data=shard_data)
         compare(small(stage, rule, comm.size, reduce=reduce, **settings).run(), reduce)
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("reduce", ("auto", "ring"))
+@pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
+def test_prefetch_holds_two_units_and_sends_the_same(rule, reduce, dtype, comm):
+    run = small(3, rule, comm.size, reduce=reduce, dtype=dtype, prefetch=True, micro_batches=3).run()
+    compare(run, reduce)
+    sizes = [u.layout.padded * u.dtype.itemsize for u in run.units]
+    assert run.peak["gathered"] == max(map(sum, zip(sizes, sizes[1:])))  # two neighbours
+    sent, calls = run.sent, run.calls
+    del run
+    plain = small(3, rule, comm.size, reduce=reduce, dtype=dtype, micro_batches=3).run()
+    assert (sent, calls) == (plain.sent, plain.calls)
+
 
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("dtype", NARROW)
@@ -102,6 +115,7 @@ def compare(run, reduce):
         classes=run.classes,
         target_bytes=8,
         reduce="ordered" if narrow else reduce,
+        prefetch=run.prefetch,
         counts_scratch=DEVICE == "cpu",
     )
     said = estimate.predict(wanted, set(run.sizes))
