@@ -7,13 +7,19 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train test lint fuzz planted clean
+.PHONY: setup train test test-hosts bench lint fuzz planted clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
 
 test: setup
 	python -m pytest
+
+test-hosts: setup
+	ZERO_REF_HOSTS=1 python -m pytest tests/test_hosts.py -v -s
+
+bench: setup
+	python benchmarks/bench.py
 
 lint: $(VENV)/lint
 	ruff check .

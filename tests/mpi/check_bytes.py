@@ -64,6 +64,7 @@ def test_the_estimate_is_the_measurement_to_the_byte(stage, rule, reduce, classe
         settings = dict(classes=classes, hidden=hidden, micro_batches=k, shard_data=shard_data)
         compare(small(stage, rule, comm.size, reduce=reduce, **settings).run(), reduce)
 
+
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("reduce", ("auto", "ring"))
 @pytest.mark.parametrize("dtype", ("float32", "bfloat16"))

@@ -1,0 +1,56 @@
+"""Four hosts on one machine (see benchmarks/hosts.py): what the ledger says is what goes over the wires.
+
+make test-hosts
+"""
+
+import json
+import os
+import sys
+
+import pytest
+from launching import ROOT, mpirun
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from hosts import Hosts, missing
+
+WHY = missing() if "ZERO_REF_HOSTS" in os.environ else "make test-hosts runs it"
+pytestmark = pytest.mark.skipif(WHY is not None, reason=f"several hosts: {WHY}")
+
+MODEL = ("--data", "synthetic", "--features", "250", "--samples", "512", "--hidden", "501,400,401")
+MODEL = (*MODEL, "--batch-size", "32", "--steps")
+FEW, MANY = 3, 13
+STAGES = {
+    "0": ["--stage", "0"],
+    "1": ["--stage", "1"],
+    "2": ["--stage", "2"],
+    "2, four micro-batches": ["--stage", "2", "--micro-batches", "4"],
+    "3": ["--stage", "3"],
+    "3, prefetch": ["--stage", "3", "--prefetch"],
+    "3, ring": ["--stage", "3", "--reduce", "ring"],
+    "3, ordered, float16": ["--stage", "3", "--dtype", "float16"],
+}
+
+
+@pytest.fixture(scope="module")
+def hosts():
+    with Hosts(4) as four:
+        yield four
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_wires_carry_what_the_ledger_says(stage, hosts, tmp_path):
+    """Ten steps more put ten times the ledger's bytes on the wires, within 2 % for headers."""
+    marks, records = [hosts.sent()], []
+    for steps in (FEW, MANY):
+        records.append(hosts.train(*MODEL, str(steps), *STAGES[stage]))
+        marks.append(hosts.sent())
+    before, few, many = (sum(mark) for mark in marks)
+    ledger = sum(sum(rank["sent_bytes_per_step"].values()) for rank in records[1]["ranks"])
+    wire = ((many - few) - (few - before)) / (MANY - FEW)
+    print(f"stage {stage}: {wire / 4:,.0f} bytes a step and host, {wire / ledger:.4f} of the ledger's")
+    assert 1 <= wire / ledger < 1.02
+
+    here = tmp_path / "here.json"
+    mpirun(4, "-m", "zero_ref.train", *MODEL, str(MANY), *STAGES[stage], "--record", str(here))
+    assert json.loads(here.read_text())["weights_sha256"] == records[1]["weights_sha256"]
