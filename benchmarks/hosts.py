@@ -90,10 +90,9 @@ class Hosts:
 
     def shape(self, rate: str) -> None:
         """Limit what each host sends to `rate`, in the words of tc: 200mbit."""
+        limit = f"tbf rate {rate} burst 64kb latency 400ms"
         for name in self.names:
-            sh(
-                f"ip netns exec {name} tc qdisc replace dev eth0 root tbf rate {rate} burst 64kb latency 400ms"
-            )
+            sh(f"ip netns exec {name} tc qdisc replace dev eth0 root {limit}")
 
     def sent(self) -> list[int]:
         """Bytes that each host has put on its wire so far."""
@@ -125,17 +124,19 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rate", default="200mbit", help="of each host's link (default 200mbit)")
     p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--batch-size", type=int, default=256, help="more samples, more to compute (default 256)")
     o = p.parse_args()
     if lacks := missing():
         sys.exit(lacks)
-    model = "--data synthetic --features 256 --samples 1024 --hidden 512,512,512 --batch-size 256 --steps 6"
+    model = ["--data", "synthetic", "--features", "256", "--hidden", "512,512,512", "--steps", "6"]
+    model += ["--samples", str(5 * o.batch_size), "--batch-size", str(o.batch_size)]
     kinds = {"2": ["--stage", "2"], "3": ["--stage", "3"], "3, prefetch": ["--stage", "3", "--prefetch"]}
     found: dict[str, list[dict]] = {kind: [] for kind in kinds}
     with Hosts(4) as hosts:
         hosts.shape(o.rate)
         for _ in range(o.rounds):
             for kind, options in kinds.items():
-                found[kind].append(hosts.train(*model.split(), *options))
+                found[kind].append(hosts.train(*model, *options))
     lines = []
     for kind, records in found.items():
         times = [1e3 * record["seconds_per_step"] for record in records]
