@@ -161,6 +161,9 @@ class OrderedComm(Comm):
     """
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
+        if self.size == 1:
+            receive[...] = send
+            return
         piece = min(max(layout.counts), PIECE)
         parts = array.wire_scratch(send, (self.size - 1) * piece)
         narrow = send.itemsize == 2  # summed in float32 then, and rounded once

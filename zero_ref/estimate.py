@@ -242,6 +242,7 @@ class _Walk:
         copy = full if layout.blocks is not None else 0
         piece = min(max(layout.counts), PIECE)
         pieces = (run.ranks - 1) * piece * e + (4 * piece if e == 2 else 0)  # the others', a float32 sum
+        pieces = pieces if run.ranks > 1 else 0
         auto = pieces if full >= LONG else 0
         ring = 2 * max(layout.counts) * e
         scratch = {"auto": auto, "native": 0, "ordered": pieces, "ring": ring}[run.reduce]

@@ -244,20 +244,20 @@ OPTIMIZERS = [
     Bug(
         "Adam's second moment is not bias corrected",
         "optim.py",
-        "root = 1 / math.sqrt(1 - beta2**self.steps)",
+        "root = math.sqrt(1 - beta2**self.steps)",
         "root = 1.0",
     ),
     Bug(
         "Adam's epsilon stands inside the root",
         "optim.py",
-        "            xp.sqrt(v, out=g)\n            g *= root\n            g += self.eps\n",
-        "            xp.add(v, self.eps, out=g)\n            xp.sqrt(g, out=g)\n            g *= root\n",
+        "            xp.sqrt(v, out=g)\n            g += eps\n",
+        "            xp.add(v, eps, out=g)\n            xp.sqrt(g, out=g)\n",
     ),
     Bug(
         "Adam's epsilon is bias corrected too",
         "optim.py",
-        "            g *= root\n            g += self.eps\n",
-        "            g += self.eps\n            g *= root\n",
+        "self.eps * root",
+        "self.eps",
     ),
     Bug(
         "AdamW adds its decay to the gradient, as Adam does",
@@ -283,8 +283,8 @@ EXTREMES = [
     Bug(
         "the norm sees the first block of a long shard only",
         "clip.py",
-        "        total += float(square.sum())\n    return total",
-        "        total += float(square.sum())\n        return total\n    return total",
+        "        total += float(xp.dot(wide, wide))\n    return total",
+        "        total += float(xp.dot(wide, wide))\n        return total\n    return total",
     ),
     Bug(
         "every block of a shard uses the state of the first",
@@ -295,8 +295,8 @@ EXTREMES = [
     Bug(
         "squares are rounded to the gradient's type, where large ones overflow",
         "clip.py",
-        "square[...] = part\n",
-        "square = part.copy()\n",
+        "wide[...] = part\n",
+        "wide = part.copy()\n",
     ),
     Bug(
         "the softmax does not take the largest logit off, so large ones overflow",
@@ -321,32 +321,92 @@ BITS = [
     ),
 ]
 
+PREFETCH = [
+    Bug(
+        "the parameters of the unit that has computed stay until the next are there",
+        "stages/zero3_prefetch.py",
+        "            del param  # or three units would be here at once\n",
+        "",
+    ),
+    Bug(
+        "all units are gathered at once",
+        "stages/zero3_prefetch.py",
+        "    for u, following in zip(units, [*units[1:], None]):\n"
+        "        here, coming = coming, following and "
+        "comm.start_all_gather(following.param, following.layout)\n",
+        "    all = [coming, *(comm.start_all_gather(u.param, u.layout) for u in units[1:])]\n"
+        "    for u, here in zip(units, all):\n",
+    ),
+    Bug(
+        "the backward pass gathers in the order of the forward pass",
+        "stages/zero3_prefetch.py",
+        "        for u, param in gathered(units[::-1], comm):\n",
+        "        for u, param in [(u, p) for u, p in gathered(units, comm)][::-1]:\n",
+    ),
+    Bug(
+        "the last starting values of a piece are those of the next",
+        "model.py",
+        "            start += piece.size\n",
+        "            start += piece.size - 1\n",
+    ),
+    Bug(
+        "the padding of a gradient is what lay there before",
+        "model.py",
+        "        grad[self.layout.elements :] = 0  # padding is summed and squared like the rest\n",
+        "        grad[self.layout.elements :] = 0.5\n",
+    ),
+]
+
 COLLECTIVES = [
     Bug(
         "the all-gather puts the own shard at the front",
         "comm.py",
-        "array.copy(wire[layout.slice_of(self.rank)], shard)",
-        "array.copy(wire[: shard.size], shard)",
+        "array.copy(self.wire[layout.slice_of(rank)], shard)",
+        "array.copy(self.wire[: shard.size], shard)",
     ),
     Bug(
         "an uneven all-gather takes the counts as even",
         "comm.py",
-        "[plain(wire), layout.counts])",
-        "[plain(wire), [len(wire) // self.size] * self.size])",
+        "self.mpi.Allgatherv(MPI.IN_PLACE, [plain(wire), layout.counts])",
+        "self.mpi.Allgatherv(MPI.IN_PLACE, [plain(wire), [len(wire) // self.size] * self.size])",
+    ),
+    Bug(
+        "an uneven all-gather that was started takes the counts as even",
+        "comm.py",
+        "self.mpi.Iallgatherv(MPI.IN_PLACE, [plain(wire), layout.counts])",
+        "self.mpi.Iallgatherv(MPI.IN_PLACE, [plain(wire), [len(wire) // self.size] * self.size])",
+    ),
+    Bug(
+        "an all-gather that was started is not booked",
+        "comm.py",
+        "return gathering.arrived(gathering.sent)",
+        "return gathering.arrived(0)",
+    ),
+    Bug(
+        "every piece of a shard is the first",
+        "comm.py",
+        "offset = [begin + start for begin in layout.offsets]",
+        "offset = list(layout.offsets)",
+    ),
+    Bug(
+        "the pieces of a short shard are as long as those of a long one",
+        "comm.py",
+        "max(0, min(piece, count - start)) for count in layout.counts",
+        "max(0, min(piece, max(layout.counts) - start)) for count in layout.counts",
     ),
     Bug(
         "the ordered sum takes its own part twice and rank 0's never",
         "comm.py",
-        "total[...] = parts[0]",
-        "total[...] = parts[self.rank]",
+        "sum_of[...] = terms[0]",
+        "sum_of[...] = terms[self.rank]",
     ),
     Bug(
         "the ordered sum begins with the own part, in another order on each rank",
         "comm.py",
-        "        total[...] = parts[0]\n        for part in parts[1:]:\n            total += part\n",
-        "        total[...] = parts[self.rank]\n"
-        "        for r in range(1, self.size):\n"
-        "            total += parts[(self.rank + r) % self.size]\n",
+        "            for term in terms[1:]:\n",
+        "            terms = terms[self.rank :] + terms[: self.rank]\n"
+        "            sum_of[...] = terms[0]\n"
+        "            for term in terms[1:]:\n",
     ),
     Bug(
         "the ring's reduce-scatter sends to the left but counts shards to the right",
@@ -573,8 +633,8 @@ COMMAND = [
     Bug(
         "the hash of the model takes its padding in",
         "weights.py",
-        "digest.update(values.astype(",
-        "digest.update(values.base.astype(",
+        "np.ascontiguousarray(values,",
+        "np.ascontiguousarray(values.base,",
     ),
 ]
 
@@ -937,6 +997,7 @@ GROUPS = {
     "optimizer": OPTIMIZERS,
     "extremes": EXTREMES,
     "bits": BITS,
+    "prefetch": PREFETCH,
     "collectives": COLLECTIVES,
     "layout": LAYOUT,
     "data": DATA,

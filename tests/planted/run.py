@@ -43,6 +43,7 @@ FIRST = {  # by group, where it is not the order above
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
+    "prefetch": ["bytes"],
     "layout": ["unit"],
     "data": ["unit"],
     "gradients": ["unit"],
