@@ -4,19 +4,21 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zero_ref import array, model, optim
+from zero_ref import array, launch, model, optim
 from zero_ref.clip import sum_of_squares
-from zero_ref.comm import Comm
+from zero_ref.comm import Comm, on_rank_0
 from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
-from zero_ref.timing import Link, Machine, hops
+from zero_ref.timing import Link, Machine, hops, write
+from zero_ref.training import connect
 
 SIZES = [1 << e for e in range(4, 23, 2)]  # elements of the vectors, 64 bytes to 16 MiB
-REPEATS = 15  # of each measurement, of which the median counts
+LASTS = 0.2  # seconds of one measurement
 
 
 def line_through(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
@@ -64,16 +66,61 @@ def calibrate(comm: Comm) -> Machine:
     )
 
 
+def calibrate_to(path: str) -> None:
+    """The command: measure on all ranks, and rank 0 writes FILE.json and says what it found."""
+    comm = connect("native", "float32")
+    on_rank_0(comm, lambda: check_writable(path))
+    machine = calibrate(comm)
+
+    def report() -> None:
+        write(path, machine)
+        launch.say(summary(path, machine))
+
+    on_rank_0(comm, report)
+
+
+def check_writable(path: str) -> None:
+    """UsageError, before anything is measured, if FILE.json could not be written."""
+    folder = Path(path).parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
+        raise UsageError(f"--calibrate {path}: cannot be written there")
+
+
+def summary(path: str, m: Machine) -> str:
+    """What was measured, in words."""
+    lines = [f"{path}: {m.ranks} ranks on {m.cores} cores, float32"]
+    for name in ("reduce_scatter", "all_gather"):
+        link = getattr(m, name)
+        lines.append(
+            f"{name:15}alpha {1e6 * link.latency:,.1f} us a hop, 1/beta {link.bandwidth / 1e9:.2f} GB/s"
+        )
+    assert m.flops and m.memory
+    lines += [
+        f"matrix product {m.flops / 1e9:.1f} Gflop/s; addition {m.memory / 1e9:.1f} GB/s",
+        f"optimizer      {1e9 * m.update:.2f} ns a parameter (Adam, and the norm)",
+        f"calls          {1e6 * m.pass_call:.0f} us a unit forward and backward, "
+        f"{1e6 * m.update_call:.0f} us its update, {1e6 * m.loss_call:.0f} us a loss",
+    ]
+    return "\n".join(lines)
+
+
 def _slowest(comm: Comm, action: Callable[[], Any]) -> float:
-    """Median seconds of action() on the slowest rank; all begin together."""
+    """Seconds of action() on the slowest rank, all ranks doing it at the same time.
+
+    The lower quartile of many: a machine that others use, too, makes the slower half slower still.
+    """
     action()
-    seconds = []
-    for _ in range(REPEATS):
-        comm.mpi.Barrier()
-        start = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - start)
-    return max(comm.everyone(statistics.median(seconds)))
+    comm.mpi.Barrier()
+    first = max(comm.everyone(_seconds(action)))
+    repeats = min(max(15, int(LASTS / first)), 1000)
+    seconds = sorted(_seconds(action) for _ in range(repeats))
+    return max(comm.everyone(seconds[repeats // 4]))
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
 
 
 def _collective(comm: Comm, name: str, n: int) -> Callable[[], Any]:

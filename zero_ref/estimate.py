@@ -7,7 +7,7 @@ prediction and the ledger equal to the byte.
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,34 +52,48 @@ def passes(stage: int, micro_batches: int = 1) -> dict[str, int]:
     }
 
 
-def in_groups(
-    stage: int, psi: float, ranks: int, group: int, micro_batches: int = 1, hybrid: bool = True
-) -> dict[str, float]:
-    """Elements that one rank sends in one step "inside" its group of `group` ranks and "between" groups.
+@dataclass(frozen=True)
+class Leg:
+    """One sort of collective in one step: `calls` of it for each unit, among `ranks` ranks, and the
+    elements that one rank sends in all of them, to ranks of its own group and to others."""
 
-    hybrid: sharded inside each group, and replicated over the R = N/G groups, which all-reduce the
-    shards of the gradient once a step: 2 psi/G (R-1)/R in between (hybrid shard of PyTorch FSDP, arXiv
-    2304.11277; MiCS, arXiv 2205.00119). Otherwise sharded over all ranks: of the N-1
-    others, to each of which a rank sends as much, G-1 are in its group.
+    collective: str
+    calls: float
+    ranks: int
+    inside: float
+    between: float
+
+
+def legs(stage: int, psi: float, ranks: int, micro_batches: int = 1, group: int | None = None) -> list[Leg]:
+    """Sharded over all ranks. To each of the N-1 others a rank sends as much; G-1 are in its group."""
+    group = group or ranks
+    return [
+        Leg(name, n, ranks, n * psi / ranks * (group - 1), n * psi / ranks * (ranks - group))
+        for name, n in passes(stage, micro_batches).items()
+    ]
+
+
+def legs_in_groups(stage: int, psi: float, ranks: int, group: int, micro_batches: int = 1) -> list[Leg]:
+    """Sharded inside each group of G ranks, replicated over the R = N/G groups.
+
+    The ranks with the same shard all-reduce its gradient once a step: 2 psi/G (R-1)/R (hybrid shard of
+    PyTorch FSDP, arXiv 2304.11277, whose formula 2 psi (N-1)/(GN) is a little too high; MiCS, arXiv
+    2205.00119).
     """
-    if hybrid:
-        return {
-            "inside": sum(sent_elements(stage, psi, group, micro_batches).values()),
-            "between": sum(sent_elements(0, psi / group, ranks // group).values()),
-        }
-    to_each = sum(passes(stage, micro_batches).values()) * psi / ranks
-    return {"inside": to_each * (group - 1), "between": to_each * (ranks - group)}
+    replicas = ranks // group
+    across = sent_elements(0, psi / group, replicas)
+    return legs(stage, psi, group, micro_batches) + [Leg(n, 1, replicas, 0, x) for n, x in across.items()]
 
 
-def in_groups_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> dict[str, float]:
-    """The same for hpZ: stage 3 over all ranks, where each group keeps a second copy of the parameters.
+def legs_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> list[Leg]:
+    """hpZ: stage 3 over all ranks, where each group keeps a second copy of the 16-bit parameters.
 
-    The copy, psi/G on each rank, comes out of the forward pass; the backward pass gathers it inside the
+    The copy, psi/G on each rank, is kept after the forward pass; the backward pass gathers it inside the
     group (ZeRO++, arXiv 2306.10209).
     """
-    to_each = 2 * micro_batches * psi / ranks  # the gather of the forward pass, and the reduce-scatter
-    again = micro_batches * psi * (group - 1) / group
-    return {"inside": to_each * (group - 1) + again, "between": to_each * (ranks - group)}
+    k, inside = micro_batches, sent_elements(0, psi, group)["all_gather"]
+    forward = legs(2, psi, ranks, k, group)[0]  # k times over all ranks, as the gather of the forward pass
+    return [forward, replace(forward, collective="all_gather"), Leg("all_gather", k, group, k * inside, 0)]
 
 
 def transformer_parameters(layers: int, hidden: int) -> int:

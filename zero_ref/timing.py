@@ -9,11 +9,13 @@ and doubling, as MPI does it for short ones. calibrate.py measures a machine and
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
 
+from zero_ref.estimate import Leg
 from zero_ref.files import in_one_piece
 from zero_ref.launch import UsageError
 
@@ -105,29 +107,29 @@ def gradient_bytes_moved(whole: float, own: float, micro_batches: int) -> float:
     return micro_batches * (whole + 3 * own) + 2 * own
 
 
-def compute(work: Work, machine: Machine, ranks: int) -> float:
+def compute(work: Work, machine: Machine) -> float:
     """Seconds of one rank's own work in one step."""
     if machine.flops is None:
         return 0.0
     calls = work.units * (machine.pass_call * work.micro_batches + machine.update_call)
     calls += machine.loss_call * work.micro_batches
     moving = work.moved / machine.memory if machine.memory else 0.0
-    return (work.flop / machine.flops + machine.update * work.updated + moving + calls) * machine.crowding(
-        ranks
-    )
+    return work.flop / machine.flops + machine.update * work.updated + moving + calls
 
 
-def communication(
-    sent: dict[str, float], calls: dict[str, float], machine: Machine, ranks: int
-) -> tuple[float, float]:
-    """Seconds for (bandwidth, latency) of one step, from bytes sent and calls by collective.
+def communication(legs: Sequence[Leg], units: int, machine: Machine) -> tuple[float, float]:
+    """Seconds for (bandwidth, latency) of one step. legs: of estimate.py, with bytes in place of elements.
 
-    Anything but reduce_scatter ("other", a number from each rank) is an all-gather.
+    A collective that leaves its group has the latency of the link between groups at every hop.
     """
-    links = {name: getattr(machine, name, machine.all_gather) for name in sent}
-    bandwidth = sum(nbytes / links[name].bandwidth for name, nbytes in sent.items())
-    latency = sum(number * links[name].latency for name, number in calls.items()) * hops(machine.hops, ranks)
-    return bandwidth * machine.crowding(ranks), latency * machine.crowding(ranks)
+    bandwidth = latency = 0.0
+    for leg in legs:
+        link = machine.reduce_scatter if leg.collective == "reduce_scatter" else machine.all_gather
+        between = machine.between or link
+        bandwidth += leg.inside / link.bandwidth + leg.between / between.bandwidth
+        alpha = between.latency if leg.between else link.latency
+        latency += leg.calls * units * hops(machine.hops, leg.ranks) * alpha
+    return bandwidth, latency
 
 
 def read(path: str, option: str = "--machine") -> Machine:
