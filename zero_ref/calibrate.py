@@ -18,6 +18,7 @@ from zero_ref.timing import Link, Machine, hops, write
 from zero_ref.training import connect
 
 SIZES = [1 << e for e in range(4, 23, 2)]  # elements of the vectors, 64 bytes to 16 MiB
+WIDTHS, SAMPLES = (2, 8, 32, 64, 128, 256, 512), 32  # of the layers
 LASTS = 0.2  # seconds of one measurement
 
 
@@ -49,18 +50,19 @@ def calibrate(comm: Comm) -> Machine:
         links[name] = Link(alpha / hops("halving", comm.size), 1 / max(beta, 1e-15))
     update_call, update = line_through(SIZES, [_slowest(comm, _update(n)) for n in SIZES])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    flop, product = _product(256, 512, 512)
+    passes = [_unit(width) for width in WIDTHS]
+    pass_call, per_flop = line_through([n for n, _ in passes], [_slowest(comm, both) for _, both in passes])
     nbytes, addition = _addition(1 << 21)
     return Machine(
         reduce_scatter=links["reduce_scatter"],
         all_gather=links["all_gather"],
         hops="halving",
-        flops=flop / _slowest(comm, product),
+        flops=1 / max(per_flop, 1e-15),
         update=update,
         memory=nbytes / _slowest(comm, addition),
-        pass_call=_slowest(comm, _small_unit()),
+        pass_call=pass_call,
         update_call=update_call,
-        loss_call=_slowest(comm, _small_loss()),
+        loss_call=_slowest(comm, _loss()),
         ranks=comm.size,
         cores=cores,
     )
@@ -96,7 +98,8 @@ def summary(path: str, m: Machine) -> str:
         )
     assert m.flops and m.memory
     lines += [
-        f"matrix product {m.flops / 1e9:.1f} Gflop/s; addition {m.memory / 1e9:.1f} GB/s",
+        f"layers         {m.flops / 1e9:.1f} Gflop/s in their products",
+        f"vectors        {m.memory / 1e9:.1f} GB/s, read or written by an addition",
         f"optimizer      {1e9 * m.update:.2f} ns a parameter (Adam, and the norm)",
         f"calls          {1e6 * m.pass_call:.0f} us a unit forward and backward, "
         f"{1e6 * m.update_call:.0f} us its update, {1e6 * m.loss_call:.0f} us a loss",
@@ -143,10 +146,22 @@ def _update(n: int) -> Callable[[], Any]:
     return update
 
 
-def _product(rows: int, inner: int, columns: int) -> tuple[float, Callable[[], Any]]:
-    a, b = np.ones((rows, inner), "float32"), np.ones((inner, columns), "float32")
-    out = np.empty((rows, columns), "float32")
-    return 2.0 * rows * inner * columns, lambda: np.matmul(a, b, out=out)
+def _unit(width: int) -> tuple[float, Callable[[], Any]]:
+    """A hidden layer width -> width for SAMPLES samples: its operations, and its two passes."""
+
+    def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
+        return FlatLayout(name, shapes, 1)
+
+    unit = model.build([width] * 4, layout, "float32", 0)[
+        1
+    ]  # the middle one: ReLU, and a gradient of its input
+    param, x = unit.initial("buffer"), np.ones((SAMPLES, width), "float32")
+
+    def both() -> None:
+        unit.forward(param, x)
+        unit.backward(param, x)
+
+    return 6.0 * SAMPLES * width**2, both
 
 
 def _addition(n: int) -> tuple[float, Callable[[], Any]]:
@@ -154,22 +169,7 @@ def _addition(n: int) -> tuple[float, Callable[[], Any]]:
     return 12.0 * n, lambda: np.add(a, b, out=a)  # two read, one written, 4 bytes each
 
 
-def _small_unit() -> Callable[[], Any]:
-    """The forward and backward pass of a hidden layer with next to nothing in it."""
-
-    def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
-        return FlatLayout(name, shapes, 1)
-
-    unit = model.build([2, 2, 2, 2], layout, "float32", 0)[1]
-    param, x = unit.initial("buffer"), np.ones((1, 2), "float32")
-
-    def both() -> None:
-        unit.forward(param, x)
-        unit.backward(param, x)
-
-    return both
-
-
-def _small_loss() -> Callable[[], Any]:
-    outputs, labels = np.ones((1, 2), "float32"), np.zeros(1, "int64")
-    return lambda: model.loss_grad(True, 1)(outputs, labels)
+def _loss() -> Callable[[], Any]:
+    outputs, labels = np.ones((SAMPLES, 10), "float32"), np.zeros(SAMPLES, "int64")
+    loss_grad = model.loss_grad(True, SAMPLES)
+    return lambda: loss_grad(outputs, labels)

@@ -108,7 +108,7 @@ def compare(paths: list[str], machine: Machine) -> None:
     crowd = f"; calibrated with {machine.ranks} ranks on {machine.cores} cores" if machine.ranks else ""
     launch.say(
         f"{table(rows, header)}\n"
-        "Bytes of the rank with the highest peak; '=': those of every rank are as the formula says. Times in\n"
+        "Bytes of the rank with the highest peak; '=': those of every rank are as predicted. Times are in\n"
         f"ms a step: the median of the run, and compute + bandwidth + latency{crowd}."
     )
     if wrong:

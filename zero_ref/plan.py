@@ -32,7 +32,8 @@ from zero_ref.sizing import (
 )
 from zero_ref.timing import Link, Machine, Times
 
-K_HELP = """bytes of optimizer state a parameter beside a parameter and a gradient of 16 bits (default: that of
+K_HELP = """
+bytes of optimizer state a parameter, beside a parameter and a gradient of 16 bits (default: that of
 --optimizer, 12 for adam). 12: float32 master, momentum and variance, 4 each (ZeRO). 16: a float32 gradient,
 too, as DeepSpeed keeps it. 8: master and one moment. The 18 and 20 that one reads are sums: 16 and the
 16-bit gradient are 18 (DeepSpeed's estimator), and with the 16-bit parameter 20 (ZeRO-Infinity): --k 16"""
@@ -113,7 +114,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options, consistent; UsageError, in one line, if they are not."""
     p = parser()
     o = p.parse_args(arguments)
-    if o.paper or o.calibrate or o.compare:
+    if doing := next((name for name in ("paper", "calibrate", "compare") if getattr(o, name)), None):
+        used = {doing, "machine"} if doing == "compare" else {doing}
+        for name in sorted(name for name in vars(o) if name not in used):
+            if getattr(o, name) != p.get_default(name):
+                p.error(f"--{name.replace('_', '-')} has no meaning beside --{doing}")
         if o.compare and not o.machine:
             p.error("--compare needs --machine FILE.json")
         return o
@@ -140,6 +145,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error("--model transformer needs --layers, --hidden, --heads and --sequence")
     if o.model == "transformer" and len(o.hidden) > 1:
         p.error("--hidden of a transformer is one number")
+    if o.classes == 1:
+        p.error("--classes: one class leaves nothing to tell apart")
     if o.momentum and o.optimizer != "sgd":
         p.error("--momentum is for --optimizer sgd")
     if o.k and o.dtype not in NARROW:
@@ -302,7 +309,9 @@ def group_part(rows: list[Row], ranks: int, group: int) -> str:
 def memory_part(made: Plan, memory: int | None) -> str:
     """What a rank needs, what fits, and why not."""
     s, header = made.setting, ["stage", "at rest", "in a step", "needed"]
-    cells = [[row.name, size(row.rest), size(row.step), size(row.needed)] for row in made.rows]
+    cells = [
+        [row.name, size(row.rest), size(row.step) if row.step else "-", size(row.needed)] for row in made.rows
+    ]
     if memory is None:
         return f"Memory of one rank\n{table(cells, header)}\n{made.step}"
     for row, line in zip(made.rows, cells):
@@ -327,17 +336,23 @@ def count(psi: float) -> str:
     return f"{math.floor(psi):,}"
 
 
+def label(row: Row) -> str:
+    """Stage 3, Stage 3 in groups, hpZ."""
+    return f"Stage {row.name}" if row.name[0].isdigit() else row.name
+
+
 def verdict(row: Row, memory: int) -> str:
     """One line: whether it fits, by how much, and what takes most."""
     if row.needed <= memory:
-        return f"Stage {row.name} fits: {size(memory - row.needed)} stay free."
-    parts = row.state | {"step": row.step}
-    most = max(parts, key=lambda kind: parts[kind])
-    what = "what a step needs" if most == "step" else f"the {most}"
-    return (
-        f"Stage {row.name} does not fit: {size(row.needed - memory)} too much; "
-        f"{what} takes most, {size(parts[most])}."
-    )
+        return f"{label(row)} fits: {size(memory - row.needed)} stay free."
+    words = {
+        row.state["parameter"]: "most of it are parameters",
+        row.state["gradient"]: "most of it is the gradient",
+        row.state["optimizer"]: "most of it is optimizer state",
+        row.step: "most of it is what a step needs",
+    }
+    most = max(words)
+    return f"{label(row)} does not fit: {size(row.needed - memory)} too much; {words[most]}, {size(most)}."
 
 
 def time_part(rows: list[Row], found: list[Times], memory: int | None, machine: Machine) -> str:
@@ -353,30 +368,26 @@ def time_part(rows: list[Row], found: list[Times], memory: int | None, machine: 
         ]
         for row, t in zip(rows, found)
     ]
-    fitting = [
-        (t.total, row.name, t) for row, t in zip(rows, found) if memory is None or row.needed <= memory
-    ]
     lines = [
         "Time of a step: compute + bytes / bandwidth + latency * hops, nothing overlapping",
         table(cells, ["stage", "compute", "bandwidth", "latency", "step", "most of it"]),
     ]
     if machine.flops is None:
         lines.append("Compute is left out: --flops says how fast a rank computes.")
+    fitting = [pair for pair in zip(rows, found) if memory is None or pair[0].needed <= memory]
     if not fitting:
-        lines.append("No stage fits, so none is fastest.")
-    else:
-        total, name, t = min(fitting, key=lambda each: each[0])
-        share = getattr(t, t.largest) / total if total else 0.0
-        advice = {
-            "compute": "faster processors would help most",
-            "bandwidth": "faster links, or fewer bytes, would help most",
-            "latency": "fewer and larger messages would help most",
-        }[t.largest]
-        where = "" if memory is None else " of those that fit"
-        lines.append(
-            f"Fastest{where}: stage {name}, {duration(total)} a step; "
-            f"{t.largest} is {share:.0%} of it, so {advice}."
-        )
+        return "\n".join([*lines, "No stage fits, so none is fastest."])
+    row, t = min(fitting, key=lambda pair: (pair[1].total, pair[0].needed))
+    advice = {
+        "compute": "faster processors would help most",
+        "bandwidth": "faster links, or fewer bytes, would help most",
+        "latency": "fewer and larger messages would help most",
+    }[t.largest]
+    share = getattr(t, t.largest) / t.total if t.total else 0.0
+    lines.append(
+        f"Fastest{'' if memory is None else ' that fits'} (of equals the smallest): {label(row)}, "
+        f"{duration(t.total)} a step.\n{t.largest.capitalize()} is {share:.0%} of it: {advice}."
+    )
     return "\n".join(lines)
 
 
@@ -386,8 +397,8 @@ def plan(o: argparse.Namespace) -> str:
     s, rows, machine = made.setting, made.rows, machine_of(o)
     e, k = s.itemsize, s.k
     parts = [
-        f"{made.name}: {s.parameters:,} parameters on {o.ranks:,} ranks; {o.dtype}, "
-        f"{e} + {e} + {k:g} bytes a parameter (parameter, gradient, optimizer)"
+        f"{made.name}: {s.parameters:,} parameters on {o.ranks:,} ranks\n"
+        f"{o.dtype}: {e} + {e} + {k:g} bytes a parameter (parameter, gradient, optimizer state)"
     ]
     if k in (18, 20):
         parts.append(
