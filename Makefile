@@ -7,7 +7,7 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train test lint fuzz planted clean
+.PHONY: setup train test lint fuzz planted explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
@@ -25,6 +25,9 @@ fuzz: setup
 
 planted: setup
 	python tests/planted/run.py
+
+explore: setup
+	python -m zero_ref.explore explore.html
 
 setup: $(VENV)/ready
 

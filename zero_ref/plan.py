@@ -14,6 +14,7 @@ Memory and bytes sent come from estimate.py, times from the alpha-beta model of 
 import argparse
 import math
 from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
 
 from zero_ref import compare, launch, options, paper, timing
 from zero_ref.data import Task
@@ -37,22 +38,22 @@ bytes of optimizer state a parameter, beside a parameter and a gradient of 16 bi
 --optimizer, 12 for adam). 12: float32 master, momentum and variance, 4 each (ZeRO). 16: a float32 gradient,
 too, as DeepSpeed keeps it. 8: master and one moment. The 18 and 20 that one reads are sums: 16 and the
 16-bit gradient are 18 (DeepSpeed's estimator), and with the 16-bit parameter 20 (ZeRO-Infinity): --k 16"""
-UNITS = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-BYTES = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12}
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
+BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 MOST = 10**14  # beyond, a float no longer counts every byte
 
 
-def number(text: str, units: dict[str, float], what: str) -> int:
+def number(text: str, units: dict[str, int], what: str) -> int:
     """7.5e9, 7.5B or 80GiB as a whole number from 1 up."""
     digits = text.strip().lower().rstrip("bgikmt")
     try:
-        value = float(digits) * units[text.strip().lower()[len(digits) :]]
-    except (ValueError, KeyError):
-        value = math.nan
-    if not (1 <= value <= MOST and value == int(value)):
-        raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}")
-    return int(value)
+        value = Decimal(digits.strip()) * units[text.strip().lower()[len(digits) :]]
+        if 1 <= value <= MOST and value == int(value):
+            return int(value)
+    except (ArithmeticError, KeyError):  # not a number, or far too large
+        pass
+    raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}")
 
 
 def parameters(text: str) -> int:
@@ -257,9 +258,9 @@ def size(nbytes: float) -> str:
 
 
 def significant(x: float) -> str:
-    """Four digits, or all of those before the point."""
+    """Four digits, or all of those before the point; a half is rounded up, as on the page."""
     digits = max(0, 3 - math.floor(math.log10(abs(x)))) if x else 0
-    return f"{x:,.{digits}f}"
+    return f"{Decimal(x).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
 
 
 def duration(seconds: float) -> str:
