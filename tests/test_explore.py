@@ -84,8 +84,8 @@ def test_the_papers_figure_1_comes_first(page, opened):
     shown = window.locator("#stages .number").all_inner_texts()
     assert shown == ["120.0 GB", "31.41 GB", "16.64 GB", "1.875 GB"]
     assert window.locator("#preset").input_value() == "figure1"
-    assert "64 times less" in window.locator("#memory-caption").inner_text()
-    assert "1.5 times as much" in window.locator("#sent-caption").inner_text()
+    assert "64 times the 1.875 GB of stage 3" in window.locator("#memory-caption").inner_text()
+    assert "1.5 times the 29.53 GB of stage 0" in window.locator("#sent-caption").inner_text()
 
 
 def test_nothing_can_be_loaded_or_run_from_elsewhere(page, opened):

@@ -154,7 +154,7 @@ def test_what_fits_and_why():
     assert "Stage 1 fits: 0.5938 GB stay free." in text
     assert "2.000B, 7.642B, 14.42B, 128.0B." in text, "the paper's Table 2"
     exactly = printed("--parameters 100 --ranks 4 --memory 1600")
-    assert "Stage 0 fits: 0 B stay free." in exactly
+    assert "Stage 0 fits: 0 B stay free." in exactly and block(exactly, "Memory")["0"][-1] == "yes"
     assert "Stage 0 does not fit: 1 B" in printed("--parameters 100 --ranks 4 --memory 1599")
 
 
@@ -225,6 +225,16 @@ def test_time_by_hand():
     assert t.total == t.compute + t.bandwidth + t.latency and t.largest == "compute"
 
 
+def test_the_work_of_an_mlp_by_hand():
+    # 4-5-2 with 3 ranks and 7 samples, 3 of them on the last: forward and the weight's gradient in both
+    # layers, the input's in the second alone
+    row = made(
+        "--model mlp --features 4 --hidden 5 --classes 2 --batch-size 7 --ranks 3 --dtype float32"
+    ).rows[2]
+    assert row.work.flop == 2 * 3 * (2 * 4 * 5 + 3 * 5 * 2)
+    assert (row.work.units, row.work.updated) == (2, (27 + 12) / 3)  # 25 and 12 parameters, padded
+
+
 def test_links_between_groups_cost_more():
     line = "--parameters 960 --ranks 8 --group 4 --bandwidth 1000 --bandwidth-between 10 --latency 1e-3"
     machine = plan.machine_of(plan.parse(line.split()))
@@ -262,6 +272,9 @@ def test_a_stage_that_does_not_fit_is_not_the_fastest():
     text = printed("--parameters 7.5e9 --ranks 64 --memory 10GB --bandwidth 1e9")
     assert "Fastest that fits (of equals the smallest): Stage 3" in text
     text = printed("--parameters 7.5e9 --ranks 64 --memory 1GB --bandwidth 1e9")
+    shape = "--model transformer --layers 2 --hidden 64 --heads 4 --sequence 64 --ranks 4 --batch-size 64"
+    text_2 = printed(f"{shape} --memory 4MB --bandwidth 1e9")  # its state fits, and not what a step needs
+    assert "No stage fits, so none is fastest." in text_2
     assert "No stage fits, so none is fastest." in text and "Compute is left out" in text
 
 

@@ -117,9 +117,9 @@ const WORDS = {
     none: (memory, label, more) => `Nothing fits in ${memory}: the smallest, ${label}, needs ${more} more.`,
     every: (memory, label, left) => `Everything fits in ${memory}; ${label} leaves ${left} free.`,
     some: (memory, labels, many, label, more) => `${labels} ${many ? "fit" : "fits"} in ${memory}; ${label} needs ${more} more.`,
-    memoryCaption: (a, b, times, fit, all, m) => `A rank needs ${a} at stage 0 and ${b} at stage 3, ${times}; ${fit} of ${all} fit in ${m}.`,
-    sentCaption: (a, b, times) => `In one step a rank sends ${a} at stage 0 and ${b} at stage 3, ${times}.`,
-    less: (x) => (x === "1" ? "as much" : `${x} times less`), more: (x) => (x === "1" ? "as much" : `${x} times as much`),
+    memoryCaption: (a, b, times, fit, all, m) => `A rank needs ${a} at stage 0, ${times} ${b} of stage 3; ${fit} of ${all} fit in ${m}.`,
+    sentCaption: (a, b, times) => `In one step a rank sends ${b} at stage 3, ${times} ${a} of stage 0.`,
+    times: (x) => (x === "1" ? "as much as the" : `${x} times the`),
     nothing: "One rank has nobody to send to.",
     why: (stage) => `Stage ${stage}: where its numbers come from`,
     held: "at rest", moved: "sent in a step", with: "with", paper: "as the paper counts",
@@ -166,9 +166,9 @@ const WORDS = {
     none: (memory, label, more) => `${memory} 全都放不下：最省的${label} 也还差 ${more}。`,
     every: (memory, label, left) => `${memory} 全都放得下，${label} 还剩 ${left}。`,
     some: (memory, labels, many, label, more) => `${memory} 放得下${labels}；${label} 还差 ${more}。`,
-    memoryCaption: (a, b, times, fit, all, m) => `每个 rank 在阶段 0 需要 ${a}，在阶段 3 需要 ${b}，${times}；${all} 种方案中有 ${fit} 种放得进 ${m}。`,
-    sentCaption: (a, b, times) => `每个 rank 每步在阶段 0 发送 ${a}，在阶段 3 发送 ${b}，${times}。`,
-    less: (x) => (x === "1" ? "两者相同" : `是前者的 1/${x}`), more: (x) => (x === "1" ? "两者相同" : `是前者的 ${x} 倍`),
+    memoryCaption: (a, b, times, fit, all, m) => `每个 rank 在阶段 0 需要 ${a}，${times}阶段 3 的 ${b}；${all} 种方案中有 ${fit} 种放得进 ${m}。`,
+    sentCaption: (a, b, times) => `每个 rank 每步在阶段 3 发送 ${b}，${times}阶段 0 的 ${a}。`,
+    times: (x) => (x === "1" ? "等于" : `${x} 倍于`),
     nothing: "只有一个 rank，没有可以发送的对象。",
     why: (stage) => `阶段 ${stage}：这些数字怎么来的`,
     held: "常驻", moved: "每步发送", with: "条件", paper: "论文的口径",
@@ -248,8 +248,7 @@ function significant(x) {
   return x.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 const size = (x) => (x < 1e7 ? `${exact(x)} B` : `${significant(x / 1e9)} GB`);
-const ratio = (x) => exactly(x >= 100 ? Math.round(x) : Number(x.toPrecision(3)));
-const exactly = (x) => x.toLocaleString("en-US");
+const ratio = (x) => (x >= 100 ? Math.round(x) : Number(x.toPrecision(3))).toLocaleString("en-US");
 
 // Building elements.
 
@@ -360,7 +359,7 @@ function show() {
 
   const kinds = s.shape ? KINDS : KINDS.slice(0, 3);
   const part = (r, kind) => (kind === "step" ? r.step : r.state[kind]);
-  const times = t.less(ratio(rows[0].needed / rows[3].needed));
+  const times = t.times(ratio(rows[0].needed / rows[3].needed));
   const memoryCaption = t.memoryCaption(size(rows[0].needed), size(rows[3].needed), times, rows.filter((r) => r.fits).length, rows.length, memory);
   legend($("memory-legend"), kinds.map((kind) => t.kinds[kind]), [0, 1, 2, 3]);
   bars($("memory-chart"), "m", rows.map((r) => ({ ...r, parts: kinds.map((kind) => part(r, kind)), text: size(r.needed), good: r.fits })),
@@ -374,7 +373,7 @@ function show() {
 
   const sends = s.group ? ["inside", "between"] : ["reduce_scatter", "all_gather"];
   const sentCaption = s.n === 1 ? t.nothing
-    : t.sentCaption(size(rows[0].sent), size(rows[3].sent), t.more(ratio(rows[3].sent / rows[0].sent)));
+    : t.sentCaption(size(rows[0].sent), size(rows[3].sent), t.times(ratio(rows[3].sent / rows[0].sent)));
   legend($("sent-legend"), sends.map((name) => t.sends[name]), [1, 3]);
   bars($("sent-chart"), "s", rows.map((r) => ({ ...r, mark: "", parts: sends.map((name) => r[name]), text: size(r.sent) })), [1, 3], null, sentCaption);
   $("sent-caption").textContent = sentCaption;
