@@ -273,7 +273,7 @@ def test_a_stage_that_does_not_fit_is_not_the_fastest():
     assert "Fastest that fits (of equals the smallest): Stage 3" in text
     text = printed("--parameters 7.5e9 --ranks 64 --memory 1GB --bandwidth 1e9")
     shape = "--model transformer --layers 2 --hidden 64 --heads 4 --sequence 64 --ranks 4 --batch-size 64"
-    text_2 = printed(f"{shape} --memory 4MB --bandwidth 1e9")  # its state fits, and not what a step needs
+    text_2 = printed(f"{shape} --memory 3MB --bandwidth 1e9")  # its state fits, and not what a step needs
     assert "No stage fits, so none is fastest." in text_2
     assert "No stage fits, so none is fastest." in text and "Compute is left out" in text
 
