@@ -343,7 +343,7 @@ def test_predicted_beside_measured(calibrated, tmp_path):
         assert mpirun(ranks, "-m", "zero_ref.train", *line).returncode == 0
     found = mpirun(0, *PLAN, "--compare", *records, "--machine", str(calibrated))
     assert (found.returncode, found.stderr) == (0, "")
-    rows = [line.split() for line in found.stdout.splitlines()[2:4]]
+    rows = [line.split() for line in found.stdout.splitlines()[3:5]]
     for row, file in zip(rows, records):
         record = json.loads(Path(file).read_text())
         most = max(record["ranks"], key=lambda rank: rank["peak_total_bytes"])

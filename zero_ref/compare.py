@@ -105,11 +105,12 @@ def compare(paths: list[str], machine: Machine) -> None:
         )
     header = ["ranks", "stage", "at rest", "peak", "sent/step", "formula"]
     header += ["measured", "predicted", "error", "compute", "bandwidth", "latency"]
+    units = ["", "", "bytes", "bytes", "bytes", "", "ms", "ms", "", "ms", "ms", "ms"]
     crowd = f"; calibrated with {machine.ranks} ranks on {machine.cores} cores" if machine.ranks else ""
     launch.say(
-        f"{table(rows, header)}\n"
-        "Bytes of the rank with the highest peak; '=': those of every rank are as predicted. Times are in\n"
-        f"ms a step: the median of the run, and compute + bandwidth + latency{crowd}."
+        f"{table([units, *rows], header)}\n"
+        "Bytes of the rank with the highest peak; '=': those of every rank are as predicted. Times are of\n"
+        f"one step: the median of the run, and compute + bandwidth + latency{crowd}."
     )
     if wrong:
         raise CleanEnd("; ".join(wrong))
