@@ -47,7 +47,7 @@ def numbers(window, table):
 
 
 def planned(line):
-    o = plan.parse(line.removeprefix("python -m zero_ref.plan ").split())
+    o = plan.parse(line.replace("\\\n", " ").removeprefix("python -m zero_ref.plan ").split())
     return o, (plan.of_transformer if o.model else plan.of_size)(o)
 
 

@@ -276,6 +276,7 @@ def test_a_stage_that_does_not_fit_is_not_the_fastest():
     text_2 = printed(f"{shape} --memory 3MB --bandwidth 1e9")  # its state fits, and not what a step needs
     assert "No stage fits, so none is fastest." in text_2
     assert "No stage fits, so none is fastest." in text and "Compute is left out" in text
+    assert "--batch-size says" in printed("--parameters 7.5e9 --ranks 64 --bandwidth 1e9 --flops 1e12")
 
 
 # Against real runs

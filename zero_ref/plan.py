@@ -375,6 +375,8 @@ def time_part(rows: list[Row], found: list[Times], memory: int | None, machine: 
     ]
     if machine.flops is None:
         lines.append("Compute is left out: --flops says how fast a rank computes.")
+    elif not rows[0].work.flop:
+        lines.append("The passes through the model are left out: --batch-size says of how many samples.")
     fitting = [pair for pair in zip(rows, found) if memory is None or pair[0].needed <= memory]
     if not fitting:
         return "\n".join([*lines, "No stage fits, so none is fastest."])

@@ -289,7 +289,7 @@ function legend(list, names, fills) {
 // Bars, one for each row: [{label, note, parts: [numbers], text, good}]; limit: {value, text} or null.
 function bars(place, id, rows, fills, limit, title) {
   const width = Math.max(260, place.clientWidth), narrow = width < 620;
-  const left = narrow ? 0 : 128, right = narrow ? 0 : 178, bar = narrow ? 20 : 26, step = narrow ? 54 : 46;
+  const left = narrow ? 0 : 142, right = narrow ? 0 : 178, bar = narrow ? 20 : 26, step = narrow ? 54 : 46;
   const top = limit ? 26 : 4, height = top + rows.length * step + 2;
   const most = Math.max(...rows.map((r) => r.parts.reduce((a, b) => a + b, 0)), limit ? limit.value * 1.02 : 0) || 1;
   const scale = (x) => (x / most) * (width - left - right);
@@ -406,18 +406,15 @@ function explain(t, found, r) {
 }
 
 function command() {
-  const parts = ["python -m zero_ref.plan"];
+  const parts = [];
   if (s.shape) {
-    parts.push(`--model transformer --layers ${s.layers} --hidden ${s.hidden} --heads ${s.heads} --sequence ${s.sequence}`);
-    parts.push(`--batch-size ${s.batch}`);
-    if (s.again) parts.push("--checkpointing");
+    parts.push(`--model transformer --layers ${s.layers} --hidden ${s.hidden} --heads ${s.heads}`);
+    parts.push(`--sequence ${s.sequence} --batch-size ${s.batch}${s.again ? " --checkpointing" : ""}`);
   }
   parts.push(`--parameters ${plain(s.psi)} --ranks ${s.n} --dtype ${{ 16: "float16", 32: "float32", 64: "float64" }[s.bits]}`);
-  if (s.bits === 16) parts.push(`--k ${s.k}`);
-  if (s.micro > 1) parts.push(`--micro-batches ${s.micro}`);
-  if (s.group) parts.push(`--group ${s.group}`);
-  parts.push(`--memory ${plain(s.memory)}GB`);
-  return parts.join(" ");
+  const last = [s.bits === 16 && `--k ${s.k}`, s.micro > 1 && `--micro-batches ${s.micro}`, s.group && `--group ${s.group}`];
+  parts.push([...last.filter(Boolean), `--memory ${plain(s.memory)}GB`].join(" "));
+  return `python -m zero_ref.plan ${parts.join(" \\\n    ")}`;
 }
 
 // Controls.
