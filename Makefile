@@ -7,7 +7,7 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train test test-hosts bench lint fuzz planted clean
+.PHONY: setup train test test-hosts bench lint fuzz planted explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
@@ -31,6 +31,9 @@ fuzz: setup
 
 planted: setup
 	python tests/planted/run.py
+
+explore: setup
+	python -m zero_ref.explore explore.html
 
 setup: $(VENV)/ready
 

@@ -29,11 +29,11 @@ def test_the_differences_shown_are_the_real_ones(readme):
 
 @pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
 def test_every_option_and_file_named_exists(readme):
-    from zero_ref import predict
+    from zero_ref import plan, predict
     from zero_ref.options import parser
 
     text = (ROOT / readme).read_text(encoding="utf-8")
-    actions = [*parser()._actions, *predict.parser()._actions]
+    actions = [*parser()._actions, *predict.parser()._actions, *plan.parser()._actions]
     options = {name for action in actions for name in action.option_strings}
     assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", text)) <= options
     for path in re.findall(r"\]\(([^)#:]+)\)", text):

@@ -5,11 +5,16 @@ written and books every array: model state, gathered units, activations, buffers
 prediction and the ledger equal to the byte.
 """
 
+import argparse
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from zero_ref.data import Task
 from zero_ref.layout import LONG, PIECE, FlatLayout
 from zero_ref.ledger import Ledger
+from zero_ref.model import Unit
 from zero_ref.optim import BLOCK
 
 
@@ -36,10 +41,80 @@ def sent_elements(stage: int, psi: float, ranks: int, micro_batches: int = 1) ->
     stage 3 with k micro-batches (the paper, section 7, leaves (N-1)/N out and has k = 1).
     """
     once = psi * (ranks - 1) / ranks
+    return {name: once * times for name, times in passes(stage, micro_batches).items()}
+
+
+def passes(stage: int, micro_batches: int = 1) -> dict[str, int]:
+    """How often the whole model goes through each collective in one step; a unit is one call of each."""
     return {
-        "reduce_scatter": once * (micro_batches if stage >= 2 else 1),
-        "all_gather": once * (2 * micro_batches if stage >= 3 else 1),
+        "reduce_scatter": micro_batches if stage >= 2 else 1,
+        "all_gather": 2 * micro_batches if stage >= 3 else 1,
     }
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One sort of collective in one step: `calls` of it for each unit, among `ranks` ranks, and the
+    elements that one rank sends in all of them, to ranks of its own group and to others."""
+
+    collective: str
+    calls: float
+    ranks: int
+    inside: float
+    between: float
+
+
+def legs(stage: int, psi: float, ranks: int, micro_batches: int = 1, group: int | None = None) -> list[Leg]:
+    """Sharded over all ranks. To each of the N-1 others a rank sends as much; G-1 are in its group."""
+    group = group or ranks
+    return [
+        Leg(name, n, ranks, n * psi / ranks * (group - 1), n * psi / ranks * (ranks - group))
+        for name, n in passes(stage, micro_batches).items()
+    ]
+
+
+def legs_in_groups(stage: int, psi: float, ranks: int, group: int, micro_batches: int = 1) -> list[Leg]:
+    """Sharded inside each group of G ranks, replicated over the R = N/G groups.
+
+    The ranks with the same shard all-reduce its gradient once a step: 2 psi/G (R-1)/R (hybrid shard of
+    PyTorch FSDP, arXiv 2304.11277, whose formula 2 psi (N-1)/(GN) is a little too high; MiCS, arXiv
+    2205.00119).
+    """
+    replicas = ranks // group
+    across = sent_elements(0, psi / group, replicas)
+    return legs(stage, psi, group, micro_batches) + [Leg(n, 1, replicas, 0, x) for n, x in across.items()]
+
+
+def legs_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> list[Leg]:
+    """hpZ: stage 3 over all ranks, where each group keeps a second copy of the 16-bit parameters.
+
+    The copy, psi/G on each rank, is kept after the forward pass; the backward pass gathers it inside the
+    group (ZeRO++, arXiv 2306.10209).
+    """
+    k, inside = micro_batches, sent_elements(0, psi, group)["all_gather"]
+    forward = legs(2, psi, ranks, k, group)[0]  # k times over all ranks, as the gather of the forward pass
+    return [forward, replace(forward, collective="all_gather"), Leg("all_gather", k, group, k * inside, 0)]
+
+
+def transformer_parameters(layers: int, hidden: int) -> int:
+    """12 l h^2: the blocks without biases, norms and embeddings (reported of arXiv 2104.07857)."""
+    return 12 * layers * hidden**2
+
+
+def transformer_activation_bytes(
+    samples: int, sequence: int, layers: int, hidden: int, heads: int, itemsize: int, checkpointing: bool
+) -> int:
+    """Bytes of activations of one micro-batch of `samples` sequences, an estimate.
+
+    12 h numbers a token and layer (arXiv 1910.02054, section 3.2: 60 GB for GPT-2 of 1.5B parameters,
+    sequences of 1024, batch 32). With checkpointing, the input of every block, h numbers a token, and
+    what one block needs while it is computed again, 8 h + heads * sequence numbers a token (reported of
+    ZeRO-Infinity, arXiv 2104.07857): 7.5 GB, where the first paper says about 8.
+    """
+    tokens = samples * sequence
+    if not checkpointing:
+        return itemsize * 12 * hidden * tokens * layers
+    return itemsize * tokens * (hidden * layers + 8 * hidden + heads * sequence)
 
 
 @dataclass
@@ -68,6 +143,31 @@ class Run:
     reduce: str = "auto"
     prefetch: bool = False  # the next unit is gathered while one computes
     counts_scratch: bool = True  # on a GPU, MPI's scratch is host memory, which no ledger counts
+
+
+def state_bytes(optimizer: str, momentum: float, itemsize: int) -> int:
+    """Bytes of optimizer state per parameter: 0 to 2 numbers, and the master of 16-bit parameters."""
+    numbers = 2 if optimizer != "sgd" else 1 if momentum else 0
+    return 4 * (numbers + 1) if itemsize == 2 else itemsize * numbers
+
+
+def of_options(o: argparse.Namespace, units: Sequence[Unit], task: Task, rank: int, ranks: int) -> Run:
+    """The run of zero_ref.train with the options `o` (see options.parse), for one rank."""
+    widths = [task.features, *o.hidden, task.outputs]
+    itemsize = np.dtype(o.dtype).itemsize
+    return Run(
+        o.stage,
+        [Layer(u.layout, a, b, relu=u is not units[-1]) for u, a, b in zip(units, widths, widths[1:])],
+        rank,
+        ranks,
+        itemsize=itemsize,
+        state_bytes=state_bytes(o.optimizer, o.momentum, itemsize),
+        classes=task.classes > 0,
+        target_bytes=task.target_bytes,
+        reduce="ordered" if itemsize == 2 else o.reduce,
+        prefetch=o.prefetch,
+        counts_scratch=o.device == "cpu",
+    )
 
 
 @dataclass

@@ -41,12 +41,12 @@ def _number(kind: type, lowest: float, what: str, below: float = math.inf) -> Ca
 
 positive = _number(int, 1, "a whole number from 1 up")
 _natural = _number(int, 0, "a whole number from 0 up")
-_rate = _number(float, 0, "a number from 0 up")
+rate = _number(float, 0, "a number from 0 up")
 above_0 = _number(float, 5e-324, "a number above 0")
 _fraction = _number(float, 0, "a number from 0 up to below 1", below=1)
 
 
-def _widths(text: str) -> list[int]:
+def widths(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
     choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
     choice("--model", choices=("linear", "mlp"), default="mlp", help="y = wx + b, or ReLU layers (default)")
-    choice("--hidden", type=_widths, metavar="128,64", help="widths of the MLP's hidden layers")
+    choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
     choice("--init", metavar="FILE.safetensors", help="start from these weights")
     choice("--seed", type=_natural, default=0, help="for weights, split, order and rules (default 0)")
     choice("--dtype", choices=DTYPES, default="float32", metavar="TYPE", help=", ".join(DTYPES))
@@ -89,9 +89,9 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--steps", type=positive, metavar="S", help="optimizer steps, instead of epochs")
     train = p.add_argument_group("optimizer").add_argument
     train("--optimizer", choices=("sgd", "adam", "adamw"), default="adam", help="(default adam)")
-    train("--lr", type=_rate, help="learning rate (default 0.001; linear 0.01)")
-    train("--momentum", type=_rate, help="for sgd (default 0)")
-    train("--weight-decay", type=_rate, metavar="D", help="(default 0; adamw 0.01)")
+    train("--lr", type=rate, help="learning rate (default 0.001; linear 0.01)")
+    train("--momentum", type=rate, help="for sgd (default 0)")
+    train("--weight-decay", type=rate, metavar="D", help="(default 0; adamw 0.01)")
     train("--clip-norm", type=above_0, metavar="C", help="largest global norm of a gradient (default: any)")
 
     ranks = p.add_argument_group("ranks").add_argument

@@ -23,7 +23,7 @@ import tabulate
 
 from zero_ref.comm import Comm
 from zero_ref.data import Task
-from zero_ref.estimate import Layer, Run, predict
+from zero_ref.estimate import of_options, predict
 from zero_ref.files import in_one_piece
 from zero_ref.model import Unit
 
@@ -40,31 +40,8 @@ def of_rank(
 ) -> dict[str, Any]:
     """One entry of `ranks`: what training.fit measured on this rank, and what was to be expected."""
     samples = {"samples": sum(map(sum, sizes))}
-    widths = [task.features, *o.hidden, task.outputs]
-    layers = [
-        Layer(u.layout, inputs, outputs, relu=u is not units[-1])
-        for u, inputs, outputs in zip(units, widths, widths[1:])
-    ]
-    run = Run(
-        o.stage,
-        layers,
-        comm.rank,
-        comm.size,
-        itemsize=units[0].dtype.itemsize,
-        state_bytes=state_bytes(o, units[0].dtype.itemsize),
-        classes=task.classes > 0,
-        target_bytes=task.target_bytes,
-        reduce="ordered" if units[0].dtype.itemsize == 2 else o.reduce,
-        prefetch=o.prefetch,
-        counts_scratch=o.device == "cpu",
-    )
+    run = of_options(o, units, task, comm.rank, comm.size)
     return samples | measured | {"predicted": samples | vars(predict(run, sorted(set(sizes))))}
-
-
-def state_bytes(o: argparse.Namespace, itemsize: int) -> int:
-    """Bytes of optimizer state per parameter: 0 to 2 numbers, and the master of 16-bit parameters."""
-    numbers = 2 if o.optimizer != "sgd" else 1 if o.momentum else 0
-    return 4 * (numbers + 1) if itemsize == 2 else itemsize * numbers
 
 
 def of_run(

@@ -1,0 +1,457 @@
+"""The planner: its numbers against formulas worked out by hand and against real runs; its options."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launching import ROOT, mpirun
+
+from zero_ref import launch, plan, sizing
+from zero_ref.estimate import legs, legs_hpz, legs_in_groups, sent_elements, transformer_activation_bytes
+from zero_ref.launch import UsageError
+from zero_ref.timing import Link, Machine, Times, Work, hops
+
+PLAN = ("-m", "zero_ref.plan")
+STAGES = range(4)
+
+
+def printed(line):
+    return plan.plan(plan.parse(line.split()))
+
+
+def made(line):
+    o = plan.parse(line.split())
+    return {None: plan.of_size, "transformer": plan.of_transformer}.get(o.model, plan.of_training)(o)
+
+
+def block(text, head):
+    """The cells of the table under the line that begins with `head`, by row name."""
+    lines = text[text.index(head) :].split("\n\n")[0].splitlines()[3:]
+    return {line.split()[0]: line.split() for line in lines if line[:7].strip()[:1].isdigit()}
+
+
+def test_no_mpi_is_loaded():
+    code = "import sys, zero_ref.plan as p; p.main('--parameters 1e9 --ranks 4'.split())"
+    code += "; p.main(['--paper', 'table1']); print('mpi4py' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert found.stdout.endswith("\nFalse\n"), found.stderr
+
+
+def test_the_papers_example_in_both_conventions():
+    text = printed("--parameters 7.5e9 --ranks 64")
+    assert [row[-4] for row in block(text, "As the paper").values()] == ["120.0", "31.41", "16.64", "1.875"]
+    assert [row[-2] for row in block(text, "As the paper").values()] == ["30.00", "30.00", "30.00", "45.00"]
+    exact = block(text, "Exactly")
+    assert exact["0"][1:] == ["15,000,000,000", "15,000,000,000", "90,000,000,000", "120,000,000,000"] + [
+        "29,531,250,000"  # 2 bytes * 2 * 7.5e9 * 63/64
+    ]
+    assert exact["3"][1:] == ["234,375,000", "234,375,000", "1,406,250,000", "1,875,000,000"] + [
+        "44,296,875,000"  # 2 bytes * 3 * 7.5e9 * 63/64
+    ]
+
+
+def test_exact_numbers_have_the_padding():
+    # 10 parameters in 3 units of 4, 3 and 3, each padded to a multiple of 4: 12 in all, 3 on each rank
+    rows = made("--parameters 10 --layers 3 --ranks 4 --micro-batches 2").rows
+    assert [row.rest for row in rows] == [16 * 12, 4 * 12 + 12 * 3, 2 * 12 + 14 * 3, 16 * 3]
+    assert [row.sent for row in rows] == [2 * 2 * 9, 2 * 2 * 9, 2 * 3 * 9, 2 * 6 * 9]
+    calls = [[leg.calls for leg in row.legs] for row in rows]
+    assert calls == [[1, 1], [1, 1], [2, 1], [2, 4]] and rows[0].work.units == 3
+
+
+@pytest.mark.parametrize(
+    "options, each",
+    [
+        ("", (2, 2, 12)),
+        ("--k 16", (2, 2, 16)),
+        ("--dtype bfloat16 --optimizer sgd", (2, 2, 4)),
+        ("--dtype float16 --optimizer sgd --momentum 0.9", (2, 2, 8)),
+        ("--dtype float32", (4, 4, 8)),
+        ("--dtype float32 --optimizer adamw", (4, 4, 8)),
+        ("--dtype float64", (8, 8, 16)),
+        ("--dtype float32 --optimizer sgd", (4, 4, 0)),
+    ],
+)
+def test_bytes_a_parameter(options, each):
+    rows = made(f"--parameters 600 --ranks 3 {options}").rows
+    assert list(rows[0].state.values()) == [600 * n for n in each]
+    assert list(rows[3].state.values()) == [200 * n for n in each]
+    assert [row.sent for row in rows] == [each[0] * n * 400 for n in (2, 2, 2, 3)]
+    assert f"{each[0]} + {each[1]} + {each[2]} bytes a parameter" in printed(
+        f"--parameters 600 --ranks 3 {options}"
+    )
+
+
+@pytest.mark.parametrize("k", [18, 20])
+def test_a_sum_taken_for_k_is_pointed_out(k):
+    assert f"Note: {k} is usually a sum" in printed(f"--parameters 1e9 --ranks 4 --k {k}")
+    assert "Note" not in printed("--parameters 1e9 --ranks 4 --k 16")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("n, g", [(8, 2), (12, 4), (64, 8), (6, 3)])
+@pytest.mark.parametrize("k", [1, 3])
+def test_legs_by_counting_every_message(stage, n, g, k):
+    """A rank sends psi/N to every other rank in each collective over all ranks; count them one by one."""
+    psi, rank = 960, 1
+    others = [other for other in range(n) if other != rank]
+    near = sum(other // g == rank // g for other in others)
+    collectives = {0: 2, 1: 2, 2: k + 1, 3: 3 * k}[stage]
+    whole = legs(stage, psi, n, k, g)
+    assert sum(leg.inside for leg in whole) == collectives * near * psi / n
+    assert sum(leg.between for leg in whole) == collectives * (len(others) - near) * psi / n
+    assert sum(leg.inside for leg in legs(stage, psi, n, k)) == sum(sent_elements(stage, psi, n, k).values())
+    groups = legs_in_groups(stage, psi, n, g, k)
+    assert sum(leg.inside for leg in groups) == collectives * (g - 1) * psi / g
+    # among the N/G ranks with the same shard of psi/G: a reduce-scatter and an all-gather
+    assert sum(leg.between for leg in groups) == pytest.approx(2 * psi * (n - g) / (g * n), rel=1e-15)
+
+
+def test_hpz_sends_nothing_between_groups_in_the_backward_pass():
+    psi, n, g = 960, 8, 4
+    found = legs_hpz(psi, n, g, 2)
+    assert [leg.collective for leg in found] == ["reduce_scatter", "all_gather", "all_gather"]
+    assert [leg.between for leg in found] == [2 * 4 * 120, 2 * 4 * 120, 0]
+    assert [leg.inside for leg in found] == [2 * 3 * 120, 2 * 3 * 120, 2 * 3 * 240]
+    assert [leg.ranks for leg in found] == [8, 8, 4]
+
+
+def test_memory_in_groups():
+    # 100e9 parameters, 1024 ranks, 16 in a group: the numbers of ZeRO++ (arXiv 2306.10209)
+    rows = {row.name: row for row in made("--parameters 102.4e9 --ranks 1024 --group 16").rows}
+    assert rows["3"].rest == 16 * 1e8
+    assert rows["hpZ"].rest == 16 * 1e8 + 2 * 6.4e9  # 9.0 times as much
+    assert rows["3 in groups"].rest == 16 * 6.4e9
+    assert rows["1 in groups"].rest == 4 * 102.4e9 + 12 * 6.4e9
+    text = printed("--parameters 102.4e9 --ranks 1024 --group 16")
+    assert "64 groups of 16 ranks" in text and "hpZ  14.40 GB" in text
+
+
+def test_activations_of_a_transformer_are_those_of_the_paper():
+    shape = (32, 1024, 48, 1600, 25, 2)  # GPT-2 with 1.5B parameters, section 3.2: 60 GB, with 8
+    assert transformer_activation_bytes(*shape, False) == 60_397_977_600
+    assert transformer_activation_bytes(*shape, True) == 5_033_164_800 + 2_516_582_400
+    line = "--model transformer --layers 48 --hidden 1600 --heads 25 --sequence 1024 --ranks 64"
+    found = made(f"{line} --batch-size 2048")
+    assert found.setting.parameters == 12 * 48 * 1600**2
+    assert [row.step for row in found.rows] == [
+        60_397_977_600 + n * 2 * 12 * 1600**2
+        for n in (1, 1, 1, 2)  # one block's gradient; gathered, too
+    ]
+    assert found.rows[0].work.flop == 6 * 12 * 48 * 1600**2 * 32 * 1024
+    halved = made(f"{line} --batch-size 2048 --micro-batches 2 --checkpointing")
+    assert halved.setting.activation == (5_033_164_800 + 2_516_582_400) // 2
+    assert halved.rows[0].work.flop == 8 * 12 * 48 * 1600**2 * 32 * 1024
+    assert made(f"{line} --batch-size 2049").setting.activation == 60_397_977_600 // 32 * 33
+
+
+def test_what_fits_and_why():
+    text = printed("--parameters 7.5e9 --ranks 64 --memory 32GB")
+    assert [row[-1] for row in block(text, "Memory").values()] == ["no", "yes", "yes", "yes"]
+    assert "Stage 0 does not fit: 88.00 GB too much; most of it is optimizer state, 90.00 GB." in text
+    assert "Stage 1 fits: 0.5938 GB stay free." in text
+    assert "2.000B, 7.642B, 14.42B, 128.0B." in text, "the paper's Table 2"
+    exactly = printed("--parameters 100 --ranks 4 --memory 1600")
+    assert "Stage 0 fits: 0 B stay free." in exactly and block(exactly, "Memory")["0"][-1] == "yes"
+    assert "Stage 0 does not fit: 1 B" in printed("--parameters 100 --ranks 4 --memory 1599")
+
+
+@pytest.mark.parametrize(
+    "text, nbytes",
+    [("80e9", 80e9), ("80GB", 80e9), ("80gib", 80 * 2**30), ("1.5 KiB", 1536), ("7", 7), ("2TB", 2e12)],
+)
+def test_memory_has_units(text, nbytes):
+    assert plan.memory(text) == nbytes
+
+
+@pytest.mark.parametrize(
+    "text, psi", [("7.5e9", 75e8), ("7.5B", 75e8), ("125M", 125e6), ("1T", 1e12), ("3", 3)]
+)
+def test_parameters_have_units(text, psi):
+    assert plan.parameters(text) == psi
+
+
+@pytest.mark.parametrize(
+    "nbytes, text",
+    [
+        (0, "0 B"),
+        (9_999_999, "9,999,999 B"),
+        (1e7, "0.01000 GB"),
+        (31.40625e9, "31.41 GB"),
+        (2e12, "2,000 GB"),
+    ],
+)
+def test_sizes_have_units(nbytes, text):
+    assert plan.size(nbytes) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0 us"), (1e-5, "10.00 us"), (0.0025, "2.500 ms"), (12, "12.00 s")]
+)
+def test_durations_have_units(seconds, text):
+    assert plan.duration(seconds) == text
+
+
+# Time
+
+
+def test_hops():
+    assert [hops("ring", n) for n in (1, 2, 3, 8)] == [0, 1, 2, 7]
+    assert [hops("halving", n) for n in (1, 2, 3, 8)] == [0, 1, 2, 3]
+
+
+def test_time_by_hand():
+    """1200 parameters of 2 bytes in 3 units on 4 ranks, stage 3 with 2 micro-batches."""
+    machine = Machine(
+        reduce_scatter=Link(1e-3, 1000.0),
+        all_gather=Link(2e-3, 500.0),
+        flops=100.0,
+        update=1e-2,
+        memory=1e4,
+        pass_call=1.0,
+        update_call=0.5,
+        loss_call=0.25,
+    )
+    row = made("--parameters 1200 --layers 3 --ranks 4 --micro-batches 2 --batch-size 16").rows[3]
+    assert row.work == Work(6 * 1200 * 4, 300, 2 * (2400 + 3 * 600) + 2 * 600, 3, 2)
+    t = sizing.times(row, machine, 4)
+    # 2 reduce-scatters of 3/4 * 2400 bytes, 4 gathers; 2 * 3 and 4 * 3 calls of 3 hops
+    assert t.bandwidth == pytest.approx(2 * 1800 / 1000 + 4 * 1800 / 500)
+    assert t.latency == pytest.approx(6 * 3 * 1e-3 + 12 * 3 * 2e-3)
+    # products 288 s, updates 3 s, gradients 0.96 s, calls 3 * (2 * 1 + 0.5) + 2 * 0.25 s
+    assert t.compute == pytest.approx(288 + 3 + 0.96 + 8)
+    assert t.total == t.compute + t.bandwidth + t.latency and t.largest == "compute"
+
+
+def test_the_work_of_an_mlp_by_hand():
+    # 4-5-2 with 3 ranks and 7 samples, 3 of them on the last: forward and the weight's gradient in both
+    # layers, the input's in the second alone
+    row = made(
+        "--model mlp --features 4 --hidden 5 --classes 2 --batch-size 7 --ranks 3 --dtype float32"
+    ).rows[2]
+    assert row.work.flop == 2 * 3 * (2 * 4 * 5 + 3 * 5 * 2)
+    assert (row.work.units, row.work.updated) == (2, (27 + 12) / 3)  # 25 and 12 parameters, padded
+
+
+def test_links_between_groups_cost_more():
+    line = "--parameters 960 --ranks 8 --group 4 --bandwidth 1000 --bandwidth-between 10 --latency 1e-3"
+    machine = plan.machine_of(plan.parse(line.split()))
+    rows = {row.name: row for row in made(line).rows}
+    whole, groups = (sizing.times(rows[name], machine, 8) for name in ("3", "3 in groups"))
+    assert whole.bandwidth == pytest.approx(2 * 3 * 120 * (3 / 1000 + 4 / 10))
+    assert groups.bandwidth == pytest.approx(2 * 3 * 240 * 3 / 1000 + 2 * 2 * 240 / 2 / 10)
+    assert whole.latency == pytest.approx(3 * 7 * 1e-3)
+    assert groups.latency == pytest.approx((3 * 3 + 2 * 1) * 1e-3)
+
+
+def test_more_ranks_than_cores_take_turns():
+    machine = Machine(reduce_scatter=Link(0, 1), all_gather=Link(0, 1), ranks=2, cores=2)
+    assert [machine.crowding(n) for n in (1, 2, 4, 8)] == [1, 1, 2, 4]
+    assert Machine(reduce_scatter=Link(0, 1), all_gather=Link(0, 1)).crowding(8) == 1
+
+
+@pytest.mark.parametrize(
+    "options, most",
+    [
+        ("--bandwidth 1e9 --latency 1e-9 --flops 1e30", "bandwidth"),
+        ("--bandwidth 1e30 --latency 1 --flops 1e30", "latency"),
+        ("--bandwidth 1e30 --latency 1e-9 --flops 1e9", "compute"),
+    ],
+)
+def test_the_largest_term_is_named(options, most):
+    text = printed(f"--parameters 1e9 --ranks 8 --batch-size 8 --memory 100GB {options}")
+    assert f"\n{most.capitalize()} is 100% of it" in text
+    assert all(row[-1] == most for row in block(text, "Time").values())
+    assert "Fastest that fits (of equals the smallest): Stage 2" in text
+    assert Times(1, 2, 3).largest == "latency" and Times(1, 2, 0).largest == "bandwidth"
+
+
+def test_a_stage_that_does_not_fit_is_not_the_fastest():
+    text = printed("--parameters 7.5e9 --ranks 64 --memory 10GB --bandwidth 1e9")
+    assert "Fastest that fits (of equals the smallest): Stage 3" in text
+    text = printed("--parameters 7.5e9 --ranks 64 --memory 1GB --bandwidth 1e9")
+    shape = "--model transformer --layers 2 --hidden 64 --heads 4 --sequence 64 --ranks 4 --batch-size 64"
+    text_2 = printed(f"{shape} --memory 3MB --bandwidth 1e9")  # its state fits, and not what a step needs
+    assert "No stage fits, so none is fastest." in text_2
+    assert "No stage fits, so none is fastest." in text and "Compute is left out" in text
+    assert "--batch-size says" in printed("--parameters 7.5e9 --ranks 64 --bandwidth 1e9 --flops 1e12")
+
+
+# Against real runs
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("options", ["--optimizer sgd --momentum 0.9 --micro-batches 3", "--optimizer adam"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_planned_is_measured_to_the_byte(stage, dtype, options, tmp_path):
+    """Three ranks, and sizes that 3 does not divide: 64-20-10 and batches of 48 and 51."""
+    batch = 51 if "micro" in options else 48
+    line = f"{options} --hidden 20 --dtype {dtype} --batch-size {batch}"
+    file = tmp_path / "record.json"
+    train = ("-m", "zero_ref.train", "--stage", str(stage), "--steps", "3", "--quiet", "--record", str(file))
+    assert mpirun(3, *train, *line.split()).returncode == 0
+    ranks = json.loads(file.read_text())["ranks"]
+    row = made(f"--model mlp --features 64 --classes 10 --ranks 3 {line}").rows[stage]
+    most = max(ranks, key=lambda rank: rank["peak_total_bytes"])
+    assert row.rest == sum(most["resting_bytes"].values())
+    assert row.state == {kind: n for kind, n in most["resting_bytes"].items() if kind in row.state}
+    assert row.needed == most["peak_total_bytes"]
+    assert row.sent == sum(most["sent_bytes_per_step"].values())
+    calls = {c: sum(leg.calls for leg in row.legs if leg.collective == c) for c in ("reduce_scatter",)}
+    assert calls["reduce_scatter"] * row.work.units == most["calls_per_step"]["reduce_scatter"]
+    psi = 64 * 20 + 20 + 20 * 10 + 10
+    exact = block(printed(f"--model mlp --features 64 --classes 10 --ranks 3 {line}"), "Exactly")[str(stage)]
+    assert exact[-2:] == [f"{row.rest:,.0f}", f"{row.sent:,.0f}"]
+    assert made(f"--model mlp --features 64 --classes 10 --ranks 3 {line}").setting.parameters == psi
+
+
+def test_a_linear_model_with_numbers_as_targets(tmp_path):
+    file = tmp_path / "record.json"
+    train = ("-m", "zero_ref.train", "--model", "linear", "--steps", "2", "--quiet", "--record", str(file))
+    assert mpirun(3, *train).returncode == 0
+    most = max(json.loads(file.read_text())["ranks"], key=lambda rank: rank["peak_total_bytes"])
+    row = made("--model linear --features 10 --targets 1 --ranks 3 --dtype float32").rows[3]
+    assert row.needed == most["peak_total_bytes"]
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    file = tmp_path_factory.mktemp("machine") / "machine.json"
+    found = mpirun(2, *PLAN, "--calibrate", str(file), limit=120)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "2 ranks on" in found.stdout and "us a hop" in found.stdout
+    return file
+
+
+def test_calibration_measures_everything(calibrated):
+    machine = json.loads(calibrated.read_text())
+    assert machine["ranks"] == 2 and machine["between"] is None and machine["hops"] == "halving"
+    for name in ("reduce_scatter", "all_gather"):
+        assert machine[name]["latency"] >= 0 and machine[name]["bandwidth"] > 1e6
+    rates = ("flops", "memory", "update", "pass_call", "update_call", "loss_call")
+    assert all(machine[name] > 0 for name in rates)
+    text = printed(f"--model mlp --features 64 --classes 10 --ranks 4 --machine {calibrated}")
+    assert "Time of a step" in text and "Compute is left out" not in text
+
+
+def test_predicted_beside_measured(calibrated, tmp_path):
+    records = []
+    for ranks, options in ((2, "--stage 0"), (3, "--shard-model hash --shard-data hash --reduce ring")):
+        records.append(str(tmp_path / f"{ranks}.json"))
+        line = ("--quiet", "--steps", "9", "--record", records[-1], *options.split())
+        assert mpirun(ranks, "-m", "zero_ref.train", *line).returncode == 0
+    found = mpirun(0, *PLAN, "--compare", *records, "--machine", str(calibrated))
+    assert (found.returncode, found.stderr) == (0, "")
+    rows = [line.split() for line in found.stdout.splitlines()[3:5]]
+    for row, file in zip(rows, records):
+        record = json.loads(Path(file).read_text())
+        most = max(record["ranks"], key=lambda rank: rank["peak_total_bytes"])
+        assert row[0] == str(record["world_size"]) and row[5] == "="
+        assert row[3] == f"{most['peak_total_bytes']:,}"
+        measured, predicted, error = float(row[6]), float(row[7]), float(row[8].rstrip("%")) / 100
+        assert measured == pytest.approx(1e3 * record["seconds_per_step"], abs=0.01)
+        assert error == pytest.approx(predicted / measured - 1, abs=0.02)
+        assert predicted == pytest.approx(sum(map(float, row[9:])), abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["resting_bytes", "sent_bytes_per_step", "peak_total_bytes"])
+def test_a_byte_too_many_is_an_error(name, calibrated, tmp_path):
+    file = tmp_path / "record.json"
+    train = ("-m", "zero_ref.train", "--quiet", "--steps", "2", "--record", str(file))
+    assert mpirun(2, *train).returncode == 0
+    record = json.loads(file.read_text())
+    if name == "peak_total_bytes":
+        record["ranks"][1][name] += 1
+    else:
+        record["ranks"][1][name][next(iter(record["ranks"][1][name]))] += 1
+    file.write_text(json.dumps(record))
+    found = mpirun(0, *PLAN, "--compare", str(file), "--machine", str(calibrated))
+    assert found.returncode == 1 and found.stderr.count("\n") == 1
+    assert f"rank 1: {name} measured" in found.stderr and " no " in found.stdout
+
+
+# Options
+
+WRONG = """
+--parameters 1e9
+--ranks 4
+--parameters 0 --ranks 4
+--parameters -1 --ranks 4
+--parameters 7.5 --ranks 4
+--parameters nan --ranks 4
+--parameters 1e400 --ranks 4
+--parameters 1e15 --ranks 4
+--parameters 1X --ranks 4
+--parameters 1e9 --ranks 0
+--parameters 1e9 --ranks 1000001
+--parameters 1e9 --ranks 4 --hidden 3
+--parameters 1e9 --ranks 4 --checkpointing
+--parameters 1e9 --ranks 4 --memory 3XB
+--parameters 1e9 --ranks 4 --memory 0
+--parameters 1e9 --ranks 4 --k 0
+--parameters 1e9 --ranks 4 --k 12 --dtype float32
+--parameters 1e9 --ranks 4 --momentum 0.9
+--parameters 1e9 --ranks 6 --group 4
+--parameters 1e9 --ranks 6 --group 6
+--parameters 1e9 --ranks 6 --group 1
+--parameters 1e9 --ranks 6 --flops 4
+--parameters 1e9 --ranks 6 --bandwidth 4 --bandwidth-between 4
+--parameters 1e9 --ranks 6 --bandwidth 0
+--parameters 1e9 --ranks 6 --machine nowhere.json
+--parameters 1e9 --ranks 6 --machine README.md
+--parameters 1e9 --ranks 6 --machine x.json --bandwidth 4
+--model mlp --ranks 2
+--model mlp --ranks 2 --features 3
+--model mlp --ranks 2 --features 3 --classes 2 --targets 2
+--model mlp --ranks 2 --features 3 --classes 1
+--model mlp --ranks 2 --features 3 --classes 2 --parameters 5
+--model mlp --ranks 2 --features 3 --classes 2 --group 2
+--model mlp --ranks 2 --features 3 --classes 2 --batch-size 3 --micro-batches 2
+--model linear --ranks 2 --features 3 --classes 2 --hidden 4
+--model transformer --ranks 2 --layers 3
+--model transformer --ranks 2 --layers 3 --hidden 8,8 --heads 2 --sequence 4
+--model cnn --ranks 2
+--paper table3
+--paper table1 --ranks 3
+--paper table1 --compare x.json
+--compare x.json
+--compare nowhere.json --machine nowhere.json
+--calibrate
+"""
+
+
+@pytest.mark.parametrize("line", WRONG.strip().splitlines())
+def test_bad_input_is_one_line(line):
+    with pytest.raises(UsageError) as error:
+        o = plan.parse(line.split())
+        plan.main(line.split()) if o.compare else plan.plan(o)
+    assert "\n" not in launch.one_line(error.value) and len(str(error.value)) < 300
+
+
+def test_bad_input_ends_with_code_2(tmp_path):
+    found = mpirun(0, *PLAN, "--parameters", "many", "--ranks", "4")
+    assert found.returncode == 2 and found.stderr.startswith("zero_ref: error:")
+    assert found.stderr.count("\n") == 1
+    found = mpirun(2, *PLAN, "--calibrate", str(tmp_path / "no" / "machine.json"))
+    assert found.returncode == 2 and found.stderr.count("\n") == 1
+    found = mpirun(0, *PLAN, "--calibrate", str(tmp_path / "machine.json"))
+    assert found.returncode == 2 and "mpirun -n 2" in found.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "change", [{"ranks": []}, {"config": {}}, {"loss": 3}, {"world_size": "2"}, {"config": None}]
+)
+def test_a_record_that_is_none_is_refused(change, calibrated, tmp_path):
+    record = {
+        "config": {},
+        "world_size": 1,
+        "first_step": 0,
+        "loss": [],
+        "seconds_per_step": 1,
+        "ranks": [{}],
+    }
+    (tmp_path / "r.json").write_text(json.dumps(record | change))
+    found = mpirun(0, *PLAN, "--compare", str(tmp_path / "r.json"), "--machine", str(calibrated))
+    assert found.returncode == 2 and found.stderr.count("\n") == 1

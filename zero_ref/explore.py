@@ -1,0 +1,53 @@
+"""The planner as a page with sliders: python -m zero_ref.explore [FILE.html]
+
+The page is one file that loads nothing. Its formulas are those of estimate.py in JavaScript; a test
+holds every number on the page equal to plan.py's. The content-security policy names the style and the
+script by their hashes, so that nothing else can run or be loaded, not even from the same folder.
+"""
+
+import argparse
+import base64
+import hashlib
+from pathlib import Path
+
+from zero_ref import launch
+from zero_ref.files import in_one_piece
+from zero_ref.launch import UsageError
+from zero_ref.options import Parser
+
+PAGES = Path(__file__).parent / "pages"
+
+
+def page() -> str:
+    """The whole page."""
+    html, style, script = (
+        (PAGES / f"explore.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    )
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; "
+        f"style-src {hash_of(style)}; script-src {hash_of(script)}"
+    )
+    for place, text in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script)):
+        html = html.replace(f"{{{{{place}}}}}", text)
+    return html
+
+
+def hash_of(text: str) -> str:
+    """`text` as a content-security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    p = Parser(prog="zero_ref.explore", description="Write the planner's page.", allow_abbrev=False)
+    p.add_argument("file", nargs="?", default="explore.html", metavar="FILE.html", help="(explore.html)")
+    o: argparse.Namespace = p.parse_args(arguments)
+    if Path(o.file).suffix != ".html":
+        raise UsageError(f"{o.file}: expected FILE.html")
+    with in_one_piece(o.file, "FILE.html") as part:
+        Path(part).write_text(page(), encoding="utf-8", newline="\n")
+    launch.say(f"{Path(o.file).resolve()}: open it in a browser; it needs no network")
+
+
+if __name__ == "__main__":
+    launch.run(main)
