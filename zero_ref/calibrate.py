@@ -70,7 +70,7 @@ def calibrate(comm: Comm) -> Machine:
 
 def calibrate_to(path: str) -> None:
     """The command: measure on all ranks, and rank 0 writes FILE.json and says what it found."""
-    comm = connect("native", "float32")
+    comm = connect("auto", "float32")
     on_rank_0(comm, lambda: check_writable(path))
     machine = calibrate(comm)
 
@@ -152,9 +152,7 @@ def _unit(width: int) -> tuple[float, Callable[[], Any]]:
     def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
         return FlatLayout(name, shapes, 1)
 
-    unit = model.build([width] * 4, layout, "float32", 0)[
-        1
-    ]  # the middle one: ReLU, and a gradient of its input
+    _, unit, _ = model.build([width] * 4, layout, "float32", 0)  # with ReLU and a gradient of its input
     param, x = unit.initial("buffer"), np.ones((SAMPLES, width), "float32")
 
     def both() -> None:

@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
     o = parser().parse_args(arguments)
     if o.output and Path(o.output).suffix not in (".csv", ".npz"):
         raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
-    comm = connect("native", "float32")
+    comm = connect("auto", "float32")
     watch(comm, o.timeout)
     select_device(o.device, comm)
     checkpoint = open_together(o.checkpoint, "--checkpoint")
