@@ -12,6 +12,13 @@ seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
                      kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, and `predicted`,
                      with the same keys, by estimate.py
+recorded_step        only with --report, --trace or --chart: one step, event by event (see events.py):
+                     step (from 1), file and source of the stage, itemsize (bytes of a number), units (name,
+                     shapes, elements without padding, counts: elements per rank with padding), and per
+                     rank: kept (per unit: bytes and length of what lies there between steps, by kind),
+                     elements (per unit: how many of its own are not padding), predicted (peaks of this
+                     step by estimate.py), places, and events: rows of microseconds, what, name, unit,
+                     bytes, line, place
 """
 
 import argparse
@@ -40,6 +47,13 @@ def of_rank(
 ) -> dict[str, Any]:
     """One entry of `ranks`: what training.fit measured on this rank, and what was to be expected."""
     samples = {"samples": sum(map(sum, sizes))}
+    return samples | measured | {"predicted": samples | expected(o, units, comm, task, sizes)}
+
+
+def expected(
+    o: argparse.Namespace, units: list[Unit], comm: Comm, task: Task, sizes: list[tuple[int, ...]]
+) -> dict[str, Any]:
+    """What estimate.py says of steps with so many samples in each micro-batch on this rank."""
     widths = [task.features, *o.hidden, task.outputs]
     layers = [
         Layer(u.layout, inputs, outputs, relu=u is not units[-1])
@@ -57,7 +71,7 @@ def of_rank(
         reduce="ordered" if units[0].dtype.itemsize == 2 else o.reduce,
         counts_scratch=o.device == "cpu",
     )
-    return samples | measured | {"predicted": samples | vars(predict(run, sorted(set(sizes))))}
+    return vars(predict(run, sorted(set(sizes))))
 
 
 def state_bytes(o: argparse.Namespace, itemsize: int) -> int:
