@@ -189,9 +189,10 @@ def fit(
     after: Callable[[int], None],
     events: Events | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
-    """Train, and after each step call after(steps done); record one step in `events`. Returns, under the names of the record: what
-    all ranks share (loss, grad_norm, seconds_per_step), what this rank measured, and its samples in
-    each micro-batch of each step.
+    """Train, and after each step call after(steps done); one step is recorded in `events`.
+
+    Returns, under the names of the record: what all ranks share (loss, grad_norm, seconds_per_step), what
+    this rank measured, and its samples in each micro-batch of each step.
     """
     ledger.forget_peaks()
     losses, norms, seconds, sizes = [], [], [], []

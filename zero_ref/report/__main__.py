@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     p = parser()
     o = p.parse_args(arguments)
+    if o.text and o.compare:
+        p.error("--compare is for a page")
     if o.text:
         for path in o.files:
             launch.say(text.of(report.read(path), o.language))

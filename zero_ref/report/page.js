@@ -24,6 +24,7 @@ function say(key, values = {}) {
   return DATA.words[key][language].replace(/\{(\w+)\}/g, (whole, name) => name in values ? values[name] : whole);
 }
 
+const sentences = (...all) => all.filter((each) => each).join(language === "zh" ? "" : " ");
 const exact = (number) => number.toLocaleString("en-US");
 const signed = (number) => (number < 0 ? "−" : "+") + exact(Math.abs(number));
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
@@ -386,7 +387,7 @@ function drawMemory(view, width, { most, small = false, changed, label }) {
   parts.push(line(predicted), line(resting));
   if (!small) {
     parts.push(s("text", { class: "strong halo", x: left + 4, y: y(predicted) - 8 }, peakInWords(peak, predicted)));
-    parts.push(s("text", { class: "strong halo", x: width - right - 2, y: y(resting) - 7, "text-anchor": "end" }, say("resting_formula", { bytes: exact(resting) })));
+    if (width > 520) parts.push(s("text", { class: "strong halo", x: width - right - 2, y: y(resting) - 7, "text-anchor": "end" }, say("resting_formula", { bytes: exact(resting) })));
   }
   parts.push(s("circle", { class: "dot", cx: x(rank.peakAt + 0.5), cy: y(peak), r: 4 }));
   if (lanes) parts.push(...drawLanes(view, x, bottom + 12, laneHeight, small));
@@ -400,7 +401,7 @@ function drawMemory(view, width, { most, small = false, changed, label }) {
     dot.setAttribute("cx", at);
     dot.setAttribute("cy", y(view.rank.total[view.position]));
   };
-  slider(picture, { label, count: places, at: () => view.position, text: () => `${inWords(view)} ${inNumbers(view)}`,
+  slider(picture, { label, count: places, at: () => view.position, text: () => sentences(inWords(view), inNumbers(view)),
     place: (px) => Math.floor((px - left) / (width - left - right) * places), set: (to) => { view.position = to; changed(); } });
   follow();
   return [picture, follow];
@@ -557,7 +558,8 @@ function drawCurves(curves, width, height, { log = false, description, readout }
     let path = "", pen = "M";
     for (const [step, value] of curve.points) {
       if (value === null || (log && value <= 0)) { pen = "M"; continue; }
-      path += `${pen}${x(step).toFixed(1)} ${y(value).toFixed(1)}`;
+      const across = x(step).toFixed(1), up = y(value).toFixed(1);
+      path += pen === "M" ? `M${across} ${up}` : log ? `H${across}V${up}` : `L${across} ${up}`;  // "so far" goes by steps
       pen = "L";
     }
     parts.push(s("path", { class: number ? "curve other" : "curve", d: path }));
@@ -597,20 +599,20 @@ function drawLoss() {
   const width = widthOf(find("loss-picture"));
   const curves = [...DATA.runs, ...DATA.compared].map((run) => ({ name: run.name, points: run.loss }));
   const others = curves.slice(1);
-  find("loss-about").textContent = say("loss_about") + (others.length ? " " + say("loss_others", { names: others.map((c) => c.name).join(", ") }) : "");
-  const run = DATA.runs[0], drawn = run.loss.length < run.steps ? " " + say("points_left_out", { drawn: exact(run.loss.length), all: exact(run.steps) }) : "";
+  find("loss-about").textContent = sentences(say("loss_about"), others.length && say("loss_others", { names: others.map((c) => c.name).join(", ") }));
+  const run = DATA.runs[0], drawn = run.loss.length < run.steps && say("points_left_out", { drawn: exact(run.loss.length), all: exact(run.steps) });
   find("loss-picture").replaceChildren(drawCurves(curves, width, width < 500 ? 200 : 260, {
     description: say("loss_description"),
-    readout: (step, value) => { find("loss-caption").textContent = say("loss_at", { step: exact(step), loss: loss(value) }) + drawn; },
+    readout: (step, value) => { find("loss-caption").textContent = sentences(say("loss_at", { step: exact(step), loss: loss(value) }), drawn); },
   }));
   find("differences").replaceChildren(...grouped(DATA.differences).map((difference) => {
-    const values = { name: difference.name, steps: exact(difference.steps), most: difference.most.toExponential(3) };
+    const values = { name: difference.name, steps: exact(difference.steps), most: difference.most === null ? say("not_finite") : difference.most.toExponential(3) };
     const weights = say(difference.same_weights ? "same_weights" : "other_weights");
     if (!difference.steps) return h("p", { class: "note" }, say("no_common_step", values));
-    if (difference.most === 0) return h("p", { class: "equal" }, say("exactly_0", values), " ", weights);
+    if (difference.most === 0) return h("p", { class: "equal" }, sentences(say("exactly_0", values), weights));
     return h("figure", {}, h("h3", {}, say("difference", values)),
       drawCurves([{ points: difference.so_far }], width, 180, { log: true, description: say("difference_description", values) }),
-      h("figcaption", {}, say("difference_about", values), " ", weights));
+      h("figcaption", {}, sentences(say("difference_about", values), weights)));
   }));
   tableIn(find("loss-table"), () => {
     const rows = run.loss.map(([step, value], i) => [exact(step), value === null ? say("not_finite") : String(value),
@@ -649,6 +651,9 @@ function drawRuns() {
     .map((kind) => h("li", {}, swatch(kind), say(kind))));
   const places = find("timelines");
   places.replaceChildren(...DATA.runs.map((run) => h("figure", {}, h("h3", {}, say("stage_number", { stage: run.stage })))));
+  tableIn(find("timelines-table"), () => table([say("file"), say("kind"), say("at_rest"), say("peak")],
+    DATA.runs.flatMap((run) => KINDS.map((kind) => [run.name, say(kind), exact(Math.max(...run.ranks.map((r) => r.resting_bytes[kind]))),
+      exact(Math.max(...run.ranks.map((r) => r.peak_bytes[kind])))])), [1]));
   views.forEach((view, i) => {
     const run = DATA.runs[i];
     const place = places.children[i], width = widthOf(place);
@@ -661,7 +666,7 @@ function drawRuns() {
       changed: () => changed() });
     const changed = () => {
       follow();
-      readout.textContent = `rank ${view.chosen} · ${inWords(view)} ${inNumbers(view)}`;
+      readout.textContent = `rank ${view.chosen} · ${sentences(inWords(view), inNumbers(view))}`;
     };
     place.append(drawHoldings(view, width, true, 0), h("p", { class: "facts" }, lines[0], h("br"), lines[1]), picture, readout);
     changed();
@@ -746,10 +751,12 @@ function drawStep() {
   if (step.units.length > MOST_UNITS) notes.push(say("units_left_out", { drawn: MOST_UNITS, all: exact(step.units.length) }));
   if (run.world_size > view.ranks.length) notes.push(say("ranks_left_out", { drawn: view.ranks.length, all: exact(run.world_size) }));
   if (step.events_drawn < step.events_recorded) notes.push(say("events_left_out", { drawn: exact(step.events_drawn), all: exact(step.events_recorded) }));
-  find("holdings-caption").textContent = notes.join(" ");
+  find("holdings-caption").textContent = sentences(...notes);
   const whole = run.ranks[view.chosen].peak_total_bytes, here = view.rank.total[view.rank.peakAt];
-  find("memory-caption").textContent = say(view.rank.events.some((event) => event[1] === "several") ? "memory_axis" : "memory_axis_lanes") + " " +
-    say(whole === here ? "peak_of_run_same" : "peak_of_run", { bytes: exact(whole) });
+  const thinned = view.rank.events.some((event) => event[1] === "several");
+  find("memory-caption").textContent = sentences(say("memory_axis"), !thinned && say("memory_lanes"),
+    say("resting_formula", { bytes: exact(total(run.ranks[view.chosen].predicted.resting_bytes)) }) + say("stop"),
+    say(whole === here ? "peak_of_run_same" : "peak_of_run", { bytes: exact(whole) }));
   find("source-file").textContent = "zero_ref/" + step.file;
   find("source").setAttribute("aria-label", "zero_ref/" + step.file);
   if (!find("source").children.length) {
@@ -782,11 +789,11 @@ function drawRun(run) {
   find("ranks-table").replaceChildren(ranksTable(run));
   find("ranks-table").setAttribute("aria-label", say("table"));
   find("traffic-picture").replaceChildren(drawTraffic(run, widthOf(find("traffic-picture"))));
-  const several = run.world_size > MOST_SHOWN ? " " + say("ranks_left_out", { drawn: MOST_SHOWN, all: exact(run.world_size) }) : "";
-  find("traffic-caption").textContent = say("traffic_caption") + several;
+  const several = run.world_size > MOST_SHOWN && say("ranks_left_out", { drawn: MOST_SHOWN, all: exact(run.world_size) });
+  find("traffic-caption").textContent = sentences(say("traffic_caption"), several);
   find("map-picture").replaceChildren(...(run.traffic ? [drawMap(run, widthOf(find("map-picture")))] : []));
   const ring = run.config.reduce === "ring" ? "map_ring" : "map_direct";
-  find("map-caption").textContent = run.traffic ? say(ring) + (run.world_size > 16 ? " " + say("ranks_left_out", { drawn: 16, all: exact(run.world_size) }) : "") : say("no_events");
+  find("map-caption").textContent = run.traffic ? sentences(say(ring), run.world_size > 16 && say("ranks_left_out", { drawn: 16, all: exact(run.world_size) })) : say("no_events");
   tableIn(find("traffic-table"), () => trafficTable(run));
 }
 

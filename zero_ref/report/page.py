@@ -10,6 +10,7 @@ What is too long for a page is thinned out, and the page says so: see MOST_EVENT
 import base64
 import hashlib
 import html
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any
 
 from zero_ref.ledger import KINDS
 
+SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step", "ranks")
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_POINTS = 1400  # of a curve
 MOST_RANKS = 16  # that are drawn
@@ -79,12 +81,8 @@ def json_for_html(data: Any) -> str:
 
 
 def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
-    """What the page shows of a record. `left_out` counts what it does not."""
-    keep = ("config", "world_size", "stage", "parameters", "parameters_padded", "weights_sha256", "test")
-    keep += ("seconds_per_step", "ranks")
-    result = losses(name, record) | {key: record[key] for key in keep}
-    result["config"] = {key: value for key, value in record["config"].items() if value is not None}
-    result["traffic"] = traffic(record)
+    """What the page shows of a record."""
+    result = losses(name, record) | {key: record[key] for key in SHOWN} | {"traffic": traffic(record)}
     step = record.get("recorded_step")
     if step:
         shown = step["ranks"][:MOST_RANKS]
@@ -121,14 +119,24 @@ def difference(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> dict[
     a, b = (r["loss"][max(0, first - r["first_step"]) :] for r in (ours, theirs))
     so_far, most = [], 0.0
     for number, (x, y) in enumerate(zip(a, b)):
-        if x is not None and y is not None:
-            most = max(most, abs(x - y))
+        most = max(most, difference_of(x, y))
         so_far.append((first + number + 1, most))
-    same = ours["weights_sha256"] == theirs["weights_sha256"]
-    # Only for rising numbers: the first of each run of equal ones, and the last.
+    # It only rises: the first of each run of equal numbers is enough, and the last.
     steps = [p for i, p in enumerate(so_far) if i in (0, len(so_far) - 1) or p[1] != so_far[i - 1][1]]
-    return {"name": name, "steps": len(so_far), "same_weights": same, "most": most,
-            "so_far": thinned_points(steps), "stage": theirs["stage"]}  # fmt: skip
+    return {
+        "name": name,
+        "steps": len(so_far),
+        "same_weights": ours["weights_sha256"] == theirs["weights_sha256"],
+        "most": most if math.isfinite(most) else None,
+        "so_far": [(step, value) for step, value in thinned_points(steps) if math.isfinite(value)],
+    }
+
+
+def difference_of(x: float | None, y: float | None) -> float:
+    """|x - y| of two losses; None stands for one that is not finite, which equals only its like."""
+    if x is None or y is None:
+        return 0.0 if x is y else math.inf
+    return abs(x - y)
 
 
 def traffic(record: dict[str, Any]) -> list[list[int]] | None:
@@ -162,8 +170,8 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
 def thinned_events(rank: dict[str, Any], most: int) -> list[list[Any]]:
     """At most about `most` events of a rank: neighbours become one, without losing a byte or a peak.
 
-    Such an event has the name "several", in place of bytes a list of [kind, unit, bytes], and the calls that
-    are open after it. Each group of neighbours is cut where it holds most.
+    What is "several" then, and in place of bytes there is a list of [kind, unit, bytes]; two more fields are
+    the number of events and the calls that are open after them. A group is cut where it holds most.
     """
     events = rank["events"]
     if len(events) <= most:
@@ -173,16 +181,12 @@ def thinned_events(rank: dict[str, Any], most: int) -> list[list[Any]]:
     open_calls: list[list[Any]] = []
     for start in range(0, len(events), size):
         part = events[start : start + size]
-        level, levels = 0, []
-        for event in part:
-            level += event[4] if event[1] in ("born", "died") else 0
-            levels.append(level)
-        cut = levels.index(max(levels)) + 1
+        changes = [event[4] if event[1] in ("born", "died") else 0 for event in part]
+        alive = list(itertools.accumulate(changes))
+        cut = alive.index(max(alive)) + 1
         for group in filter(None, (part[:cut], part[cut:])):
+            open_calls = open_after(group, open_calls)
             result.append(group[0] if len(group) == 1 else merged(group, open_calls))
-            follow(group, open_calls)
-            if len(group) > 1:
-                result[-1].append([list(call) for call in open_calls])
     return result
 
 
@@ -192,18 +196,20 @@ def merged(group: list[list[Any]], open_calls: list[list[Any]]) -> list[Any]:
     for _, what, name, unit, nbytes, _, _ in group:
         if what in ("born", "died"):
             changes[name, unit] = changes.get((name, unit), 0) + nbytes
-    microseconds, _, _, _, _, line, place = group[-1]
     rows = [[kind, unit, nbytes] for (kind, unit), nbytes in changes.items() if nbytes]
-    return [microseconds, "several", "", None, rows, line, place, len(group)]
+    microseconds, *_, line, place = group[-1]
+    return [microseconds, "several", "", None, rows, line, place, len(group), open_calls]
 
 
-def follow(group: list[list[Any]], open_calls: list[list[Any]]) -> None:
-    """Keep the list of calls that have begun and not ended."""
+def open_after(group: list[list[Any]], open_calls: list[list[Any]]) -> list[list[Any]]:
+    """The calls, as [name, unit], that have begun and not ended after a group of events."""
+    calls = list(open_calls)
     for _, what, name, unit, *_ in group:
         if what == "begin":
-            open_calls.append([name, unit])
+            calls.append([name, unit])
         elif what == "end":
-            open_calls.pop()
+            calls.pop()
+    return calls
 
 
 def levels(rank: dict[str, Any]) -> Iterator[dict[str, int]]:
