@@ -111,15 +111,15 @@ def of_run(
 def write(path: str, result: dict[str, Any]) -> None:
     """Write the record to `path` in one piece; UsageError, and no trace of it, if that fails."""
     with in_one_piece(path, "--record") as part, open(part, "w", encoding="utf-8") as file:
-        json.dump(_finite(result), file, indent=1, allow_nan=False)
+        json.dump(finite(result), file, indent=1, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with null for the numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {name: _finite(v) for name, v in value.items()}
+        return {name: finite(v) for name, v in value.items()}
     if isinstance(value, list):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -116,7 +116,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     if o.export:
         whole = [(name, t.copy()) for name, t in weights.named_tensors(stage, units, comm) if comm.rank == 0]
         on_rank_0(comm, functools.partial(weights.write, o.export, dict(whole)))
-    on_rank_0(comm, functools.partial(report.of_training, o, result))
+    on_rank_0(comm, functools.partial(report.of_training, o, record.finite(result)))
     return result
 
 
