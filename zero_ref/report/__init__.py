@@ -3,8 +3,8 @@
     python -m zero_ref.report OUT.html RECORD.json [RECORD.json ...]
     python -m zero_ref.report --text RECORD.json
 
-Needs no MPI. page.py fills page.html, page.css and page.js with the records and with words.json, which has
-every word of the page and of the terminal in both languages; the pictures are drawn in the page.
+Needs no MPI. page.py puts the records into page.html; there the pictures are drawn: step.js follows a step
+event by event, pictures.js draws. words.json has every word of page and terminal in both languages.
 """
 
 import argparse

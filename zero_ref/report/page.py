@@ -1,7 +1,7 @@
-"""The page: page.html, with page.css, page.js, words.json and the records in it.
+"""The page: page.html, with page.css, SCRIPTS, words.json and the records in it.
 
 Everything that comes from a record goes into the page as JSON in which "<", ">" and "&" are escaped, and
-page.js makes text of it, never markup. A content-security policy allows this style sheet and this
+the script makes text of it, never markup. A content-security policy allows this style sheet and this
 script, by their hashes, and nothing else: no other script, no request.
 
 What is too long for a page is thinned out, and the page says so: see MOST_EVENTS and MOST_POINTS.
@@ -20,6 +20,7 @@ from typing import Any
 
 from zero_ref.ledger import KINDS
 
+SCRIPTS = ("elements.js", "step.js", "pictures.js", "page.js")
 SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step", "ranks")
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_POINTS = 1400  # of a curve
@@ -43,7 +44,7 @@ def of(
         "compared": [losses(name, record) for name, record in compared.items()],
         "differences": [difference(name, first, record) for name, record in others.items()],
     }
-    style, script = (template(name) for name in ("page.css", "page.js"))
+    style, script = template("page.css"), "\n".join(map(template, SCRIPTS))
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
