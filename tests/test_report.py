@@ -37,11 +37,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory):
-    """Records of 3 ranks: stages 0 to 2, and stage 3 around the ring by another rule."""
+    """Records of 3 ranks: stages 0 to 2, stage 3 around the ring by another rule, and uneven shards."""
     folder = tmp_path_factory.mktemp("others")
     for stage in range(3):
         train(folder, 3, f"--hidden 7 --steps 5 --stage {stage} --record {stage}.json --chart")
     train(folder, 3, "--hidden 7 --steps 5 --reduce ring --shard-model hash --record 3.json --chart")
+    uneven = "--shard-model weights=3,2,1 --stage 2 --record uneven.json"
+    train(folder, 3, f"--hidden 7 --steps 3 {uneven} --chart")
     return folder
 
 
@@ -450,7 +452,7 @@ def test_many_units_and_ranks_are_named_as_left_out(run, opened, tmp_path):  # n
 
 
 def test_the_map_of_traffic_adds_up_to_what_was_sent(run, others):
-    for record in (record_of(run), *(record_of(others, str(i)) for i in range(4))):
+    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", *"0123"))):
         sent = page.traffic(record)
         for rank, row in enumerate(sent):
             assert sum(row) == sum(record["ranks"][rank]["sent_bytes_per_step"].values()) and row[rank] == 0
