@@ -84,10 +84,11 @@ function drawCell(view, rank, position, kind, x, y, width, small) {
     }
     const calls = rank.inside[position].filter(([, u]) => u === unit).map(([name]) => name);
     if (calls.some((name) => worksOn(view.run.stage, name).includes(kind))) {
-      const updates = calls.includes("update") && bytes;
-      const tall = updates || small || kind === "optimizer" ? up : up + 3 + down;
-      const [at, reach] = updates ? [heldAt, heldWide] : [left, wide];
-      parts.push(rect(at - 1, y - 1, reach + 2, tall + 2, { class: "busy", rx: 2 }));
+      const updates = calls.includes("update"); // each rank its shard, but at stage 0
+      const summed = updates && kind === "gradient" && visiting.gradient[unit] > 0; // at stage 1
+      const [from, tall] = summed ? [below, down] : [y, updates || small ? up : up + 3 + down];
+      const [at, reach] = updates && view.run.stage ? [shardAt, shardWide] : [left, wide];
+      parts.push(rect(at - 1, from - 1, reach + 2, tall + 2, { class: "busy", rx: 2 }));
     }
   }
   return parts;
@@ -194,9 +195,9 @@ function drawMemory(view, width, { most, small = false, changed, label }) {
   if (!small) {
     const name = { class: "strong halo" };
     parts.push(text(left + 4, y(rank.predicted.peak_total_bytes) - 8, peakInWords(rank), name));
-    const resting = say("resting_formula", { bytes: exact(restingFormula(view)) });
+    const lower = say("lower_line", { bytes: exact(restingFormula(view)) });
     const atTheEnd = { ...name, "text-anchor": "end" };
-    if (width > 520) parts.push(text(right - 2, y(restingFormula(view)) - 7, resting, atTheEnd));
+    if (width > 520) parts.push(text(right, y(rank.predicted.peak_total_bytes) - 8, lower, atTheEnd));
   }
   parts.push(s("circle", { class: "dot", cx: x(rank.peakAt + 0.5), cy: y(rank.peak), r: 4 }));
   if (!rank.thinned) parts.push(...drawCalls(view, x, bottom + 12, lane, small));
