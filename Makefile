@@ -1,4 +1,5 @@
 # make train   set up .venv, then train on four ranks        make test   set up .venv, then test
+# make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
 # Everything comes as wheels from PyPI; PYTHON=python3.12 chooses another interpreter. Where nvidia-smi
 # names a CUDA version, CuPy for it is installed, too; CUDA= leaves it out.
 
@@ -7,10 +8,16 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train test test-hosts bench lint fuzz planted explore clean
+.PHONY: setup train compare test test-hosts bench lint fuzz planted explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
+
+compare: setup
+	mkdir -p runs
+	for stage in 0 1 2 3; do mpirun -n 4 python -m zero_ref.train --quiet --stage $$stage \
+	    --report runs/stage$$stage.html --record runs/stage$$stage.json || exit; done
+	python -m zero_ref.report runs/compare.html runs/stage0.json runs/stage1.json runs/stage2.json runs/stage3.json
 
 test: setup
 	python -m pytest

@@ -47,6 +47,11 @@ DEFAULTS = {
     "device": "auto",
     "export": None,
     "record": None,
+    "report": None,
+    "compare": None,
+    "trace": None,
+    "chart": False,
+    "language": None,
     "quiet": False,
 }
 WRONG = [
@@ -106,6 +111,10 @@ WRONG = [
     "--reduce fast",
     "--device tpu",
     "--export",
+    "--report",
+    "--compare r.json",
+    "--chart yes",
+    "--language fr",
     "--stag 3",
     "--unknown",
     "file.csv",
@@ -217,7 +226,10 @@ LONG += " --shard-model weights=2,1 --stage 1"
 
 @pytest.mark.parametrize("line", ["", "--model linear", "--dtype float16", LONG, "--data a.csv", "--lr 0"])
 def test_a_resumed_run_has_the_options_of_the_first(line):
-    first = parse(f"{line} --save x --save-every 3 --keep 2 --quiet --record r --device cpu")
+    first = parse(
+        f"{line} --save x --save-every 3 --keep 2 --quiet --record r --device cpu --report p --trace t"
+        " --compare c --chart --language zh"
+    )
     again = options.parse(["--resume", "x"], options.lasting(first))
     passing = {name: DEFAULTS[name] for name in options.PASSING}
     expected = vars(first) | passing | {"resume": "x"}

@@ -31,9 +31,11 @@ def test_the_differences_shown_are_the_real_ones(readme):
 def test_every_option_and_file_named_exists(readme):
     from zero_ref import plan, predict
     from zero_ref.options import parser
+    from zero_ref.report.__main__ import parser as of_reports
 
     text = (ROOT / readme).read_text(encoding="utf-8")
-    actions = [*parser()._actions, *predict.parser()._actions, *plan.parser()._actions]
+    parsers = (parser(), predict.parser(), plan.parser(), of_reports())
+    actions = [action for each in parsers for action in each._actions]
     options = {name for action in actions for name in action.option_strings}
     assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", text)) <= options
     for path in re.findall(r"\]\(([^)#:]+)\)", text):

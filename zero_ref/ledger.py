@@ -21,11 +21,13 @@ class Ledger:
     Attributes: `live`, `peak`, `sent` and `calls` are dicts (bytes, bytes, bytes, number);
     `live_total` and `peak_total` are bytes. The peak of the total is less than the sum of the
     peaks, which are reached at different moments.
+    `events`: what is told of every count, while a step is recorded (see events.py); None otherwise.
     """
 
     def __init__(self) -> None:
         self.live: Counter[str] = Counter({kind: 0 for kind in KINDS})
         self.live_total = 0
+        self.events: Any = None
         self.forget_peaks()
         self.forget_sent()
 
@@ -41,21 +43,25 @@ class Ledger:
 
     def track(self, kind: str, array: Any) -> Any:
         """Count `array`, which owns its memory, as `kind` until it dies; return it."""
-        self.add(kind, array.nbytes)
-        weakref.finalize(array, self.add, kind, -array.nbytes).atexit = False
+        self.add(kind, array.nbytes, id(array))
+        weakref.finalize(array, self.add, kind, -array.nbytes, id(array)).atexit = False
         return array
 
-    def add(self, kind: str, nbytes: int) -> None:
-        """Count `nbytes` more of `kind` as alive; fewer, if negative."""
+    def add(self, kind: str, nbytes: int, which: int = 0) -> None:
+        """Count `nbytes` more of `kind` as alive; fewer, if negative. which: the array's id."""
         self.live[kind] += nbytes
         self.live_total += nbytes
         self.peak[kind] = max(self.peak[kind], self.live[kind])
         self.peak_total = max(self.peak_total, self.live_total)
+        if self.events is not None:
+            self.events.array(kind, nbytes, which)
 
     def count_sent(self, collective: str, nbytes: int) -> None:
         """Count one call of `collective` that sends `nbytes` from this rank to others."""
         self.sent[collective] += nbytes
         self.calls[collective] += 1
+        if self.events is not None:
+            self.events.sent(nbytes)
 
 
 ledger = Ledger()  # one process is one rank, so one ledger

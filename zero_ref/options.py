@@ -11,6 +11,7 @@ from zero_ref.launch import UsageError, one_line, rank_by_launcher
 from zero_ref.layout import RULES
 
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
+LANGUAGES = ("en", "zh")
 DTYPES = ("float32", "float64", *NARROW)
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
@@ -114,6 +115,11 @@ def parser() -> argparse.ArgumentParser:
     result = p.add_argument_group("results").add_argument
     result("--export", metavar="FILE.safetensors", help="write the gathered model")
     result("--record", metavar="FILE.json", help="write what was measured (see zero_ref/record.py)")
+    result("--report", metavar="FILE.html", help="write a page with pictures of what was measured")
+    result("--compare", metavar="FILE.json", help="a record of another run, which --report shows beside this")
+    result("--trace", metavar="FILE.json", help="write one step for Perfetto or chrome://tracing")
+    result("--chart", action="store_true", help="print memory over one step, and traffic")
+    result("--language", choices=LANGUAGES, help="of --report and --chart (default: as LANG says)")
     result("--quiet", action="store_true", help="print nothing but errors")
     return p
 
@@ -132,7 +138,7 @@ FIXED = (
 )
 # What one command line alone is about.
 PASSING = {"init", "device", "export", "record", "quiet", "timeout", "check", "verify_every"}
-PASSING |= {"save", "save_every", "keep", "resume"}
+PASSING |= {"save", "save_every", "keep", "resume", "report", "compare", "trace", "chart", "language"}
 
 
 def resumes(arguments: list[str] | None = None) -> str | None:
@@ -200,6 +206,8 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
     if o.save is None and (o.save_every or o.keep):
         p.error("--save-every and --keep need --save DIR")
+    if o.compare and o.report is None:
+        p.error("--compare needs --report FILE.html")
     o.hidden = [] if linear else o.hidden or [128, 64]
     o.data = o.data or ("diabetes" if linear else "digits")
     if o.data != "synthetic" and {o.samples, o.features, o.classes} != {None}:

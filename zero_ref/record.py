@@ -12,6 +12,13 @@ seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
                      kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, and `predicted`,
                      with the same keys, by estimate.py
+recorded_step        only with --report, --trace or --chart: one step, event by event (see events.py):
+                     step (from 1), file and source of the stage, itemsize (bytes of a number), units (name,
+                     shapes, elements without padding, counts: elements per rank with padding), and per
+                     rank: kept (per unit: bytes and length of what lies there between steps, by kind),
+                     elements (per unit: how many of its own are not padding), predicted (peaks of this
+                     step by estimate.py), places, and events: rows of microseconds, what, name, unit,
+                     bytes, line, place
 """
 
 import argparse
@@ -40,8 +47,15 @@ def of_rank(
 ) -> dict[str, Any]:
     """One entry of `ranks`: what training.fit measured on this rank, and what was to be expected."""
     samples = {"samples": sum(map(sum, sizes))}
+    return samples | measured | {"predicted": samples | expected(o, units, comm, task, sizes)}
+
+
+def expected(
+    o: argparse.Namespace, units: list[Unit], comm: Comm, task: Task, sizes: list[tuple[int, ...]]
+) -> dict[str, Any]:
+    """What estimate.py says of steps with so many samples in each micro-batch on this rank."""
     run = of_options(o, units, task, comm.rank, comm.size)
-    return samples | measured | {"predicted": samples | vars(predict(run, sorted(set(sizes))))}
+    return vars(predict(run, sorted(set(sizes))))
 
 
 def of_run(
@@ -75,15 +89,15 @@ def of_run(
 def write(path: str, result: dict[str, Any]) -> None:
     """Write the record to `path` in one piece; UsageError, and no trace of it, if that fails."""
     with in_one_piece(path, "--record") as part, open(part, "w", encoding="utf-8") as file:
-        json.dump(_finite(result), file, indent=1, allow_nan=False)
+        json.dump(finite(result), file, indent=1, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """`value` with null for the numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {name: _finite(v) for name, v in value.items()}
+        return {name: finite(v) for name, v in value.items()}
     if isinstance(value, list):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -4,6 +4,7 @@ The numbered comments in `train` are the five steps of the idea that the README 
 """
 
 import argparse
+import contextlib
 import functools
 import os
 import statistics
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from zero_ref import array, launch, model, optim, options, record, replicas, saving, weights
+from zero_ref import array, launch, model, optim, options, record, replicas, report, saving, weights
 from zero_ref.checkpoint import Checkpoint, Manifest
 from zero_ref.comm import Comm, agree, comm_for, local_rank, mpi_takes_device_arrays, on_rank_0
 from zero_ref.data import Batches, DataSet, load, split, synthetic
+from zero_ref.events import Events, step_to_record
 from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
@@ -73,6 +75,9 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     if not steps:
         raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
 
+    asked = o.report or o.trace or o.chart
+    events = Events(step_to_record(steps, batches), stage, units, comm) if asked else None
+
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
     manifest = Manifest(
         arguments=options.lasting(o),
@@ -89,7 +94,9 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
             saving.save(o.save, o.keep, manifest, step, o.stage, units, guard, comm)
 
     with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
-        history, measured, sizes = fit(o, stage, units, comm, batches, task.classes > 0, guard, steps, after)
+        history, measured, sizes = fit(
+            o, stage, units, comm, batches, task.classes > 0, guard, steps, after, events
+        )
 
     if check:
         history["check_seconds_per_step"] = check.seconds / len(steps)
@@ -100,6 +107,9 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
 
     ranks = comm.everyone(record.of_rank(o, units, comm, task, measured, sizes))
     result = record.of_run(o, units, comm, steps, history, digest, test, ranks)
+    if events:
+        of_this_step = record.expected(o, units, comm, task, [sizes[events.step - steps.start]])
+        result["recorded_step"] = events.together(of_this_step)
     if comm.rank == 0 and not o.quiet:
         launch.say(record.summary(result, units, task))
     if o.record:
@@ -107,6 +117,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     if o.export:
         whole = [(name, t.copy()) for name, t in weights.named_tensors(stage, units, comm) if comm.rank == 0]
         on_rank_0(comm, functools.partial(weights.write, o.export, dict(whole)))
+    on_rank_0(comm, functools.partial(report.of_training, o, record.finite(result)))
     return result
 
 
@@ -150,8 +161,10 @@ def check_files(
     if o.init:
         shapes = {f"{u.layout.name}.{n}": s for u in units for n, s in u.layout.shapes.items()}
         weights.check(o.init, shapes, o.dtype)
-    taken = {Path(name).resolve() for name in (o.data, o.init) if name}
-    for name, path in (("export", o.export), ("record", o.record)):
+    if o.compare and comm.rank == 0:
+        report.read(o.compare, "--compare ")
+    taken = {Path(name).resolve() for name in (o.data, o.init, o.compare) if name}
+    for name, path in ((name, getattr(o, name)) for name in ("export", "record", "report", "trace")):
         if path and comm.rank == 0:
             folder = Path(path).parent
             if not folder.is_dir() or not os.access(folder, os.W_OK) or Path(path).is_dir():
@@ -182,10 +195,12 @@ def fit(
     guard: Guard,
     steps: range,
     after: Callable[[int], None],
+    events: Events | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
-    """Train, and after each step call after(steps done). Returns, under the names of the record: what
-    all ranks share (loss, grad_norm, seconds_per_step), what this rank measured, and its samples in
-    each micro-batch of each step.
+    """Train, and after each step call after(steps done); one step is recorded in `events`.
+
+    Returns, under the names of the record: what all ranks share (loss, grad_norm, seconds_per_step), what
+    this rank measured, and its samples in each micro-batch of each step.
     """
     ledger.forget_peaks()
     losses, norms, seconds, sizes = [], [], [], []
@@ -198,8 +213,9 @@ def fit(
         comm.step = number + 1
         ledger.forget_sent()
         start = time.perf_counter()
-        loss, norm = stage.step(units, comm, batches.arrays(parts), loss_grad, guard)
-        losses.append(comm.sum(loss))
+        with events.watching(number) if events else contextlib.nullcontext():
+            loss, norm = stage.step(units, comm, batches.arrays(parts), loss_grad, guard)
+            losses.append(comm.sum(loss))
         seconds.append(time.perf_counter() - start)
         norms.append(norm)
         sizes.append(tuple(len(part) for part in parts))

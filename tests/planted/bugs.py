@@ -702,13 +702,14 @@ BYTES = [
     Bug(
         "the ledger counts elements, four bytes each, whatever their type",
         "ledger.py",
-        "self.add(kind, array.nbytes)\n        weakref.finalize(array, self.add, kind, -array.nbytes)",
-        "self.add(kind, 4 * array.size)\n        weakref.finalize(array, self.add, kind, -4 * array.size)",
+        "array.nbytes, id(array))",
+        "4 * array.size, id(array))",
+        count=2,
     ),
     Bug(
         "the ledger gives bytes back as soon as it has counted them",
         "ledger.py",
-        "        weakref.finalize(array, self.add, kind, -array.nbytes).atexit = False\n",
+        "        weakref.finalize(array, self.add, kind, -array.nbytes, id(array)).atexit = False\n",
         "        self.add(kind, -array.nbytes)\n",
     ),
     Bug(
@@ -988,6 +989,88 @@ FAULTS = [
     ),
 ]
 
+PAGE = "report/page.py"
+EVENTS = [
+    Bug(
+        "the end of a collective has the bytes of all collectives so far",
+        "events.py",
+        "            self.sent_by_call = 0\n            result",
+        "            result",
+    ),
+    Bug(
+        "an array has no unit, wherever it is born",
+        "events.py",
+        "self.inside[-1] if self.inside else None",
+        "None",
+    ),
+    Bug(
+        "methods are not put back after the step",
+        "events.py",
+        "            delattr(owner, name)",
+        "            pass",
+    ),
+    Bug(
+        "the ledger goes on telling after the step",
+        "events.py",
+        "                ledger.events = None",
+        "                pass",
+    ),
+    Bug(
+        "nobody is told of an array's death",
+        "ledger.py",
+        "        if self.events is not None:\n            self.events.array",
+        "        if self.events is not None and nbytes > 0:\n            self.events.array",
+    ),
+    Bug(
+        "the first step is recorded",
+        "events.py",
+        "(steps[1:] or steps)",
+        "steps",
+    ),
+    Bug(
+        "a short step is recorded",
+        "events.py",
+        "max(later, key=",
+        "min(later, key=",
+    ),
+    Bug(
+        "neighbouring events are taken together over a peak",
+        PAGE,
+        "cut = alive.index(max(alive)) + 1",
+        "cut = len(part)",
+    ),
+    Bug(
+        "a reduce-scatter sends everyone the sender's shard",
+        PAGE,
+        'counts[rank] * step["itemsize"]',
+        'counts[sender] * step["itemsize"]',
+    ),
+    Bug(
+        "the losses of a resumed run are compared from its beginning",
+        PAGE,
+        '[max(0, first - r["first_step"]) :]',
+        "[:]",
+    ),
+    Bug(
+        "a name can end the script that it stands in",
+        PAGE,
+        'for character in "<>&\\u2028\\u2029":',
+        'for character in "&\\u2028\\u2029":',
+    ),
+    Bug(
+        "a trace's collectives have no end",
+        "report/trace.py",
+        'ended["dur"] = round(microseconds - ended["ts"], 1)',
+        'ended["dur"] = microseconds',
+    ),
+    Bug(
+        "a Chinese character takes one column",
+        "report/text.py",
+        "2 if unicodedata",
+        "1 if unicodedata",
+    ),
+]
+
 GROUPS = {
     "stage 0": STAGE_0,
     "stage 1": STAGE_1,
@@ -1008,4 +1091,5 @@ GROUPS = {
     "checkpoints": CHECKPOINTS,
     "predicting": PREDICTING,
     "faults": FAULTS,
+    "events": EVENTS,
 }

@@ -26,6 +26,7 @@ from planted.bugs import GROUPS, Bug, plant  # noqa: E402
 WORKERS, RANKS, LIMIT = 2, 3, 40  # bugs at a time, ranks, seconds a check
 UNIT = [f"tests/test_{name}.py" for name in ("autograd", "layout", "optim", "data", "ledger", "estimate")]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input"
+REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
         name: (RANKS, f"tests/mpi/check_{name}.py")
@@ -38,6 +39,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "saving": (RANKS, "tests/mpi/check_saving.py"),
     "predict": (RANKS, "tests/mpi/check_predict.py"),
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
+    "events": (RANKS, "tests/mpi/check_events.py"),
+    "report": (0, "tests/test_report.py", "-k", REPORT),
 }
 FIRST = {  # by group, where it is not the order above
     "extremes": ["unit"],
@@ -53,6 +56,7 @@ FIRST = {  # by group, where it is not the order above
     "checkpoints": ["files", "saving", "faults"],
     "predicting": ["predict"],
     "faults": ["faults"],
+    "events": ["events", "report"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M

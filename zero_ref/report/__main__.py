@@ -1,0 +1,43 @@
+"""The command: python -m zero_ref.report OUT.html a.json b.json, or --text a.json. Needs no MPI."""
+
+import argparse
+
+from zero_ref import launch, options, report
+from zero_ref.launch import UsageError
+from zero_ref.report import page, text
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    p = options.Parser(
+        prog="zero_ref.report", description="Pictures of runs, from their records.", allow_abbrev=False
+    )
+    p.add_argument("files", nargs="+", metavar="FILE", help="OUT.html, and then one record or several")
+    p.add_argument("--text", action="store_true", help="print one record; there is no OUT.html then")
+    p.add_argument("--compare", metavar="FILE.json", help="show the difference of the loss to this record")
+    p.add_argument("--language", choices=options.LANGUAGES, help="(default: as LANG says)")
+    return p
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command."""
+    p = parser()
+    o = p.parse_args(arguments)
+    if o.text and o.compare:
+        p.error("--compare is for a page")
+    if o.text:
+        for path in o.files:
+            launch.say(text.of(report.read(path), o.language))
+        return
+    out, *paths = o.files
+    if not paths or not out.endswith((".html", ".htm")):
+        p.error("expected OUT.html, and then one record or several")
+    if len(set(paths)) < len(paths):
+        raise UsageError("a record is named twice")
+    runs = {path: report.read(path) for path in paths}
+    compared = {o.compare: report.read(o.compare, "--compare ")} if o.compare else {}
+    report.write(out, "", page.of(runs, compared, o.language))
+
+
+if __name__ == "__main__":
+    launch.run(main)

@@ -1,0 +1,226 @@
+"""The page: page.html, with page.css, SCRIPTS, words.json and the records in it.
+
+Everything that comes from a record goes into the page as JSON in which "<", ">" and "&" are escaped, and
+the script makes text of it, never markup. A content-security policy allows this style sheet and this
+script, by their hashes, and nothing else: no other script, no request.
+
+What is too long for a page is thinned out, and the page says so: see MOST_EVENTS and MOST_POINTS.
+"""
+
+import base64
+import hashlib
+import html
+import itertools
+import json
+import math
+from collections.abc import Iterator
+from importlib import resources
+from string import Template
+from typing import Any
+
+from zero_ref.ledger import KINDS
+
+SCRIPTS = ("elements.js", "step.js", "pictures.js", "page.js")
+SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step", "ranks")
+MOST_EVENTS = 8000  # of all ranks of a run together
+MOST_POINTS = 1400  # of a curve
+MOST_RANKS = 16  # that are drawn
+
+
+def of(
+    runs: dict[str, dict[str, Any]], compared: dict[str, dict[str, Any]], language: str | None = None
+) -> str:
+    """The page of one record, or of several side by side. Names (of files) -> records.
+
+    compared: records of which only the loss is shown, beside the first of `runs`.
+    """
+    names = list(runs)
+    first = runs[names[0]]
+    others = {name: runs[name] for name in names[1:]} | compared
+    data = {
+        "language": language,
+        "words": words(),
+        "runs": [for_page(name, record) for name, record in runs.items()],
+        "compared": [losses(name, record) for name, record in compared.items()],
+        "differences": [difference(name, first, record) for name, record in others.items()],
+    }
+    style, script = template("page.css"), "\n".join(map(template, SCRIPTS))
+    return Template(template("page.html")).substitute(
+        title=html.escape(title(list(runs.values()))),
+        style=style,
+        script=script,
+        style_hash=digest(style),
+        script_hash=digest(script),
+        data=json_for_html(data),
+    )
+
+
+def title(records: list[dict[str, Any]]) -> str:
+    return ", ".join(f"ZeRO stage {r['stage']}" for r in records) + f", N = {records[0]['world_size']}"
+
+
+def template(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def words() -> dict[str, dict[str, str]]:
+    """Every word of the page and of the terminal: key -> language -> text."""
+    return json.loads(template("words.json"))
+
+
+def digest(text: str) -> str:
+    """How a content-security policy names this text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def json_for_html(data: Any) -> str:
+    """JSON that cannot end the element that it stands in."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of a record."""
+    result = losses(name, record) | {key: record[key] for key in SHOWN} | {"traffic": traffic(record)}
+    step = record.get("recorded_step")
+    if step:
+        shown = step["ranks"][:MOST_RANKS]
+        most = MOST_EVENTS // len(shown)
+        ranks = [rank | {"events": thinned_events(rank, most)} for rank in shown]
+        counts = [[len(rank["events"]) for rank in each] for each in (ranks, step["ranks"])]
+        step = step | {"ranks": ranks, "events_drawn": sum(counts[0]), "events_recorded": sum(counts[1])}
+    return result | {"recorded_step": step}
+
+
+def losses(name: str, record: dict[str, Any]) -> dict[str, Any]:
+    """The loss of every step, or the lowest and highest of neighbours where there are too many."""
+    first, points = record["first_step"] + 1, list(enumerate(record["loss"]))
+    drawn = [(first + i, value) for i, value in thinned_points(points)]
+    return {"name": name, "stage": record["stage"], "steps": len(points), "loss": drawn}
+
+
+def thinned_points(points: list[tuple[int, Any]], most: int = MOST_POINTS) -> list[tuple[int, Any]]:
+    """At most about `most` of (number, value): of neighbours the lowest, the highest and the last."""
+    if len(points) <= most:
+        return points
+    size = math.ceil(3 * len(points) / most)
+    kept: set[tuple[int, Any]] = {points[0]}
+    for start in range(0, len(points), size):
+        part = points[start : start + size]
+        finite = [p for p in part if p[1] is not None] or part
+        kept |= {min(finite, key=lambda p: p[1] or 0), max(finite, key=lambda p: p[1] or 0), part[-1]}
+    return sorted(kept, key=lambda p: p[0])
+
+
+def difference(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """max |difference of the loss| over the steps so far, for the steps that both have."""
+    first = max(ours["first_step"], theirs["first_step"])
+    a, b = (r["loss"][max(0, first - r["first_step"]) :] for r in (ours, theirs))
+    so_far, most = [], 0.0
+    for number, (x, y) in enumerate(zip(a, b)):
+        most = max(most, difference_of(x, y))
+        so_far.append((first + number + 1, most))
+    # It only rises: the first of each run of equal numbers is enough, and the last.
+    steps = [p for i, p in enumerate(so_far) if i in (0, len(so_far) - 1) or p[1] != so_far[i - 1][1]]
+    return {
+        "name": name,
+        "steps": len(so_far),
+        "same_weights": ours["weights_sha256"] == theirs["weights_sha256"],
+        "most": most if math.isfinite(most) else None,
+        "so_far": [(step, value) for step, value in thinned_points(steps) if math.isfinite(value)],
+    }
+
+
+def difference_of(x: float | None, y: float | None) -> float:
+    """|x - y| of two losses; None stands for one that is not finite, which equals only its like."""
+    if x is None or y is None:
+        return 0.0 if x is y else math.inf
+    return abs(x - y)
+
+
+def traffic(record: dict[str, Any]) -> list[list[int]] | None:
+    """Bytes from rank (row) to rank (column) in the recorded step; None if there is none.
+
+    By the algorithm by which the ledger counts: direct, or around the ring. Each row adds up to what
+    the rank has sent. The sum of one number goes from everyone to everyone.
+    """
+    step, ranks = record.get("recorded_step"), record["world_size"]
+    if not step:
+        return None
+    ring = record["config"].get("reduce") == "ring"
+    sent = [[0] * ranks for _ in range(ranks)]
+    for sender, recorded in enumerate(step["ranks"]):
+        for _, what, name, unit, nbytes, _, _ in recorded["events"]:
+            if what != "end" or nbytes == 0:
+                continue
+            others = [rank for rank in range(ranks) if rank != sender]
+            if ring and unit is not None:
+                sent[sender][(sender + 1) % ranks] += nbytes
+            elif name == "reduce_scatter":  # each gets its own shard
+                counts = step["units"][unit]["counts"]
+                for rank in others:
+                    sent[sender][rank] += counts[rank] * step["itemsize"]
+            else:
+                for rank in others:
+                    sent[sender][rank] += nbytes // len(others)
+    return sent
+
+
+def thinned_events(rank: dict[str, Any], most: int) -> list[list[Any]]:
+    """At most about `most` events of a rank: neighbours become one, without losing a byte or a peak.
+
+    What is "several" then, and in place of bytes there is a list of [kind, unit, bytes]; two more fields are
+    the number of events and the calls that are open after them. A group is cut where it holds most.
+    """
+    events = rank["events"]
+    if len(events) <= most:
+        return events
+    size = math.ceil(2 * len(events) / most)
+    result: list[list[Any]] = []
+    open_calls: list[list[Any]] = []
+    for start in range(0, len(events), size):
+        part = events[start : start + size]
+        changes = [event[4] if event[1] in ("born", "died") else 0 for event in part]
+        alive = list(itertools.accumulate(changes))
+        cut = alive.index(max(alive)) + 1
+        for group in filter(None, (part[:cut], part[cut:])):
+            open_calls = open_after(group, open_calls)
+            result.append(group[0] if len(group) == 1 else merged(group, open_calls))
+    return result
+
+
+def merged(group: list[list[Any]], open_calls: list[list[Any]]) -> list[Any]:
+    """One event in place of a group, at the time and line of its last."""
+    changes: dict[tuple[str, Any], int] = {}
+    for _, what, name, unit, nbytes, _, _ in group:
+        if what in ("born", "died"):
+            changes[name, unit] = changes.get((name, unit), 0) + nbytes
+    rows = [[kind, unit, nbytes] for (kind, unit), nbytes in changes.items() if nbytes]
+    microseconds, *_, line, place = group[-1]
+    return [microseconds, "several", "", None, rows, line, place, len(group), open_calls]
+
+
+def open_after(group: list[list[Any]], open_calls: list[list[Any]]) -> list[list[Any]]:
+    """The calls, as [name, unit], that have begun and not ended after a group of events."""
+    calls = list(open_calls)
+    for _, what, name, unit, *_ in group:
+        if what == "begin":
+            calls.append([name, unit])
+        elif what == "end":
+            calls.pop()
+    return calls
+
+
+def levels(rank: dict[str, Any]) -> Iterator[dict[str, int]]:
+    """Bytes alive by kind: before the step, and after each of its events (one dict, changed)."""
+    live = dict.fromkeys(KINDS, 0)
+    for kept in rank["kept"]:
+        for kind, (nbytes, _) in kept.items():
+            live[kind] += nbytes
+    yield live
+    for _, what, name, _, nbytes, _, _ in rank["events"]:
+        if what in ("born", "died"):
+            live[name] += nbytes
+        yield live

@@ -1,0 +1,391 @@
+"use strict";
+
+// The pictures. Each function gives an SVG for a width in pixels; what a pattern means is in page.html.
+
+const MOST_UNITS = 48; // that are drawn
+const MOST_BARS = 8; // ranks with bars of their own
+const MOST_CELLS = 16; // ranks in the map of traffic
+
+// ---- Who holds what
+
+function unitsDrawn(view) {
+  const all = view.units.map((_, number) => number);
+  if (all.length <= MOST_UNITS) return all;
+  return [...all.slice(0, MOST_UNITS / 2), ...all.slice(-MOST_UNITS / 2)];
+}
+
+// Pixels: of the bar of what is kept, of the bar of what visits, from rank to rank.
+function heights(view, small) {
+  if (small) return { up: 14, down: 0, row: 20 };
+  return view.ranks.length <= 4 ? { up: 32, down: 18, row: 92 } : { up: 22, down: 14, row: 70 };
+}
+
+// Which kinds a call works on. Stage 0 gathers the summed gradient; the others gather parameters.
+function worksOn(stage, call) {
+  if (call === "all_gather") return stage === 0 ? ["gradient"] : ["parameter"];
+  const passes = { forward: ["parameter"], backward: ["parameter", "gradient"], update: KEPT };
+  const ahead = { start_all_gather: ["parameter"], finish_all_gather: ["parameter"] };
+  return { reduce_scatter: ["gradient"], ...ahead, ...passes }[call] || [];
+}
+
+// Where the units lie in a bar from x to x + width: [number, x, width] of each. Small ones are widened.
+function placesOfUnits(view, x, width) {
+  const units = unitsDrawn(view);
+  const gap = units.length > 20 ? 1 : 3;
+  const room = width - gap * (units.length - 1);
+  const psi = units.map((unit) => sum(view.units[unit].counts));
+  const least = Math.min(24, room / units.length / 2);
+  const wanted = psi.map((n) => Math.max(least, (room * n) / (sum(psi) || 1)));
+  const places = [];
+  for (const [i, unit] of units.entries()) {
+    const wide = (wanted[i] * room) / sum(wanted);
+    places.push([unit, x, wide]);
+    x += wide + gap;
+  }
+  return places;
+}
+
+// One kind on one rank: what it keeps (above) and what visits it (below), unit by unit.
+function drawCell(view, rank, position, kind, x, y, width, small) {
+  const { up, down } = heights(view, small);
+  const visiting = rank.visiting(position);
+  const below = y + up + 3;
+  const parts = [];
+  for (const [unit, left, wide] of placesOfUnits(view, x, width)) {
+    const counts = view.units[unit].counts;
+    const scale = wide / (sum(counts) || 1);
+    const own = counts[rank.number];
+    const shardAt = left + scale * sum(counts.slice(0, rank.number));
+    const shardWide = own ? Math.max(1, scale * own) : 0;
+    const [bytes, length] = rank.kept[unit][kind];
+    const all = bytes > 0 && (length !== own || own === sum(counts)); // or only its shard
+    const [heldAt, heldWide] = all ? [left, wide] : [shardAt, shardWide];
+
+    parts.push(rect(left, y, wide, up, { class: "outline" }));
+    if (bytes) parts.push(rect(heldAt, y, heldWide, up, patternOf(kind)));
+    let end = left;
+    for (const [owner, count] of counts.entries()) {
+      end += scale * count;
+      const padding = count - (view.ranks[owner]?.elements[unit] ?? count);
+      if (padding && bytes && (all || owner === rank.number)) {
+        const thick = Math.max(1.5, scale * padding);
+        parts.push(rect(end - thick, y, thick, up, patternOf("padding")));
+      }
+      if (owner + 1 < counts.length && wide > 3 * counts.length) {
+        parts.push(line(end, y, end, y + up, all ? "divider" : "divider empty"));
+      }
+    }
+    if (!small && kind !== "optimizer") {
+      parts.push(rect(left, below, wide, down, { class: "outline", opacity: 0.6 }));
+      const whole = kind === "parameter" ? "gathered" : "full_gradient";
+      if (visiting[whole][unit] > 0) parts.push(rect(left, below, wide, down, patternOf(whole)));
+      if (kind === "gradient" && visiting.gradient[unit] > 0) {
+        parts.push(rect(shardAt, below, shardWide, down, { ...patternOf("gradient"), class: "edge" }));
+      }
+    }
+    const calls = rank.inside[position].filter(([, u]) => u === unit).map(([name]) => name);
+    if (calls.some((name) => worksOn(view.run.stage, name).includes(kind))) {
+      const updates = calls.includes("update"); // each rank its shard, but at stage 0
+      const summed = updates && kind === "gradient" && visiting.gradient[unit] > 0; // at stage 1
+      const [from, tall] = summed ? [below, down] : [y, updates || small ? up : up + 3 + down];
+      const [at, reach] = updates && view.run.stage ? [shardAt, shardWide] : [left, wide];
+      parts.push(rect(at - 1, from - 1, reach + 2, tall + 2, { class: "busy", rx: 2 }));
+    }
+  }
+  return parts;
+}
+
+// What one rank holds of a kind: bytes kept, whole units that visit, its own shard that visits.
+function bytesOf(rank, position, kind) {
+  const kept = sum(rank.kept.map((unit) => unit[kind][0]));
+  const visiting = rank.visiting(position);
+  if (kind === "parameter") return [kept, total(visiting.gathered), 0];
+  return kind === "gradient" ? [kept, total(visiting.full_gradient), total(visiting.gradient)] : [kept, 0, 0];
+}
+
+function drawHoldings(view, width, small = false, position = view.position) {
+  const narrow = width < 480;
+  const left = small || narrow ? 0 : 68;
+  const gap = small || narrow ? 12 : 22;
+  const column = (width - left - 2 * gap) / 3;
+  const head = small ? 18 : 44;
+  const above = small || !narrow ? 0 : 20; // for the rank's name
+  const { up, down, row } = heights(view, small);
+  const ranks = small ? view.ranks.slice(0, MOST_BARS) : view.ranks;
+  const parts = [];
+  for (const [i, kind] of KEPT.entries()) {
+    const x = left + i * (column + gap);
+    parts.push(text(x, 12, say(small ? `${kind}_short` : kind), { class: "strong" }));
+    for (const [unit, at, wide] of small ? [] : placesOfUnits(view, x, column)) {
+      const name = view.units[unit].name;
+      const fits = wide > 6.4 * name.length ? name : name.replace(/^layers/, "");
+      if (wide > 6.4 * fits.length) parts.push(text(at, 32, fits, { class: "small" }));
+    }
+    for (const rank of ranks) {
+      const y = head + rank.number * (row + above) + above;
+      const at = rank.asFarAs(view.rank, position);
+      parts.push(...drawCell(view, rank, at, kind, x, y, column, small));
+      const [kept, ...more] = bytesOf(rank, at, kind);
+      const words = sum(more) ? `${short(kept)} + ${short(sum(more))}` : short(kept);
+      if (!small) parts.push(text(x, y + up + down + 17, words, { class: "small" }));
+    }
+  }
+  for (const rank of small ? [] : ranks) {
+    const y = head + rank.number * (row + above) + above + (narrow ? -6 : up / 2 + 4);
+    const chosen = rank.number === view.chosen && ranks.length > 1;
+    parts.push(text(12, y, `rank ${rank.number}`, { class: chosen ? "strong" : null }));
+    if (chosen) parts.push(text(0, y, "▸", { class: "strong" }));
+  }
+  const about = say("holdings_description", { stage: view.run.stage, ranks: view.run.world_size });
+  return svg(width, head + ranks.length * (row + above) - (small ? 4 : 6), about, parts);
+}
+
+// ---- The stage's file
+
+function drawSource(source) {
+  let inText = false; // between """ and """
+  return source.trimEnd().split("\n").map((code, i) => {
+    const quotes = code.split('"""').length - 1;
+    const isText = inText || quotes > 0;
+    if (quotes === 1) inText = !inText;
+    const hash = isText ? 0 : code.indexOf("#");
+    const [before, comment] = hash < 0 ? [code, ""] : [code.slice(0, hash), code.slice(hash)];
+    const words = before.split(/\b(def|for|in|return|del|from|import)\b/);
+    return h("div", { "data-line": i + 1 }, h("span", { class: "number" }, String(i + 1)),
+      words.map((word, j) => (j % 2 ? h("b", {}, word) : word)), h("span", { class: "comment" }, comment));
+  });
+}
+
+// ---- Memory over one step
+
+// Numbers from 0 to `most` for an axis, about so many of them.
+function ticks(most, about) {
+  const rough = most / about;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+  return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
+}
+
+function peakInWords(rank) {
+  const formula = rank.predicted.peak_total_bytes;
+  const values = { measured: exact(rank.peak), formula: exact(formula) };
+  return say(rank.peak === formula ? "peak_equal" : "peak_differs", values);
+}
+
+const restingFormula = (view) => total(view.run.ranks[view.chosen].predicted.resting_bytes);
+
+// The picture, and a function that moves its cursor to view.position. most: bytes at the upper end of
+// the scale; changed() is called when somebody moves the cursor.
+function drawMemory(view, width, { most, small = false, changed, label }) {
+  const rank = view.rank;
+  const places = rank.live.length;
+  const [left, right, top, bottom] = [small ? 46 : 62, width - 4, 30, small ? 260 : 330];
+  const lane = small ? 12 : 20;
+  const height = bottom + (rank.thinned ? 10 : 22 + 2 * lane);
+  const x = (position) => left + ((right - left) * position) / places;
+  const y = (bytes) => bottom - ((bottom - top) * bytes) / most;
+  const parts = [];
+  for (const bytes of ticks(most, small ? 3 : 5)) {
+    parts.push(line(left, y(bytes), right, y(bytes), "axis"));
+    parts.push(text(left - 8, y(bytes) + 4, short(bytes), { class: "small", "text-anchor": "end" }));
+  }
+  parts.push(...drawStack(rank, x, y));
+  for (const bytes of [rank.predicted.peak_total_bytes, restingFormula(view)]) {
+    parts.push(line(left, y(bytes), right, y(bytes), "formula"));
+  }
+  if (!small) {
+    const name = { class: "strong halo" };
+    parts.push(text(left + 4, y(rank.predicted.peak_total_bytes) - 8, peakInWords(rank), name));
+    const lower = say("lower_line", { bytes: exact(restingFormula(view)) });
+    const atTheEnd = { ...name, "text-anchor": "end" };
+    if (width > 520) parts.push(text(right, y(rank.predicted.peak_total_bytes) - 8, lower, atTheEnd));
+  }
+  parts.push(s("circle", { class: "dot", cx: x(rank.peakAt + 0.5), cy: y(rank.peak), r: 4 }));
+  if (!rank.thinned) parts.push(...drawCalls(view, x, bottom + 12, lane, small));
+
+  const cursor = line(0, top - 6, 0, height, "cursor");
+  const dot = s("circle", { class: "dot", r: 4.5 });
+  const follow = () => {
+    const at = x(view.position + 0.5);
+    fill(cursor, { x1: at, x2: at }, []);
+    fill(dot, { cx: at, cy: y(view.rank.total[view.position]) }, []);
+  };
+  const picture = svg(width, height, label, parts, cursor, dot);
+  slider(picture, {
+    label,
+    count: places,
+    at: () => view.position,
+    set: (position) => {
+      view.move(position);
+      changed();
+    },
+    nearest: (pixels) => Math.floor(((pixels - left) / (right - left)) * places),
+    words: () => sentences(inWords(view), inNumbers(view)),
+  });
+  follow();
+  return [picture, follow];
+}
+
+// Bytes by kind, one upon the other: each event is a step.
+function drawStack(rank, x, y) {
+  const parts = [];
+  let below = rank.live.map(() => 0);
+  for (const kind of KINDS) {
+    const above = rank.live.map((live, position) => below[position] + live[kind]);
+    if (rank.live.some((live) => live[kind])) {
+      const there = above.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(p + 1).toFixed(2)}`);
+      const back = below.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(p).toFixed(2)}`).reverse();
+      const d = `M${x(0)} ${y(below[0])}${there.join("")}${back.join("")}Z`;
+      parts.push(s("path", { d, "data-kind": kind, ...patternOf(kind) }));
+    }
+    below = above;
+  }
+  return parts;
+}
+
+// Under the stack: passes through units in the first row, collectives in the second.
+function drawCalls(view, x, top, height, small) {
+  const passes = { forward: "F", backward: "B", update: "U" };
+  const gathers = { all_gather: "AG", start_all_gather: "ag", finish_all_gather: "AG" };
+  const initials = { ...passes, ...gathers, reduce_scatter: "RS", sum: "Σ" };
+  const middle = { class: "tiny", "text-anchor": "middle" };
+  const parts = [];
+  const open = [];
+  for (const [i, [, what, name, unit]] of view.rank.events.entries()) {
+    if (what === "begin") open.push(i);
+    if (what !== "end") continue;
+    const [from, to] = [x(open.pop() + 0.4), x(i + 1.6)];
+    const collective = !(name in passes);
+    const y = top + (collective ? height + 4 : 0);
+    const title = s("title", {}, unit === null ? name : `${name} ${view.units[unit].name}`);
+    const block = { class: collective ? "block collective" : "block", rx: 2 };
+    parts.push(s("rect", { ...block, x: from, y, width: Math.max(1, to - from), height }, title));
+    const initial = initials[name] || "";
+    const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + 2);
+    if (!small && fits) parts.push(text((from + to) / 2, y + 14, fits, middle));
+  }
+  return parts;
+}
+
+// ---- Traffic
+
+function drawTraffic(run, width) {
+  const patterns = { reduce_scatter: "gradient", all_gather: "parameter", other: "buffer" };
+  const both = run.ranks.flatMap((rank) => [rank, rank.predicted]);
+  const sent = both.flatMap((each) => Object.values(each.sent_bytes_per_step));
+  const [left, right] = [56, 150];
+  const x = (bytes) => left + ((width - left - right) * bytes) / Math.max(1, ...sent);
+  const parts = [];
+  let y = 0;
+  for (const name of COLLECTIVES) {
+    const calls = say("calls", { number: exact(run.ranks[0].calls_per_step[name]) });
+    parts.push(text(0, y + 14, `${say(`collective_${name}`)} · ${calls}`, { class: "strong" }));
+    y += 24;
+    for (const [number, rank] of run.ranks.slice(0, MOST_BARS).entries()) {
+      const [measured, formula] = [rank, rank.predicted].map((each) => each.sent_bytes_per_step[name]);
+      parts.push(text(0, y + 12, `rank ${number}`, { class: "small" }));
+      parts.push(rect(left, y + 2, x(measured) - left, 12, patternOf(patterns[name])));
+      parts.push(line(x(formula), y, x(formula), y + 16, "cursor"));
+      const end = x(Math.max(measured, formula)) + 8;
+      parts.push(text(end, y + 12, beside(measured, formula), { class: "small" }));
+      y += 18;
+    }
+    y += 18;
+  }
+  return svg(width, y - 12, say("traffic_description"), parts);
+}
+
+// Bytes from each rank to each other: the area says how many, and the number.
+function drawMap(run, width) {
+  const n = Math.min(run.traffic.length, MOST_CELLS);
+  const [left, top] = [58, 44];
+  const size = Math.min(76, (width - left) / n);
+  const inner = size - 3;
+  const most = Math.max(1, ...run.traffic.flat());
+  const parts = [text(left, 12, say("to_rank"), { class: "strong" })];
+  parts.push(text(0, top - 10, say("from_rank"), { class: "small" }));
+  for (let i = 0; i < n; i++) {
+    const y = top + i * size;
+    const [middle, end] = ["middle", "end"].map((anchor) => ({ class: "small", "text-anchor": anchor }));
+    parts.push(text(left + (i + 0.5) * size, top - 10, String(i), middle));
+    parts.push(text(left - 10, y + size / 2 + 4, `rank ${i}`, end));
+    for (let j = 0; j < n; j++) {
+      const x = left + j * size;
+      const bytes = run.traffic[i][j];
+      const side = inner * Math.sqrt(bytes / most);
+      parts.push(rect(x, y, inner, inner, { class: "outline", rx: 3 }));
+      if (i === j) parts.push(line(x + 8, y + inner - 8, x + inner - 8, y + 8, "axis"));
+      else parts.push(rect(x, y + inner - side, side, side, { class: "parameter", opacity: 0.3, rx: 3 }));
+      const strong = { ...middle, class: "small strong" };
+      if (i !== j && size > 48) parts.push(text(x + inner / 2, y + size / 2 + 3, short(bytes), strong));
+    }
+  }
+  return svg(width, top + n * size, say("map_description"), parts);
+}
+
+// ---- Loss
+
+// Curves over steps: each a list of [step, value], null where it is not finite. On a logarithmic scale
+// (`log`) they go by steps. told(step, value) makes the first curve a slider and is told what is chosen.
+function drawCurves(curves, width, height, { log = false, description, told, words }) {
+  const [left, right, top, bottom] = [62, width - 8, 10, height - 28];
+  const drawable = (value) => value !== null && (!log || value > 0);
+  const steps = curves.flat().map(([step]) => step);
+  const values = curves.flat().map(([, value]) => value).filter(drawable);
+  const [first, last] = [Math.min(...steps), Math.max(...steps)];
+  const scale = log ? Math.log10 : (value) => value;
+  let [low, high] = [Math.min(0, ...values), Math.max(0, ...values) || 1];
+  if (log) [low, high] = [Math.floor(scale(Math.min(...values))), Math.ceil(scale(Math.max(...values)))];
+  if (log && low === high) high += 1;
+  const x = (step) => left + ((right - left) * (step - first)) / (last - first || 1);
+  const y = (value) => bottom - ((bottom - top) * (scale(value) - low)) / (high - low);
+  const parts = [];
+
+  const marks = ticks(high - low, log ? 6 : 4).map((tick) => tick + low);
+  for (const value of log ? marks.filter(Number.isInteger).map((power) => 10 ** power) : marks) {
+    const mark = log ? value.toExponential(0) : String(+value.toPrecision(4));
+    parts.push(line(left, y(value), right, y(value), "axis"));
+    parts.push(text(left - 8, y(value) + 4, mark, { class: "small", "text-anchor": "end" }));
+  }
+  const between = Math.max(1, ticks(last - first || 1, width < 500 ? 3 : 6)[1]); // steps from mark to mark
+  for (let step = first; step <= last; step = step - (step % between) + between) {
+    if (step !== first && step - first < between / 3) continue;
+    const anchor = step === first ? "start" : "middle";
+    parts.push(text(x(step), bottom + 18, exact(step), { class: "small", "text-anchor": anchor }));
+  }
+
+  for (const [number, points] of curves.entries()) {
+    let d = "";
+    let pen = false;
+    for (const [step, value] of points) {
+      if (drawable(value)) {
+        const [across, up] = [x(step).toFixed(1), y(value).toFixed(1)];
+        d += !pen ? `M${across} ${up}` : log ? `H${across}V${up}` : `L${across} ${up}`;
+      }
+      pen = drawable(value);
+    }
+    parts.push(s("path", { class: `curve curve${number % 4}`, d }));
+  }
+
+  const picture = svg(width, height, description, parts);
+  if (!told) return picture;
+  const points = curves[0];
+  const cursor = line(0, top, 0, bottom, "cursor");
+  const dot = s("circle", { class: "dot", r: 4 });
+  picture.append(cursor, dot);
+  let at = points.length - 1;
+  const set = (to) => {
+    at = to;
+    const [step, value] = points[at];
+    fill(cursor, { x1: x(step), x2: x(step) }, []);
+    fill(dot, { cx: x(step), cy: value === null ? bottom : y(value) }, []);
+    told(step, value);
+  };
+  const nearest = (pixels) => {
+    const distances = points.map(([step]) => Math.abs(x(step) - pixels));
+    return distances.indexOf(Math.min(...distances));
+  };
+  set(at);
+  slider(picture, { label: description, count: points.length, at: () => at, set, nearest, words });
+  return picture;
+}

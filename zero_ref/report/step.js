@@ -1,0 +1,122 @@
+"use strict";
+
+// One step of a run. A position is a number of events that have happened on a rank: 0 is before the step.
+// An event is a row: microseconds, what, name, unit, bytes, line, place (see zero_ref/events.py), or several
+// events in one (see thinned_events in page.py).
+
+class Rank {
+  constructor(step, number) {
+    Object.assign(this, step.ranks[number]); // kept, elements, predicted, places, events
+    this.number = number;
+    const live = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
+    for (const unit of this.kept) for (const kind of KEPT) live[kind] += unit[kind][0];
+    this.live = [{ ...live }]; // bytes by kind, at each position
+    this.calls = [0]; // how many calls have begun and ended, at each position
+    this.inside = [[]]; // calls that are open, as [name, unit], at each position
+    for (const event of this.events) {
+      const [, what, name, unit] = event;
+      for (const [kind, , bytes] of changes(event)) live[kind] += bytes;
+      let [calls, inside] = [this.calls.at(-1), this.inside.at(-1)];
+      if (what === "begin") inside = [...inside, [name, unit]];
+      if (what === "end") inside = inside.slice(0, -1);
+      if (what === "several") inside = event[8];
+      this.live.push({ ...live });
+      this.calls.push(calls + (what === "begin" || what === "end" ? 1 : 0));
+      this.inside.push(inside);
+    }
+    this.total = this.live.map(total);
+    this.peak = Math.max(...this.total);
+    this.peakAt = this.total.indexOf(this.peak);
+    this.thinned = this.events.some((event) => event[1] === "several");
+  }
+
+  // Bytes that are here for a while, of each unit, by kind.
+  visiting(position) {
+    const found = { gathered: {}, full_gradient: {}, gradient: {} };
+    for (const event of this.events.slice(0, position)) {
+      for (const [kind, unit, bytes] of changes(event)) {
+        if (kind in found && unit !== null) found[kind][unit] = (found[kind][unit] || 0) + bytes;
+      }
+    }
+    return found;
+  }
+
+  // The position at which this rank is as far as another one is at its position.
+  asFarAs(other, position) {
+    if (other === this) return position;
+    const calls = other.calls[position];
+    const [here, there] = [this.calls.indexOf(calls), other.calls.indexOf(calls)];
+    if (here < 0) return Math.round((position * this.events.length) / other.events.length);
+    return Math.min(here + position - there, this.calls.lastIndexOf(calls));
+  }
+
+  // The next position at which a call begins or ends, in direction 1 or -1.
+  nextCall(position, direction) {
+    const last = this.events.length;
+    let next = position + direction;
+    while (next > 0 && next < last && this.calls[next] === this.calls[next - 1]) next += direction;
+    return Math.max(0, Math.min(last, next));
+  }
+}
+
+// What an event changes in memory, as rows of kind, unit, bytes.
+function changes([, what, name, unit, bytes]) {
+  if (what === "several") return bytes;
+  return what === "born" || what === "died" ? [[name, unit, bytes]] : [];
+}
+
+// What is looked at: a rank, and a position in its step. All pictures of the step follow it.
+class View {
+  constructor(run) {
+    this.run = run;
+    this.step = run.recorded_step;
+    this.units = this.step.units;
+    this.ranks = this.step.ranks.map((_, number) => new Rank(this.step, number));
+    this.chosen = 0;
+    this.position = 0;
+  }
+
+  get rank() {
+    return this.ranks[this.chosen];
+  }
+
+  get event() {
+    return this.position === 0 ? null : this.rank.events[this.position - 1];
+  }
+
+  // The line of the stage's file, 0 outside of it.
+  get line() {
+    return this.event ? this.event[5] : 0;
+  }
+
+  move(position) {
+    this.position = Math.max(0, Math.min(this.rank.events.length, position));
+  }
+
+  choose(rank) {
+    this.position = this.ranks[rank].asFarAs(this.rank, this.position);
+    this.chosen = rank;
+  }
+}
+
+function inWords(view) {
+  if (!view.event) return say("before_the_step");
+  const [, what, name, unit, bytes, , , number] = view.event;
+  const values = { rank: view.chosen, unit: unit === null ? say("no_unit") : view.units[unit].name };
+  if (what === "several") return say("several", { number: exact(number) });
+  values.bytes = exact(Math.abs(bytes));
+  if (what === "born" || what === "died") {
+    return say(unit === null ? what : `${what}_of`, { ...values, kind: say(name) });
+  }
+  const everywhere = what === "begin" && name === "update" && view.run.stage === 0 ? "_all" : "";
+  const key = `${what}_${name}${everywhere}`;
+  return key in DATA.words ? say(key, values) : `${name} (${what}) ${values.unit}`;
+}
+
+function inNumbers(view) {
+  const { event, rank, position } = view;
+  const parts = [say("event_of", { number: exact(position), all: exact(rank.events.length) })];
+  if (event) parts.push(say("microseconds", { number: exact(event[0]) }), rank.places[event[6]]);
+  parts.push(say("alive", { bytes: exact(rank.total[position]) }));
+  return parts.join(" · ");
+}

@@ -1,0 +1,61 @@
+"""One step as Chrome's trace events, which Perfetto (ui.perfetto.dev) and chrome://tracing open.
+
+The format is described in "Trace Event Format" (Google, 2016). A process is a rank: one track of passes
+through units, one of collectives, and a counter of bytes alive by kind. Times are microseconds after a
+barrier of all ranks at the beginning of the step.
+"""
+
+from typing import Any
+
+from zero_ref.ledger import KINDS
+
+COMPUTE, COLLECTIVE = 1, 2  # the tracks
+
+
+def of(record: dict[str, Any]) -> dict[str, Any]:
+    """The trace of the record's recorded step, an object that JSON can hold."""
+    step = record["recorded_step"]
+    events: list[dict[str, Any]] = []
+    for rank, recorded in enumerate(step["ranks"]):
+        for track, name in ((COMPUTE, "compute"), (COLLECTIVE, "collectives")):
+            events.append(metadata("thread_name", rank, track, name=name))
+        events.append(metadata("process_name", rank, 0, name=f"rank {rank}"))
+        events.append(metadata("process_sort_index", rank, 0, sort_index=rank))
+        events += of_rank(rank, recorded, [unit["name"] for unit in step["units"]])
+    about = {"stage": record["stage"], "world_size": record["world_size"], "step": step["step"]}
+    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": about}
+
+
+def metadata(about: str, rank: int, track: int, **arguments: Any) -> dict[str, Any]:
+    return {"ph": "M", "name": about, "pid": rank, "tid": track, "ts": 0, "args": arguments}
+
+
+def of_rank(rank: int, recorded: dict[str, Any], units: list[str]) -> list[dict[str, Any]]:
+    """Complete events ("X") for collectives and passes, counters ("C") for memory, by time."""
+    live = dict.fromkeys(KINDS, 0)
+    for kept in recorded["kept"]:
+        for kind, (nbytes, _) in kept.items():
+            live[kind] += nbytes
+    events = [counter(rank, 0.0, live)]
+    begun: list[dict[str, Any]] = []
+    for microseconds, what, name, unit, nbytes, _, place in recorded["events"]:
+        if what == "begin":
+            track = COMPUTE if name in ("forward", "backward", "update") else COLLECTIVE
+            arguments = {"unit": None if unit is None else units[unit], "place": recorded["places"][place]}
+            title = name if unit is None else f"{name} {units[unit]}"
+            event = {"ph": "X", "name": title, "cat": name, "pid": rank, "tid": track, "ts": microseconds}
+            begun.append(event | {"dur": 0.0, "args": arguments})
+            events.append(begun[-1])
+        elif what == "end":
+            ended = begun.pop()
+            ended["dur"] = round(microseconds - ended["ts"], 1)
+            if ended["tid"] == COLLECTIVE:
+                ended["args"]["sent_bytes"] = nbytes
+        else:
+            live[name] += nbytes
+            events.append(counter(rank, microseconds, live))
+    return events
+
+
+def counter(rank: int, microseconds: float, live: dict[str, int]) -> dict[str, Any]:
+    return {"ph": "C", "name": "memory", "pid": rank, "tid": 0, "ts": microseconds, "args": dict(live)}
