@@ -1,6 +1,6 @@
 """A headless Chromium for the tests of pages, and what such a page must never do.
 
-    from browser import opened
+    pytest_plugins = ["browser"]
 
     def test_...(opened):
         page = opened("/tmp/run.html", width=390)

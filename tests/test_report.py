@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import chromium, opened  # noqa: F401  fixtures
 from launching import mpirun
 
 from zero_ref import options, report
@@ -18,6 +17,8 @@ from zero_ref.launch import UsageError
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, text, trace
 from zero_ref.report.__main__ import main
+
+pytest_plugins = ["browser"]  # the fixture `opened`
 
 HOSTILE = "</script><script>document.title='attacked'</script><img src=x onerror=alert(1)>"
 PACKAGE = Path(report.__file__).parent
