@@ -101,7 +101,7 @@ def test_every_word_that_is_asked_for_exists():
 # The page
 
 
-def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):  # noqa: F811
+def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):
     view = opened(run / "run.html")
     record = record_of(run)
     assert view.locator("#now-numbers").inner_text().startswith("event 0 of")
@@ -127,7 +127,7 @@ def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):  # noqa: F811
     assert f"event {len(events) - 1} of" in view.locator("#now-numbers").inner_text()
 
 
-def test_shift_and_the_buttons_go_from_call_to_call(run, opened):  # noqa: F811
+def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
     view = opened(run / "run.html")
     events = record_of(run)["recorded_step"]["ranks"][0]["events"]
     calls = [i for i, event in enumerate(events, 1) if event[1] in ("begin", "end")]
@@ -142,7 +142,7 @@ def test_shift_and_the_buttons_go_from_call_to_call(run, opened):  # noqa: F811
     assert view.locator("#rank-2").get_attribute("aria-pressed") == "true"
 
 
-def test_what_a_unit_inflates_to_is_drawn(run, opened):  # noqa: F811
+def test_what_a_unit_inflates_to_is_drawn(run, opened):
     """While a unit is gathered a striped bar stands on every rank, and the gradient's after its pass."""
     view = opened(run / "run.html")
     drawn = set()
@@ -160,7 +160,7 @@ def test_what_a_unit_inflates_to_is_drawn(run, opened):  # noqa: F811
     assert shards.count() == 3 * 3, "three ranks keep a shard of three units"
 
 
-def test_the_numbers_on_the_page_are_the_records(run, opened):  # noqa: F811
+def test_the_numbers_on_the_page_are_the_records(run, opened):
     record, view = record_of(run), opened(run / "run.html", fragment="#en")
     rows = view.locator("#ranks-table tbody tr").all()
     assert len(rows) == 3
@@ -190,7 +190,7 @@ def test_the_numbers_on_the_page_are_the_records(run, opened):  # noqa: F811
         assert row.locator("td").nth(3).inner_text() == f"{rank['sent_bytes_per_step'][name]:,}"
 
 
-def test_a_formula_that_is_missed_is_shown(run, opened, tmp_path):  # noqa: F811
+def test_a_formula_that_is_missed_is_shown(run, opened, tmp_path):
     record = record_of(run)
     record["ranks"][1]["peak_total_bytes"] += 12345
     view = opened(written(tmp_path, {"a": record}), fragment="#en")
@@ -200,7 +200,7 @@ def test_a_formula_that_is_missed_is_shown(run, opened, tmp_path):  # noqa: F811
     assert f"the formula says {said['peak_total_bytes']:,}" in view.locator("#numbers").inner_text()
 
 
-def test_the_language_is_switched_and_remembered_in_the_address(run, opened):  # noqa: F811
+def test_the_language_is_switched_and_remembered_in_the_address(run, opened):
     view = opened(run / "run.html", locale="en-GB")
     assert "Who holds what" in view.locator("main").inner_text()
     view.get_by_role("button", name="中文").click()
@@ -218,7 +218,7 @@ def test_the_language_is_switched_and_remembered_in_the_address(run, opened):  #
 @pytest.mark.parametrize("width", (1280, 390))
 @pytest.mark.parametrize("language", ("en", "zh"))
 @pytest.mark.parametrize("name", ("one", "four"))
-def test_nothing_is_wider_than_the_window(width, language, name, run, others, opened, tmp_path):  # noqa: F811
+def test_nothing_is_wider_than_the_window(width, language, name, run, others, opened, tmp_path):
     runs = {"run.json": record_of(run)}
     if name == "four":
         runs = {f"{i}.json": record_of(others, str(i)) for i in range(4)}
@@ -227,7 +227,7 @@ def test_nothing_is_wider_than_the_window(width, language, name, run, others, op
     assert view.locator("h1").inner_text().startswith("ZeRO")
 
 
-def test_the_pictures_can_be_walked_through_by_keyboard(run, opened):  # noqa: F811
+def test_the_pictures_can_be_walked_through_by_keyboard(run, opened):
     view = opened(run / "run.html", fragment="#en")
     picture = view.locator("#memory-picture svg")
     picture.focus()
@@ -247,7 +247,7 @@ def test_the_pictures_can_be_walked_through_by_keyboard(run, opened):  # noqa: F
         assert outline == "solid" or not on_the_page, "the focus can be seen"
 
 
-def test_markup_in_names_is_text(run, opened, tmp_path):  # noqa: F811
+def test_markup_in_names_is_text(run, opened, tmp_path):
     record = record_of(run)
     assert record["config"]["data"].endswith("a</script>.npz")
     record = json.loads(json.dumps(record).replace("layers.1", HOSTILE.replace('"', "")))
@@ -278,7 +278,7 @@ def test_the_page_may_load_nothing_and_run_nothing_else(run):
     assert html.count("<script") == 2 and html.count("</script") == 2
 
 
-def test_a_script_that_somebody_adds_does_not_run(run, chromium, tmp_path):  # noqa: F811
+def test_a_script_that_somebody_adds_does_not_run(run, chromium, tmp_path):
     html = (run / "run.html").read_text(encoding="utf-8")
     (tmp_path / "a.html").write_text(
         html.replace("</body>", "<script>document.title = 'ran'</script></body>"), "utf-8"
@@ -293,7 +293,7 @@ def test_a_script_that_somebody_adds_does_not_run(run, chromium, tmp_path):  # n
 # Several runs
 
 
-def test_four_stages_stand_side_by_side_on_one_scale(others, opened, tmp_path):  # noqa: F811
+def test_four_stages_stand_side_by_side_on_one_scale(others, opened, tmp_path):
     runs = {f"{i}.json": record_of(others, str(i)) for i in range(4)}
     view = opened(written(tmp_path, runs, language="en"))
     rows = view.locator("#runs-table tbody tr").all()
@@ -316,7 +316,7 @@ def test_four_stages_stand_side_by_side_on_one_scale(others, opened, tmp_path): 
     assert "exactly 0 in each of 5 steps" in view.locator("#differences").inner_text()
 
 
-def test_the_difference_to_another_run(run, opened, tmp_path):  # noqa: F811
+def test_the_difference_to_another_run(run, opened, tmp_path):
     ours, theirs = record_of(run), record_of(run)
     theirs["loss"][3] += 1e-7
     theirs["loss"][5] -= 3e-3
@@ -344,7 +344,7 @@ def test_steps_are_compared_by_their_number(run):
     assert page.difference("a", resumed, ours)["most"] == 0.0
 
 
-def test_a_loss_that_is_not_finite_is_shown(run, opened, tmp_path):  # noqa: F811
+def test_a_loss_that_is_not_finite_is_shown(run, opened, tmp_path):
     ours = record_of(run)
     ours["loss"][4] = None
     view = opened(written(tmp_path, {"a": ours}, {"b": record_of(run)}, "en"))
@@ -352,7 +352,7 @@ def test_a_loss_that_is_not_finite_is_shown(run, opened, tmp_path):  # noqa: F81
     assert page.difference("b", ours, record_of(run))["most"] is None
 
 
-def test_a_record_without_events_has_a_page_without_them(run, opened, tmp_path):  # noqa: F811
+def test_a_record_without_events_has_a_page_without_them(run, opened, tmp_path):
     record = record_of(run)
     del record["recorded_step"]
     view = opened(written(tmp_path, {"a": record}, language="en"))
@@ -387,7 +387,7 @@ def longer(record, times):
     return record
 
 
-def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run, opened, tmp_path):  # noqa: F811
+def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run, opened, tmp_path):
     record = longer(record_of(run), 200)
     assert sum(len(rank["events"]) for rank in record["recorded_step"]["ranks"]) > 60_000
     for rank in record["recorded_step"]["ranks"]:
@@ -419,7 +419,7 @@ def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run, opened
     assert f"measured {measured:,} = formula" in view.locator("#memory-picture").text_content()
 
 
-def test_a_long_curve_keeps_its_ends_and_its_extremes(run, opened, tmp_path):  # noqa: F811
+def test_a_long_curve_keeps_its_ends_and_its_extremes(run, opened, tmp_path):
     record = record_of(run)
     record["loss"] = [1.0 + (i % 7) / 10 for i in range(100_000)]
     record["loss"][54_321], record["loss"][77_777] = 9.0, 0.25
@@ -430,7 +430,7 @@ def test_a_long_curve_keeps_its_ends_and_its_extremes(run, opened, tmp_path):  #
     assert "of 100,000 steps are drawn" in view.locator("#loss-caption").inner_text()
 
 
-def test_many_units_and_ranks_are_named_as_left_out(run, opened, tmp_path):  # noqa: F811
+def test_many_units_and_ranks_are_named_as_left_out(run, opened, tmp_path):
     record, ranks = record_of(run), 20
     step = record["recorded_step"]
     for each in (record["ranks"], step["ranks"]):
