@@ -137,7 +137,7 @@ FIXED = (
     "momentum",
 )
 # What one command line alone is about.
-PASSING = {"init", "device", "export", "record", "quiet", "timeout", "check", "verify_every"}
+PASSING = {"init", "prefetch", "device", "export", "record", "quiet", "timeout", "check", "verify_every"}
 PASSING |= {"save", "save_every", "keep", "resume", "report", "compare", "trace", "chart", "language"}
 
 
