@@ -338,7 +338,10 @@ def test_calibration_measures_everything(calibrated):
 
 def test_predicted_beside_measured(calibrated, tmp_path):
     records = []
-    for ranks, options in ((2, "--stage 0"), (3, "--shard-model hash --shard-data hash --reduce ring")):
+    for ranks, options in (
+        (2, "--stage 0"),
+        (3, "--shard-model hash --shard-data hash --reduce ring --data synthetic --samples 500 --prefetch"),
+    ):
         records.append(str(tmp_path / f"{ranks}.json"))
         line = ("--quiet", "--steps", "9", "--record", records[-1], *options.split())
         assert mpirun(ranks, "-m", "zero_ref.train", *line).returncode == 0

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from zero_ref import launch
-from zero_ref.data import Batches, load, split
+from zero_ref.data import Batches, data_set_of, split
 from zero_ref.estimate import Prediction, of_options, predict
 from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.options import model_rule
@@ -41,7 +41,7 @@ def read(path: str) -> dict[str, Any]:
 def expected(record: dict[str, Any], machine: Machine) -> tuple[list[Prediction], Times]:
     """What every rank should have held and sent, and how long a full step should have taken."""
     o, ranks = argparse.Namespace(**record["config"]), record["world_size"]
-    data = load(o.data, o.dtype)
+    data = data_set_of(o)
     shares = model_rule(o, ranks)[1] or [1] * ranks
     units = units_of(o, data.task, ranks)
     ids = split(len(data.x), o.test_fraction, o.seed)[0]

@@ -9,6 +9,7 @@ Rules (`--shard-data`):
     hash         sample i belongs to hash(i) mod N for ever: a rank stores its own samples only
 """
 
+import argparse
 import csv
 import hashlib
 import math
@@ -95,6 +96,13 @@ def load(name: str, dtype: str) -> DataSet:
         wide = "float32" if np.dtype(dtype).itemsize == 2 else dtype
         y, classes = _rounded(y.reshape(len(y), -1), wide, name, "y"), 0
     return DataSet(_rounded(x.reshape(len(x), -1), dtype, name, "x"), y, classes)
+
+
+def data_set_of(o: argparse.Namespace) -> DataSet:
+    """The data set that the options of zero_ref.train name; UsageError as `load` raises it."""
+    if o.data == "synthetic":
+        return synthetic(o.samples, o.features, o.classes, o.seed, o.dtype)
+    return load(o.data, o.dtype)
 
 
 def synthetic(samples: int, features: int, classes: int, seed: int, dtype: str) -> DataSet:

@@ -147,7 +147,7 @@ def _row(s: Setting, name: str, stage: int, shards: int, elements: list[Leg]) ->
 
 def _work(flop: float, stage: int, psi: float, ranks: int, e: int, units: int, micro_batches: int) -> Work:
     own = psi / ranks
-    moved = gradient_bytes_moved(e * psi, e * (own if stage >= 2 else psi), micro_batches)
+    moved = gradient_bytes_moved(e * (own if stage >= 2 else psi), micro_batches)
     return Work(flop, own if stage >= 1 else psi, moved, units, micro_batches)
 
 

@@ -100,11 +100,10 @@ class Times:
         return max(vars(self), key=lambda name: vars(self)[name])
 
 
-def gradient_bytes_moved(whole: float, own: float, micro_batches: int) -> float:
-    """Bytes read and written by handling the gradient: per micro-batch the whole one (`whole` bytes) is
-    cleared, and a part as long as the kept one (`own`) added to it: two read, one written; once a step
-    the kept one is read for the norm, and cleared."""
-    return micro_batches * (whole + 3 * own) + 2 * own
+def gradient_bytes_moved(own: float, micro_batches: int) -> float:
+    """Bytes read and written by handling the gradient of which a rank keeps `own` bytes: per micro-batch as
+    much is added to it, two read, one written; once a step it is read for the norm, and cleared."""
+    return micro_batches * 3 * own + 2 * own
 
 
 def compute(work: Work, machine: Machine) -> float:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from zero_ref import array, launch, model, optim, options, record, replicas, report, saving, weights
 from zero_ref.checkpoint import Checkpoint, Manifest
 from zero_ref.comm import Comm, agree, comm_for, local_rank, mpi_takes_device_arrays, on_rank_0
-from zero_ref.data import Batches, DataSet, load, split, synthetic
+from zero_ref.data import Batches, DataSet, data_set_of, split
 from zero_ref.events import Events, step_to_record
 from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
@@ -43,7 +43,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     watch(comm, o.timeout)
     o.device = select_device(o.device, comm)
     rule, shares = options.model_rule(o, comm.size)
-    data = agree(comm, lambda: data_set(o))
+    data = agree(comm, lambda: data_set_of(o))
     task = data.task
     same_data = functools.partial(check_data, o, data, checkpoint)
     data_sha256 = agree(comm, same_data) if o.save or checkpoint else ""
@@ -135,13 +135,6 @@ def select_device(device: str, comm: Comm) -> str:
     if len(set(comm.everyone(chosen))) > 1:
         raise UsageError(f"--device {device}: some ranks have a GPU and some have none")
     return chosen
-
-
-def data_set(o: argparse.Namespace) -> DataSet:
-    """The data set of the options."""
-    if o.data == "synthetic":
-        return synthetic(o.samples, o.features, o.classes, o.seed, o.dtype)
-    return load(o.data, o.dtype)
 
 
 def check_data(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint | None) -> str:
