@@ -112,16 +112,16 @@ def run(main: Callable[[], None]) -> None:
     except SystemExit as stop:
         if stop.code in (None, 0) or _alone():
             raise
-        _abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
+        abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
     except KeyboardInterrupt:
         if _alone():
             os.write(2, b"zero_ref: interrupted\n")
             sys.exit(130)
-        _abort("interrupted", 130)
+        abort("interrupted", 130)
     except BaseException as error:
         if _alone():
             raise
-        _abort("".join(traceback.format_exception(error)), 1)
+        abort("".join(traceback.format_exception(error)), 1)
 
 
 def _alone() -> bool:
@@ -130,7 +130,7 @@ def _alone() -> bool:
     return mpi is None or mpi.COMM_WORLD.size == 1
 
 
-def _abort(text: str, code: int) -> None:
+def abort(text: str, code: int) -> None:
     """Print `text` with this rank's name in one piece, then end all ranks."""
     from mpi4py import MPI
 

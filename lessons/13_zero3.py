@@ -1,0 +1,154 @@
+# %% [markdown] id="13-title" lang="zh"
+# # 13 ZeRO-3：连参数也切开
+#
+# 阶段 2 里，优化器状态和梯度都只存 1/N 了，可每个 rank 上仍然有完整的模型。rank 再多，这一份也不会变小：模型本身放不下，
+# 阶段 2 就无能为力。
+#
+# 但是同一时刻只有**一层**在计算。所以平时每个 rank 只存自己那片参数，轮到哪一层，就在那一刻把它收集起来，用完就扔。
+#
+# 先想一想：前向时收集一次，反向时还要再收集一次。每步要发送的数据，是阶段 2 的几倍？
+# %% [markdown] id="13-title" lang="en" src="6fffed41"
+# # 13 ZeRO-3: the parameters, too
+#
+# At stage 2 each rank keeps 1/N of the optimizer's state and of the gradient, but still the whole model. More ranks do
+# not make that part smaller: if the model itself does not fit, stage 2 cannot help.
+#
+# But only **one layer** computes at a time. So between its turns each rank keeps just its shard of a layer; when
+# the turn comes the layer is gathered, used, and dropped.
+#
+# Think first: it is gathered in the forward pass, and once more in the backward pass. How many times stage 2's bytes is that?
+# %%
+from _lesson import each, ranks, say, show
+
+comm = ranks(4)
+
+# %% [markdown] id="13-diff" lang="zh"
+# ## 改动只有这些
+#
+# 下面是 `zero_ref/stages/zero2.py` 和 `zero3.py` 的差别，是从真正的文件算出来的。all-gather 从一步的末尾挪到了用到参数的地方。
+# %% [markdown] id="13-diff" lang="en" src="0705bd28"
+# ## This is all that changes
+#
+# The difference between `zero_ref/stages/zero2.py` and `zero3.py`, made from the real files: the all-gather has moved from the end of
+# the step to where a parameter is used.
+# %%
+import difflib
+import inspect
+
+from zero_ref.stages import zero2, zero3
+
+
+def code(stage) -> list[str]:
+    lines = inspect.getsource(stage).splitlines()
+    return lines[lines.index("def setup(units, comm, new_optimizer):") :]
+
+
+for line in list(difflib.unified_diff(code(zero2), code(zero3), n=0, lineterm=""))[2:]:
+    show("" if line.startswith("@@") else line)
+
+# %% [markdown] id="13-run" lang="zh"
+# ## 跑一跑，量一量
+#
+# 四个阶段用同样的数据各训练 20 步。常驻：两步之间留着的字节；峰值：一步之中最多的字节；发送：每步发出的字节。都是量出来的。
+# %% [markdown] id="13-run" lang="en" src="bfb16e14"
+# ## Run it and measure
+#
+# All four stages train 20 steps on the same data. At rest: bytes that stay between steps; peak: the most in a step; sent: bytes
+# a step. All of it measured.
+# %%
+from zero_ref import options
+from zero_ref.training import train
+
+records = [train(options.parse(["--quiet", "--steps", "20", "--stage", str(stage)])) for stage in range(4)]
+own = [record["ranks"][comm.rank] for record in records]
+rest = [sum(rank["resting_bytes"].values()) for rank in own]
+peak = [rank["peak_total_bytes"] for rank in own]
+sent = [sum(rank["sent_bytes_per_step"][name] for name in ("reduce_scatter", "all_gather")) for rank in own]
+psi = records[0]["parameters_padded"]
+show(f"psi = {psi:,}, N = {comm.size}")
+for stage in range(4):
+    show(f"stage {stage}: at rest {rest[stage]:>8,}   peak {peak[stage]:>8,}   sent {sent[stage]:>8,}")
+assert rest[3] * comm.size == 16 * psi == rest[0]
+assert sent[3] * 2 == sent[2] * 3 and sent[2] == sent[1] == sent[0]
+say(
+    f"常驻：阶段 0 是 16Ψ = {rest[0]:,}，阶段 3 是 16Ψ/N = {rest[3]:,}。发送：3Ψ 对 2Ψ，正好 {sent[3] / sent[2]} 倍",
+    f"at rest: stage 0 has 16 psi = {rest[0]:,}, stage 3 has 16 psi/N = {rest[3]:,}. "
+    f"Sent: 3 psi against 2 psi, {sent[3] / sent[2]} times",
+)
+
+# %% [markdown] id="13-same" lang="zh"
+# ## 结果变了吗
+#
+# 先想一想：四个阶段训练出来的权重，是差不多，还是每个比特都一样？
+# %% [markdown] id="13-same" lang="en" src="4ccc22eb"
+# ## Is the result another one?
+#
+# Think first: are the weights of the four stages alike, or equal in every bit?
+# %%
+for stage, record in enumerate(records):
+    show(f"stage {stage}: {record['weights_sha256'][:32]}")
+assert len({record["weights_sha256"] for record in records}) == 1
+say("每个比特都一样", "equal in every bit")
+
+# %% [markdown] id="13-own" lang="zh"
+# ## 每个 rank 存了什么
+#
+# 每个 rank 存着每一层的四分之一，而且没有哪个元素由两个 rank 存。
+# %% [markdown] id="13-own" lang="en" src="3640fcf8"
+# ## What each rank keeps
+#
+# Each rank keeps a quarter of every layer, and no element is kept by two.
+# %%
+from zero_ref.layout import FlatLayout
+
+layout = FlatLayout("layers.0", {"weight": (128, 64), "bias": (128,)}, comm.size)
+each(comm, f"rank {comm.rank}: layers.0 {layout.ranges(comm.rank)}")
+everybodys = comm.everyone(layout.ranges(comm.rank))
+assert sum(b - a for shard in everybodys for a, b in shard) == layout.elements
+
+# %% [markdown] id="13-trap" lang="zh"
+# ## 最容易犯的错
+#
+# 分片如果是完整参数的一个**视图**（`full[a:b]`），那么只要分片还在，完整的那块内存就释放不了：代码看上去是 ZeRO-3，内存却一个字节
+# 也没省。所以 `zero3.py` 的 `setup` 里有一个 `.copy()`。
+# %% [markdown] id="13-trap" lang="en" src="cfe252df"
+# ## The usual mistake
+#
+# If a shard is a **view** of the whole (`full[a:b]`), the whole stays in memory for as long as the shard does: it looks like ZeRO-3
+# and saves not one byte. That is why `setup` in `zero3.py` has a `.copy()`.
+# %%
+import numpy as np
+
+from zero_ref.ledger import ledger
+
+
+def alive(copied: bool) -> int:
+    before = ledger.live["parameter"]
+    full = ledger.track("parameter", np.zeros(1000, "float32"))
+    shard = full[:250].copy() if copied else full[:250]
+    del full
+    held = ledger.live["parameter"] - before
+    assert shard.size == 250
+    return held
+
+
+assert (alive(copied=False), alive(copied=True)) == (4000, 0)
+say(
+    f"视图：完整的 {alive(False):,} 字节还在；复制：{alive(True)} 字节（分片自己的 1,000 字节另算）",
+    f"a view: the whole {alive(False):,} bytes are still there; a copy: {alive(True)} (and the shard's own 1,000 bytes)",
+)
+
+# %% [markdown] id="13-end" lang="zh"
+# ## 记住
+#
+# - 常驻内存 16Ψ/N：rank 翻倍，每个 rank 就减半，没有下限。
+# - 代价是通信：3Ψ，比数据并行多一半；而且一层要用时才收集，等待就在关键路径上。
+# - DistributedDataParallel 不是 ZeRO-3：它在每个 rank 上都留着 16Ψ。
+# - 接下来：这些字节在网线上要花多少时间。整个阶段 3 就在 `zero_ref/stages/zero3.py`。
+# %% [markdown] id="13-end" lang="en" src="e375dc30"
+# ## To remember
+#
+# - At rest 16Ψ/N: twice the ranks, half of it on each, without a floor.
+# - The price is traffic: 3Ψ, half as much again as data parallelism; and a layer is gathered when it is needed, so somebody waits.
+# - DistributedDataParallel is not ZeRO-3: it keeps 16Ψ on every rank.
+# - Next: what these bytes cost on a wire. All of stage 3 is in `zero_ref/stages/zero3.py`.
