@@ -8,7 +8,7 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train compare test test-hosts bench lint fuzz planted explore clean
+.PHONY: setup train compare test test-hosts bench lint fuzz planted check-lessons explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
@@ -38,6 +38,9 @@ fuzz: setup
 
 planted: setup
 	python tests/planted/run.py
+
+check-lessons: setup
+	python -m pytest tests/test_lessons.py
 
 explore: setup
 	python -m zero_ref.explore explore.html

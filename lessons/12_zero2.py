@@ -1,0 +1,134 @@
+# %% [markdown] id="12-title" lang="zh"
+# # 12 ZeRO-2：梯度也切开
+#
+# 阶段 1 里每个 rank 留着完整的梯度，直到一步的末尾才做 reduce-scatter，然后只用其中四分之一。
+#
+# 反向传播是从最后一层往前走的。某一层的梯度一算出来，立刻就可以做 reduce-scatter，留下自己那片，其余扔掉。这样同一时刻最多只有
+# **一层**的完整梯度。
+#
+# 先想一想：发送的字节数变了吗？
+# %% [markdown] id="12-title" lang="en" src="37a8d503"
+# # 12 ZeRO-2: the gradient, too
+#
+# At stage 1 each rank keeps the whole gradient until the end of the step, reduces it then, and uses a quarter.
+#
+# The backward pass goes from the last layer to the first. As soon as a layer's gradient is there it can be reduced, its own shard
+# kept and the rest dropped. Then there is never more than **one layer's** whole gradient.
+#
+# Think first: does it send more, or less?
+# %%
+from _lesson import ranks, say, show
+
+comm = ranks(4)
+
+# %% [markdown] id="12-diff" lang="zh"
+# ## 改动只有这些
+#
+# `zero_ref/stages/zero1.py` 到 `zero2.py`。reduce-scatter 从一步的末尾挪进了反向传播。
+# %% [markdown] id="12-diff" lang="en" src="35df17c5"
+# ## This is all that changes
+#
+# From `zero_ref/stages/zero1.py` to `zero2.py`: the reduce-scatter has moved from the end of the step into the backward pass.
+# %%
+import difflib
+import inspect
+
+from zero_ref.stages import zero1, zero2
+
+
+def code(stage) -> list[str]:
+    lines = inspect.getsource(stage).splitlines()
+    return lines[lines.index("def setup(units, comm, new_optimizer):") :]
+
+
+for line in list(difflib.unified_diff(code(zero1), code(zero2), n=0, lineterm=""))[2:]:
+    show("" if line.startswith("@@") else line)
+
+# %% [markdown] id="12-watch" lang="zh"
+# ## 看着梯度出生和消失
+#
+# 程序可以把一步逐个事件记录下来。下面是阶段 2 的一步里，完整梯度（`full_gradient`）什么时候出现，什么时候释放。
+# %% [markdown] id="12-watch" lang="en" src="fafb9c42"
+# ## Watch gradients come and go
+#
+# A step can be recorded event by event. Here is when a whole gradient (`full_gradient`) is born in a step of stage 2, and when it dies.
+# %%
+from zero_ref import options
+from zero_ref.training import train
+
+# --chart has a step recorded; --quiet keeps the chart itself off the terminal
+recorded = train(options.parse(["--quiet", "--steps", "3", "--stage", "2", "--chart"]))["recorded_step"]
+alive = most = 0
+for _, what, kind, unit, nbytes, line, _ in recorded["ranks"][comm.rank]["events"]:
+    if kind == "full_gradient":
+        alive += nbytes
+        most = max(most, alive)
+        show(f"zero2.py:{line}  {recorded['units'][unit]['name']} {what:4} {nbytes:>7,}  alive {alive:>6,}")
+largest = max(4 * sum(unit["counts"]) for unit in recorded["units"])
+assert alive == 0 and most == largest
+say(
+    f"同一时刻最多 {most:,} 字节，正好是最大的一层",
+    f"never more than {most:,} bytes alive, which is the largest layer",
+)
+
+# %% [markdown] id="12-run" lang="zh"
+# ## 一个 micro-batch：省了内存，没多发一个字节
+# %% [markdown] id="12-run" lang="en" src="66d8c87a"
+# ## One micro-batch: less memory, and not one byte more
+# %%
+
+
+def measured(stage: int, micro_batches: int) -> tuple[int, int, str]:
+    line = ["--quiet", "--steps", "20", "--stage", str(stage), "--micro-batches", str(micro_batches)]
+    record = train(options.parse(line))
+    rank = record["ranks"][comm.rank]
+    sent = rank["sent_bytes_per_step"]
+    rest = sum(rank["resting_bytes"].values())
+    return rest, sent["reduce_scatter"] + sent["all_gather"], record["weights_sha256"]
+
+
+one, two = measured(1, 1), measured(2, 1)
+for stage, (rest, sent, digest) in ((1, one), (2, two)):
+    show(f"stage {stage}: at rest {rest:>8,}   sent {sent:>8,}   weights {digest[:16]}")
+assert two[0] < one[0] and two[1:] == one[1:]
+say("发送量相同，权重逐比特相同", "the same bytes sent, and weights equal in every bit")
+
+# %% [markdown] id="12-micro" lang="zh"
+# ## 四个 micro-batch：这时要付钱了
+#
+# 如果一步分成 k 个 micro-batch，阶段 1 可以先把梯度累加在本地，最后只做一次 reduce-scatter。阶段 2 不留完整的梯度，
+# 所以**每个** micro-batch 都要做一次。
+#
+# 先想一想：k = 4 时，阶段 2 发送多少？
+# %% [markdown] id="12-micro" lang="en" src="f1fcc693"
+# ## Four micro-batches: here it costs
+#
+# With k micro-batches to a step, stage 1 can add up its gradient at home and reduce it once at the end. Stage 2 keeps no whole gradient,
+# so it reduces after **each** micro-batch.
+#
+# Think first: what does stage 2 send with k = 4?
+# %%
+one, two = measured(1, 4), measured(2, 4)
+for stage, (_, sent, digest) in ((1, one), (2, two)):
+    show(f"stage {stage}: sent {sent:>8,}   weights {digest[:16]}")
+assert two[1] * 2 == one[1] * 5
+assert one[2] != two[2]
+say(
+    f"2Ψ 变成 (k+1)Ψ = 5Ψ：{two[1] / one[1]} 倍。加法的顺序也不同了，所以权重只在舍入误差内一致",
+    f"2 psi become (k+1) psi = 5 psi: {two[1] / one[1]} times. The additions have another order, too, so the weights agree up to rounding",
+)
+
+# %% [markdown] id="12-end" lang="zh"
+# ## 记住
+#
+# - 常驻 4Ψ + 12Ψ/N；完整的梯度同一时刻只有一层。
+# - “阶段 2 的通信量也是 2Ψ”只对一个 micro-batch 成立；k 个是 (k+1)Ψ。
+# - 只用梯度的 1/N，却让整块缓冲区留着，什么也没省：`zero_ref/stages/zero2.py` 里的 `del grad` 就是为这个。
+# - 接下来：每个 rank 上仍然有整个模型。
+# %% [markdown] id="12-end" lang="en" src="65f1eb75"
+# ## To remember
+#
+# - At rest 4Ψ + 12Ψ/N; of whole gradients there is one layer's at a time.
+# - "Stage 2 sends 2Ψ, too" holds for one micro-batch; with k it is (k+1)Ψ.
+# - To use 1/N of a gradient while all of its buffer is alive saves nothing: that is what `del grad` in `zero_ref/stages/zero2.py` is for.
+# - Next: the whole model still lies on every rank.
