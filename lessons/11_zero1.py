@@ -15,7 +15,7 @@
 # everyone has the whole model again.
 # %%
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import ranks, say, show, show_difference
 
 comm = ranks(4)
 N = comm.size
@@ -89,19 +89,9 @@ say("参数逐比特相同，少发三分之一", "the parameters are equal in e
 #
 # From `zero_ref/stages/zero0.py` to `zero1.py`: the optimizer goes between the two halves of the all-reduce.
 # %%
-import difflib
-import inspect
-
 from zero_ref.stages import zero0, zero1
 
-
-def code(stage) -> list[str]:
-    lines = inspect.getsource(stage).splitlines()
-    return lines[lines.index("def setup(units, comm, new_optimizer):") :]
-
-
-for line in list(difflib.unified_diff(code(zero0), code(zero1), n=0, lineterm=""))[2:]:
-    show("" if line.startswith("@@") else line)
+show_difference(zero0, zero1)
 
 # %% [markdown] id="11-run" lang="zh"
 # ## 跑一跑，量一量

@@ -17,7 +17,7 @@
 #
 # Think first: does it send more, or less?
 # %%
-from _lesson import ranks, say, show
+from _lesson import ranks, say, show, show_difference
 
 comm = ranks(4)
 
@@ -30,19 +30,9 @@ comm = ranks(4)
 #
 # From `zero_ref/stages/zero1.py` to `zero2.py`: the reduce-scatter has moved from the end of the step into the backward pass.
 # %%
-import difflib
-import inspect
-
 from zero_ref.stages import zero1, zero2
 
-
-def code(stage) -> list[str]:
-    lines = inspect.getsource(stage).splitlines()
-    return lines[lines.index("def setup(units, comm, new_optimizer):") :]
-
-
-for line in list(difflib.unified_diff(code(zero1), code(zero2), n=0, lineterm=""))[2:]:
-    show("" if line.startswith("@@") else line)
+show_difference(zero1, zero2)
 
 # %% [markdown] id="12-watch" lang="zh"
 # ## 看着梯度出生和消失

@@ -18,7 +18,7 @@
 #
 # Think first: it is gathered in the forward pass, and once more in the backward pass. How many times stage 2's bytes is that?
 # %%
-from _lesson import each, ranks, say, show
+from _lesson import each, ranks, say, show, show_difference
 
 comm = ranks(4)
 
@@ -32,19 +32,9 @@ comm = ranks(4)
 # The difference between `zero_ref/stages/zero2.py` and `zero3.py`, made from the real files: the all-gather has moved from the end of
 # the step to where a parameter is used.
 # %%
-import difflib
-import inspect
-
 from zero_ref.stages import zero2, zero3
 
-
-def code(stage) -> list[str]:
-    lines = inspect.getsource(stage).splitlines()
-    return lines[lines.index("def setup(units, comm, new_optimizer):") :]
-
-
-for line in list(difflib.unified_diff(code(zero2), code(zero3), n=0, lineterm=""))[2:]:
-    show("" if line.startswith("@@") else line)
+show_difference(zero2, zero3)
 
 # %% [markdown] id="13-run" lang="zh"
 # ## 跑一跑，量一量

@@ -6,13 +6,16 @@ A lesson's text stands in cells of its own, in Chinese and in English with one i
 hash of the Chinese one that it translates: a test finds translations that are no longer up to date.
 """
 
+import difflib
 import hashlib
+import inspect
 import os
 import re
 import shutil
 import sys
 import traceback
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -75,6 +78,17 @@ def each(comm: "Comm", line: str) -> None:
     """One line of every rank, in the order of the ranks."""
     for text in comm.everyone(line):
         show(text)
+
+
+def show_difference(before: ModuleType, after: ModuleType) -> None:
+    """The lines that change from one stage's file to the next."""
+
+    def code(stage: ModuleType) -> list[str]:
+        lines = inspect.getsource(stage).splitlines()
+        return lines[lines.index("def setup(units, comm, new_optimizer):") :]
+
+    for line in list(difflib.unified_diff(code(before), code(after), n=0, lineterm=""))[2:]:
+        show("" if line.startswith("@@") else line)
 
 
 def digest(text: str) -> str:
