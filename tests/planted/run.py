@@ -78,7 +78,7 @@ def run(check: str, folder: Path, limit: float) -> tuple[str, str]:
     path = f"{folder / 'tests' / 'stacks'}:{folder}"
     try:
         result = mpirun(ranks, *pytest, limit=limit, cwd=folder, PYTHONPATH=path)
-        text, end = result.stdout + result.stderr, f"{check} ends with code {result.returncode}"
+        text, end = f"{result.stdout}\n{result.stderr}", f"{check} ends with code {result.returncode}"
         if result.returncode == 0:
             return "", ""
     except AssertionError as error:
