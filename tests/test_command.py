@@ -56,7 +56,7 @@ def test_a_terminal_behind_mpirun_shows_one_progress_bar(quiet, bars):
     finally:
         os.close(ours)
         os.close(theirs)
-    assert shown.count("3/3 [") == bars, shown
+    assert shown.count("0/3 [") == bars, shown  # a bar begins once, and may be drawn anew at any time
 
 
 def test_the_linear_model_learns_diabetes(tmp_path):

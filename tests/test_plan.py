@@ -215,13 +215,13 @@ def test_time_by_hand():
         loss_call=0.25,
     )
     row = made("--parameters 1200 --layers 3 --ranks 4 --micro-batches 2 --batch-size 16").rows[3]
-    assert row.work == Work(6 * 1200 * 4, 300, 2 * (2400 + 3 * 600) + 2 * 600, 3, 2)
+    assert row.work == Work(6 * 1200 * 4, 300, 2 * 3 * 600 + 2 * 600, 3, 2)
     t = sizing.times(row, machine, 4)
     # 2 reduce-scatters of 3/4 * 2400 bytes, 4 gathers; 2 * 3 and 4 * 3 calls of 3 hops
     assert t.bandwidth == pytest.approx(2 * 1800 / 1000 + 4 * 1800 / 500)
     assert t.latency == pytest.approx(6 * 3 * 1e-3 + 12 * 3 * 2e-3)
-    # products 288 s, updates 3 s, gradients 0.96 s, calls 3 * (2 * 1 + 0.5) + 2 * 0.25 s
-    assert t.compute == pytest.approx(288 + 3 + 0.96 + 8)
+    # products 288 s, updates 3 s, gradients 0.48 s, calls 3 * (2 * 1 + 0.5) + 2 * 0.25 s
+    assert t.compute == pytest.approx(288 + 3 + 0.48 + 8)
     assert t.total == t.compute + t.bandwidth + t.latency and t.largest == "compute"
 
 
