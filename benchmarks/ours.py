@@ -5,22 +5,17 @@ a rank needed beyond its imports (the most of any rank).
 """
 
 import json
-import resource
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from memory import peak
+
 import zero_ref  # before numpy, see its docstring
 from zero_ref import options
 from zero_ref.comm import Comm
 from zero_ref.training import train
-
-
-def peak() -> int:
-    """The most memory this process has had so far, in KiB on Linux."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
 
 assert zero_ref.__version__
 before = peak()
@@ -28,4 +23,4 @@ record = train(options.parse([*sys.argv[1:], "--quiet"]))
 comm = Comm()
 mib = max(comm.everyone((peak() - before) / 1024))
 if comm.rank == 0:
-    print(json.dumps({"ms": 1e3 * record["seconds_per_step"], "mib": mib, "loss": record["loss"][-1]}))
+    print(json.dumps({"ms": 1e3 * record["seconds_per_step"], "mib": mib}))

@@ -7,22 +7,17 @@ MASTER_ADDR and MASTER_PORT. Prints what ours.py prints.
 
 import json
 import os
-import resource
 import statistics
 import sys
 import time
 
 import torch
 import torch.distributed as dist
+from memory import peak
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
-
-
-def peak() -> int:
-    """The most memory this process has had so far, in KiB on Linux."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main(kind: str, widths: list[int], batch: int, steps: int) -> None:
@@ -64,7 +59,7 @@ def main(kind: str, widths: list[int], batch: int, steps: int) -> None:
     most = torch.tensor([(peak() - before) / 1024])
     dist.all_reduce(most, dist.ReduceOp.MAX)
     if rank == 0:
-        print(json.dumps({"ms": 1e3 * statistics.median(seconds), "mib": most.item(), "loss": loss.item()}))
+        print(json.dumps({"ms": 1e3 * statistics.median(seconds), "mib": most.item()}))
     dist.barrier()
     sys.stdout.flush()
     os._exit(0)  # the orderly end of a group can hang where its ranks leave at different moments

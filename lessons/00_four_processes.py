@@ -44,12 +44,12 @@ each(comm, f"rank {comm.rank}: mine = {mine}, mine * 4 = {total}")
 # ## 要知道别人的数，只能发消息
 #
 # 消息就是 MPI 存在的理由。`Allgather` 是一次**集合通信**：四个 rank 都来到这一行，各交出一个数，各拿到全部四个数。
-# 少来一个，其余三个就会一直等下去，这是第 05 课的内容。
-# %% [markdown] id="00-message" lang="en" src="33c345fd"
+# 少来一个，其余三个就会一直等下去。
+# %% [markdown] id="00-message" lang="en" src="a0afa6df"
 # ## To know another's number takes a message
 #
 # Messages are what MPI is for. `Allgather` is a **collective**: all four ranks come to this line, each gives one number, and each
-# gets all four. If one does not come, the other three wait for ever; that is lesson 05.
+# gets all four. If one does not come, the other three wait for ever.
 # %%
 everybodys = np.empty(comm.size, int)
 comm.mpi.Allgather(np.array([mine]), everybodys)

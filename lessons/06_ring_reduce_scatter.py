@@ -68,12 +68,13 @@ say("每个 rank 都拿到了自己那一片，四份全在里面", "each rank h
 # %% [markdown] id="06-price" lang="zh"
 # ## 花了多少
 #
-# 每一步发送 1/N，走 N−1 步：每个 rank 发送 Ψ(N−1)/N 个元素。这是能做到的最少：别人手里属于我的那 N−1 份，总得有人发给我。
-# %% [markdown] id="06-price" lang="en" src="db715510"
+# 每一步发送 1/N，走 N−1 步：每个 rank 发送 Ψ(N−1)/N 个元素。这是能做到的最少：每一片的和里，有 N−1 份原来在别的 rank 上，
+# 每份至少要离开一次，所以全部 rank 合起来至少要发送 Ψ(N−1)。
+# %% [markdown] id="06-price" lang="en" src="5d9b4dd9"
 # ## What it costs
 #
-# 1/N a hop, N−1 hops: each rank sends Ψ(N−1)/N elements. It cannot be less: N−1 parts of my shard are with others, and somebody has
-# to send them.
+# 1/N a hop, N−1 hops: each rank sends Ψ(N−1)/N elements. It cannot be less: of every shard's sum N−1 parts lie on other ranks, and
+# each has to leave at least once, so all ranks together send at least Ψ(N−1).
 # %%
 formula = gradient.size * (N - 1) / N * gradient.itemsize
 assert bytes_sent == formula

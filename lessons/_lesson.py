@@ -34,10 +34,10 @@ CELL = re.compile("^" + HEAD + r"(?P<text>(?:#(?! %%).*\n)+)", re.M)
 
 
 def language() -> str:
-    """ "zh" or "en": as --language says, or LANG."""
+    """ "zh" or "en": as --language says, or the environment."""
     if "--language" in sys.argv[1:-1]:
         return "en" if sys.argv[sys.argv.index("--language") + 1] == "en" else "zh"
-    return "zh" if os.environ.get("LANG", "").startswith("zh") else "en"
+    return launch.language()
 
 
 def ranks(number: int) -> "Comm":

@@ -8,6 +8,7 @@ import pytest
 from launching import ROOT
 
 from zero_ref import explore, plan
+from zero_ref.report.page import digest
 
 pytest_plugins = ["browser"]  # the fixture `opened`
 
@@ -98,8 +99,8 @@ def test_nothing_can_be_loaded_or_run_from_elsewhere(page, opened):
     assert "http" not in policy and "'self'" not in policy and "src=" not in text
     for kind in ("css", "js"):
         body = (explore.PAGES / f"explore.{kind}").read_text(encoding="utf-8")
-        assert explore.hash_of(body) in policy and body in text
-        assert explore.hash_of(body + " ") not in policy
+        assert digest(body) in policy and body in text
+        assert digest(body + " ") not in policy
     opened(page)  # and it runs under that policy
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from launching import mpirun
 
-from zero_ref import options, report
+from zero_ref import launch, options, report
 from zero_ref.launch import UsageError
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, text, trace
@@ -557,7 +557,7 @@ def test_the_environment_says_which_language(environment, language, monkeypatch)
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert text.language_of_environment() == language
+    assert launch.language() == language
 
 
 def test_a_terminal_that_cannot_show_chinese_shows_something(run):

@@ -190,6 +190,17 @@ class OrderedComm(Comm):
                 result[...] = sum_of
 
 
+class AutoComm(OrderedComm):
+    """`--reduce auto`: MPI's own reduce-scatter, but for long vectors the exchange in rank order.
+
+    MPICH sums long vectors in temporary arrays as long as the vector; see docs/measurements.md.
+    """
+
+    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
+        kind = OrderedComm if send.nbytes >= LONG else Comm
+        kind._reduce_scatter(self, send, receive, layout)
+
+
 class RingComm(Comm):
     """`--reduce ring`: both collectives by hand, talking to two neighbours only.
 
@@ -246,17 +257,6 @@ def agree(comm: Comm, attempt: Callable[[], Any]) -> Any:
 def on_rank_0(comm: Comm, action: Callable[[], None]) -> None:
     """action() on rank 0; if it raises CleanEnd, raise that on all ranks."""
     agree(comm, action if comm.rank == 0 else lambda: None)
-
-
-class AutoComm(OrderedComm):
-    """`--reduce auto`: MPI's own reduce-scatter, but for long vectors the exchange in rank order.
-
-    MPICH sums long vectors in temporary arrays as long as the vector; see docs/measurements.md.
-    """
-
-    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
-        kind = OrderedComm if send.nbytes >= LONG else Comm
-        kind._reduce_scatter(self, send, receive, layout)
 
 
 REDUCE = {"auto": AutoComm, "native": Comm, "ordered": OrderedComm, "ring": RingComm}

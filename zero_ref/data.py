@@ -116,9 +116,8 @@ def synthetic(samples: int, features: int, classes: int, seed: int, dtype: str) 
     weight = random.standard_normal((seen.shape[1], classes or 1), np.float32) / math.sqrt(seen.shape[1])
     y = seen @ weight + NOISE * random.standard_normal((samples, classes or 1), np.float32)
     wide = "float32" if np.dtype(dtype).itemsize == 2 else dtype
-    return DataSet(
-        x.astype(dtype, copy=False), y.argmax(axis=1) if classes else y.astype(wide, copy=False), classes
-    )
+    y = y.argmax(axis=1) if classes else y.astype(wide, copy=False)
+    return DataSet(x.astype(dtype, copy=False), y, classes)
 
 
 def load_inputs(name: str, task: Task, dtype: str) -> tuple[np.ndarray, np.ndarray | None]:

@@ -6,14 +6,13 @@ script by their hashes, so that nothing else can run or be loaded, not even from
 """
 
 import argparse
-import base64
-import hashlib
 from pathlib import Path
 
 from zero_ref import launch
 from zero_ref.files import in_one_piece
 from zero_ref.launch import UsageError
 from zero_ref.options import Parser
+from zero_ref.report.page import digest
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -25,16 +24,11 @@ def page() -> str:
     )
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"style-src {hash_of(style)}; script-src {hash_of(script)}"
+        f"style-src '{digest(style)}'; script-src '{digest(script)}'"
     )
     for place, text in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script)):
         html = html.replace(f"{{{{{place}}}}}", text)
     return html
-
-
-def hash_of(text: str) -> str:
-    """`text` as a content-security policy names it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -72,6 +72,12 @@ def on_a_terminal() -> bool:
     return False
 
 
+def language() -> str:
+    """The reader's, "zh" or "en": as LC_ALL, LC_MESSAGES and LANG say, in this order."""
+    said = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return "zh" if next(filter(None, said), "").startswith("zh") else "en"
+
+
 def one_line(text: object) -> str:
     """`text` without line breaks, for an error that shows what the user gave."""
     return " ".join(str(text).split())

@@ -92,7 +92,10 @@ class Adam:
         self.steps += 1
         beta1, beta2 = self.betas
         root = math.sqrt(1 - beta2**self.steps)
-        rate, eps = self.lr * root / (1 - beta1**self.steps), self.eps * root  # the end of section 2
+        rate, eps = (
+            self.lr * root / (1 - beta1**self.steps),
+            self.eps * root,
+        )  # both bias corrections
         for p, g, t, block in walk(param):
             m, v = self.m[block], self.v[block]
             xp.multiply(grad[block], scale, out=g, dtype=g.dtype)

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from zero_ref import launch
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report.page import levels, words
 
@@ -31,17 +32,11 @@ HEIGHT, AXIS = 16, 9  # rows of the chart; columns of the numbers beside it
 
 def of(record: dict[str, Any], language: str | None = None) -> str:
     """All of it, in the language that is asked for, or that the environment asks for."""
-    word = {key: texts[language or language_of_environment()] for key, texts in words().items()}
+    word = {key: texts[language or launch.language()] for key, texts in words().items()}
     parts = [held(record, word), sent(record, word), word["text_note"]]
     if record.get("recorded_step"):
         parts.insert(0, chart(record, word))
     return printable("\n\n".join(parts))
-
-
-def language_of_environment() -> str:
-    """As LC_ALL, LC_MESSAGES and LANG say, in this order."""
-    said = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return "zh" if next(filter(None, said), "").startswith("zh") else "en"
 
 
 def printable(text: str) -> str:
