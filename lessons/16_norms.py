@@ -1,0 +1,184 @@
+# %% [markdown] id="16-title" lang="zh"
+# # 16 范数、梯度累积、不匀的批次
+#
+# 上一课里，所有 rank 看同一个范数，一起决定这一步做不做。可是从阶段 1 起，更新时没有一个 rank 手里有加好的完整梯度，这个范数从哪里来？
+# 一步再分成几个 micro-batch，样本也分不匀，误差到底该除以几？两个问题是一类：**平均的平均不是平均，一片的范数不是范数**。
+# %% [markdown] id="16-title" lang="en" src=""
+# # 16 Norms, accumulation, uneven batches
+#
+# In the last lesson all ranks looked at one norm and decided together whether to take the step. But from stage 1 on no rank has the whole sum
+# of the gradients when it updates: where does that norm come from? And with several micro-batches to a step, and uneven ones, what is an error
+# to be divided by? It is one question: **an average of averages is not the average, and a norm of a piece is not the norm**.
+# %%
+from _lesson import each, ranks, say, show
+
+comm, N = ranks(4), 4
+rank = comm.rank
+
+# %% [markdown] id="16-tokens" lang="zh"
+# ## 1000 个 token
+#
+# 900 个 token 的 loss 是 2，在 rank 0 和 1 上；100 个的 loss 是 6，在 rank 2 和 3 上。先想一想：所有 token 的平均 loss 是多少？
+# %% [markdown] id="16-tokens" lang="en" src=""
+# ## 1000 tokens
+#
+# 900 tokens have loss 2, on ranks 0 and 1; 100 have loss 6, on ranks 2 and 3. Think first: what is the mean loss of all tokens?
+# %%
+tokens, mean = [(450.0, 2.0), (450.0, 2.0), (50.0, 6.0), (50.0, 6.0)][rank]
+each(comm, f"rank {rank}: {tokens:3g} tokens, mean loss {mean:g}, sum {tokens * mean:g}")
+mean_of_means, of_all = comm.sum(mean) / N, comm.sum(tokens * mean) / comm.sum(tokens)
+assert (mean_of_means, of_all) == (4.0, 2.4)
+say(f"平均的平均 {mean_of_means}，真正的平均 {of_all}", f"mean of means {mean_of_means}, the mean {of_all}")
+
+# %% [markdown] id="16-once" lang="zh"
+# ## 只除一次
+#
+# 真正的阶段训练 12 步，各步依次有 20、20、13 个样本，分成 k 个 micro-batch，再分给 4 个 rank；k = 4 时有的 rank 有时一个样本也没有。每个样本的误差
+# 除以**整步的样本数**，此后只相加。标准答案由一个进程算，整步一批。先想一想：12 种结果各差多少？哪些逐比特相同（字母相同）？
+# %% [markdown] id="16-once" lang="en" src=""
+# ## Divide once
+#
+# The real stages train for 12 steps, of 20, 20, 13 samples and so on, in k micro-batches on 4 ranks; with k = 4 a rank sometimes has no sample.
+# Each sample's error is divided by the samples **of the whole step**, and then there is only adding. What should come out is computed by one process,
+# each step in one piece. Think first: how far off are the 12 results? Which are equal in every bit (have the same letter)?
+# %%
+from functools import partial
+
+import numpy as np
+from mpi4py import MPI
+
+from zero_ref.clip import clip
+from zero_ref.comm import Comm
+from zero_ref.data import Batches, synthetic
+from zero_ref.layout import FlatLayout
+from zero_ref.model import build, loss_grad
+from zero_ref.optim import SGD, Adam
+from zero_ref.stages import zero0, zero1, zero2, zero3
+
+data = synthetic(53, 12, 3, seed=0, dtype="float64")  # 53 samples, 12 features, 3 classes
+new = {"SGD": partial(SGD, dtype="float64", lr=0.5), "Adam": partial(Adam, dtype="float64", lr=0.01)}
+
+
+def mean_loss(factor, samples, outputs, y):
+    """dL/d outputs and L, divided by `samples`, or where these are 0 by own ones, times `factor`."""
+    return loss_grad(True, factor * (samples or max(1, len(y))))(outputs, y)
+
+
+def run(comm, stage, k, factor=1, own=False, kind="SGD", max_norm=None) -> list[np.ndarray]:
+    """12 steps: the loss of each, the norm of each, and the weights in the end."""
+    units = build([12, 9, 3], lambda *unit: FlatLayout(*unit, comm.size), "float64", seed=0)
+    stage.setup(units, comm, new[kind])
+    batches, history = Batches(data, np.arange(53), 20, k, rank=comm.rank, shares=[1] * comm.size), []
+    for when in np.ndindex(4, 3):  # epoch and step
+        loss = partial(mean_loss, factor, 0 if own else len(batches.global_batch(*when)))
+        x_and_y = batches.arrays(batches.parts(*when))
+        part, norm = stage.step(units, comm, x_and_y, loss, partial(clip, max_norm=max_norm))
+        history.append((comm.sum(part), norm))
+    weights = [stage.full_param(u, comm)[: u.layout.elements] for u in units]  # without padding
+    return [*np.array(history).T, np.concatenate(weights)]
+
+
+alone, stages = Comm(), (zero0, zero1, zero2, zero3)
+alone.mpi, alone.rank, alone.size = MPI.COMM_SELF, 0, 1  # each rank by itself
+truth = run(alone, zero0, 1)
+dealt = Batches(data, np.arange(53), 20, 4, rank=rank, shares=[1] * N).parts(0, 2)
+each(comm, f"rank {rank}: samples of step 3 in four micro-batches {[len(part) for part in dealt]}")
+assert comm.everyone(min(map(len, dealt)))[0] == 0
+for k in (1, 2, 4):
+    found = [run(comm, stage, k) for stage in stages]
+    off = max(abs(a - b).max() for one in found for a, b in zip(one, truth))
+    bits = [weights.tobytes() for _, _, weights in found]
+    letters = "".join("ab"[list(dict.fromkeys(bits)).index(own)] for own in bits)
+    show(f"k = {k}  stages 0 to 3: {letters}   loss {found[3][0][-1]:.12f}   off by {off:.0e}")
+    assert off < 1e-11 and letters == ("aaaa" if k == 1 else "aabb")
+
+# %% [markdown] id="16-divide" lang="zh"
+# ## 除多了，除少了
+#
+# 常见的错法：除以样本数，又除以 N、除以 k，或者两个都除；只除以自己那一份的样本数；除以自己那一份，再除以 N 和 k，就成了平均的平均。N = 4，k = 2，都除就是 8。
+# 下面是第 1 步的范数（应为 1 倍）和 12 步后权重的偏差。先想一想：换成 Adam，哪些错误看得出来？
+# %% [markdown] id="16-divide" lang="en" src=""
+# ## Divided too often, or not enough
+#
+# What people write: divide by the samples, and again by N, by k, or by both; divide by one's own samples only; or by these, N and k, which is a mean of
+# means. N = 4 and k = 2, both are 8. Below are the norm of the first step (times what it should be) and how far off the weights are after 12 steps. Think first:
+# which mistakes show with Adam?
+# %%
+times, off = [], {kind: [] for kind in new}
+for factor, own in ((1, False), (4, False), (2, False), (8, False), (1, True), (8, True)):
+    for kind, percent in off.items():
+        got, wanted = run(comm, zero3, 2, factor, own, kind), run(alone, zero0, 1, kind=kind)[2]
+        percent.append(100 * np.linalg.norm(got[2] - wanted) / np.linalg.norm(wanted))
+    times.append(got[1][0] / truth[1][0])
+    by = f"{'own ' * own}samples x {factor}"
+    show(f"/ {by:<15} norm x {times[-1]:.3f}   off: SGD {off['SGD'][-1]:4.0f}%   Adam {percent[-1]:7.4f}%")
+assert np.allclose(times[:4], [1, 1 / 4, 1 / 2, 1 / 8]) and 7 < times[4] < 9 and times[5] > 1.01
+assert min(off["SGD"][1:]) > 1 and max(off["Adam"][:4]) < 0.001 and min(off["Adam"][4:]) > 1
+say("相差 8 倍，Adam 几乎看不出来", "8 times too small hardly shows with Adam")
+
+# %% [markdown] id="16-local" lang="zh"
+# ## 一片的范数
+#
+# 裁剪：梯度太长，就整个按比例缩到 `max_norm`。梯度是 [0.6, 0, 0, 0.8, 0, 0, 0, 0]，范数 1，每个 rank 两个数，要缩到 0.5。
+# 先想一想：每个 rank 按自己那片的范数缩，得到什么？把四个范数相加，再按这个和来缩呢？
+# %% [markdown] id="16-local" lang="en" src=""
+# ## The norm of a piece
+#
+# Clipping: a gradient that is too long is scaled down to `max_norm`, all of it alike. It is [0.6, 0, 0, 0.8, 0, 0, 0, 0], of norm 1, two numbers to a rank,
+# to be scaled to 0.5. Think first: what comes of it if each rank goes by the norm of its own piece? And by the sum of the four norms?
+# %%
+shard = np.array([0.6, 0, 0, 0.8, 0, 0, 0, 0])[2 * rank : 2 * rank + 2]
+own = float(np.linalg.norm(shard))
+norm, scale = clip(comm, [shard], 0.5)  # the root of the sum of everybody's squares
+factors = {"local norms": min(1, 0.5 / (own + 1e-6)), "sum of norms": 0.5 / comm.sum(own), "the norm": scale}
+clipped = []
+for name, factor in factors.items():
+    a, b = np.concatenate(comm.everyone((shard * factor).tolist()))[[0, 3]]
+    clipped.append((a, b))
+    show(f"{name:<12} [{a:.3f}, 0, 0, {b:.3f}, ...]   norm {np.hypot(a, b):.3f}   direction {b / a:.3f}")
+assert norm == 1 and np.allclose(clipped, [[0.5, 0.5], [0.3 / 1.4, 0.4 / 1.4], [0.3, 0.4]], atol=1e-6)
+say("依次是：方向变了，而且太长；太短；正确", "in turn: another direction, and too long; too short; right")
+
+# %% [markdown] id="16-owned" lang="zh"
+# ## 每个元素恰好算一次，而且先除对
+#
+# - 阶段 0 每个 rank 都有完整的梯度，也只交出自己那片（`comm.shard`）；不然每个平方加了 N 次，范数大 √N 倍。补齐的元素（padding）必须是 0。
+# - 拿去和 `max_norm` 比的梯度，倍数必须是对的。float16 的梯度乘了 loss scale，`zero_ref/precision.py` 就把 `max_norm` 也乘上。
+# %% [markdown] id="16-owned" lang="en" src=""
+# ## Each element once, and divided before
+#
+# - At stage 0 each rank has the whole gradient, and still gives its shard only (`comm.shard`); or each square is added N times, and the norm is √N times
+#   too large. Padding has to be 0.
+# - What is held against `max_norm` must have the right factor. In float16 the gradient is multiplied by the loss scale, and `zero_ref/precision.py`
+#   multiplies `max_norm`, too.
+# %%
+layout = FlatLayout("w", {"w": (10,)}, N)  # 10 numbers on 4 ranks: 2 of padding
+full, dirty = np.zeros((2, layout.padded))
+full[[0, 9]], dirty[[0, 9, 10, 11]] = (0.6, 0.8), (0.6, 0.8, 1, 1)
+values = [clip(comm, [g])[0] for g in (comm.shard(full, layout), full, comm.shard(dirty, layout))]
+assert np.allclose(values, np.sqrt([1, N, 3]))
+show("shards {:.3f}   the whole on each rank {:.3f}   padding not 0 {:.3f}".format(*values))
+
+limit = float(np.median(truth[1]))
+found = [run(comm, stage, 1, max_norm=limit) for stage in stages]
+assert all(np.array_equal(a, b) for one in found for a, b in zip(one, found[0]))
+for stage, (_, norms, _) in enumerate(found):
+    marks = "".join("x" if norm > limit else "." for norm in norms)
+    show(f"stage {stage}: norms {norms[0]:.15f} ... {norms[-1]:.15f}   clipped {marks}")
+assert 3 < marks.count("x") < 9 and max(run(comm, zero3, 1, 8, max_norm=limit)[1]) < limit
+say("四个阶段逐比特相同；多除以 8，就一步也不裁剪", "equal in every bit; with 8 too much none is clipped")
+
+# %% [markdown] id="16-end" lang="zh"
+# ## 记住
+#
+# - 先求和，最后除一次：除以整步的样本数（或 token 数），所有 rank、所有 micro-batch 合在一起数。
+# - 先求平方和，最后开一次方；每个元素只由一个 rank 交出，padding 为 0。见 `zero_ref/clip.py`。
+# - 倍数错了，Adam 会替你瞒着；要查，就用 SGD，并且看范数。
+# - 接下来：每一步都对了，训练却随时可能中断。状态分散在四个 rank 上，怎样存下来，又怎样由两个 rank 接着训练？
+# %% [markdown] id="16-end" lang="en" src=""
+# ## To remember
+#
+# - Add first and divide once: by the samples (or tokens) of the whole step, counted over all ranks and all micro-batches.
+# - Add squares first and take the root once; each element is given by one rank only, and padding is 0. See `zero_ref/clip.py`.
+# - Adam hides a wrong factor. To find one, use SGD, and look at the norm.
+# - Next: every step is right, but training may stop at any moment. The state lies on four ranks: how is it saved, and how do two ranks go on with it?

@@ -1,0 +1,1 @@
+"""The lessons, the exercises, and what checks them: `python -m lessons`."""

@@ -1,0 +1,69 @@
+"""One check of a student's file, from the ranks to the diagnosis."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lessons.checker import earlier, progress, runner, stub, verdict
+from lessons.checker.evidence import Diagnosis
+from lessons.checker.runner import Job, Outcome
+
+EXIT = {"passed": 0, "note": 0, "wrong": 1, "not_started": 2}
+
+
+@dataclass
+class Result:
+    """What a check found. state: "passed", "note" (passed, with something to say), "wrong" or "not_started"."""
+
+    job: Job
+    outcome: Outcome
+    diagnosis: Diagnosis | None
+    seconds: float
+
+    @property
+    def state(self) -> str:
+        return self.diagnosis.state if self.diagnosis else "passed"
+
+
+def file_of(exercise: str) -> Path:
+    """Where the student writes."""
+    return stub.FOLDER / f"{exercise}.py"
+
+
+def own_functions() -> dict[str, str]:
+    """Of the functions that later exercises use, those that this student's exercises have passed with: -> file."""
+    done = progress.read()["exercises"]
+    return {
+        name: str(file_of(exercise))
+        for name, exercise in earlier.WRITTEN_IN.items()
+        if done.get(exercise, {}).get("passed")
+    }
+
+
+def check(jobs: list[Job], limit: float = runner.LIMIT) -> list[Result]:
+    """Check files of one exercise. Where nothing is begun no rank is started."""
+    ranks = verdict.check_of(jobs[0].exercise).RANKS
+    waiting = [job for job in jobs if not verdict.untouched(Path(job.file), functions(job.exercise))]
+    begun = time.monotonic()
+    outcomes = dict(zip(map(id, waiting), runner.run(waiting, ranks, limit)))
+    seconds = time.monotonic() - begun
+    results = []
+    for job in jobs:
+        outcome = outcomes.get(id(job), Outcome())
+        results.append(Result(job, outcome, verdict.verdict(job, outcome), outcome.seconds))
+    if len(results) == 1:
+        results[0].seconds = seconds
+    return results
+
+
+def functions(exercise: str) -> tuple[str, ...]:
+    """What the student writes in an exercise."""
+    return verdict.check_of(exercise).FUNCTIONS
+
+
+def job_of(exercise: str, reference: bool = False, seed: str | None = None) -> Job:
+    """A job for the student's own file. reference: build on zero_ref instead of the student's earlier functions."""
+    own = {} if reference else own_functions()
+    files = {name: file for name, file in own.items() if earlier.WRITTEN_IN[name] != exercise}
+    return Job(exercise, str(file_of(exercise)), seed or secrets.token_hex(8), files)

@@ -1,0 +1,268 @@
+"""From what happened to one diagnosis: the earliest cause, shape before value before cost.
+
+A check gives, for each of its trials, what every rank should have returned, and what it would have
+returned with each known mistake. The mistake that explains *all* trials is the diagnosis; the smallest
+trial that shows it is what the student sees. What nothing explains is shown as it is.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+BASE = 64  # of the barcodes
+
+
+@dataclass
+class Trial:
+    """One trial: what was asked (`case`, with "size" ranks), and what every rank reported, by rank."""
+
+    case: dict[str, Any]
+    ranks: list[dict[str, Any]]
+
+    @property
+    def size(self) -> int:
+        return self.case["size"]
+
+    def values(self) -> list[Any]:
+        """What the ranks returned."""
+        return [decode(report["value"]) for report in self.ranks]
+
+    def sent(self, rank: int) -> list[dict]:
+        """The messages that a rank sent: with "bytes" and "to"."""
+        return [event for event in self.ranks[rank]["events"] if event["to"] is not None]
+
+
+@dataclass
+class Diagnosis:
+    """What is wrong: a key of the catalogues and its parameters.
+
+    line: of the student's file, or (file, line); case: the smallest trial that shows it;
+    head, rows: a table, its head as keys of the catalogues; state: "wrong", "not_started" or "note" (passed,
+    with something to say)
+    """
+
+    key: str
+    params: dict[str, Any] = field(default_factory=dict)
+    line: Any = None
+    case: dict[str, Any] | None = None
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    state: str = "wrong"
+
+
+class Unknown:
+    """A value that JSON did not hold: only its type is known."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def decode(coded: Any) -> Any:
+    """What trial.encode() made JSON of."""
+    if "array" in coded:
+        values = np.array(coded["array"], coded["dtype"])
+        fits = values.size == np.prod(coded["shape"], dtype=int)
+        return values.reshape(coded["shape"]) if fits else values
+    if "scalar" in coded:
+        return np.dtype(coded["dtype"]).type(coded["scalar"])
+    if "list" in coded:
+        return [decode(v) for v in coded["list"]]
+    if "tuple" in coded:
+        return tuple(decode(v) for v in coded["tuple"])
+    if "dict" in coded:
+        return {decode(key): decode(v) for key, v in coded["dict"]}
+    return coded["plain"] if "plain" in coded else Unknown(coded["other"])
+
+
+def kind_of(value: Any) -> str:
+    """A value's type, as a student knows it."""
+    if isinstance(value, np.ndarray):
+        return f"array{list(value.shape)} {value.dtype}"
+    return value.name if isinstance(value, Unknown) else type(value).__name__
+
+
+Right = Callable[[Trial, int], Any]  # what a rank should have returned, or would have with a mistake
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are equal but for rounding; arrays also in shape."""
+    if isinstance(b, tuple | list):
+        return isinstance(a, tuple | list) and len(a) == len(b) and all(same(x, y) for x, y in zip(a, b))
+    if isinstance(b, dict):
+        return isinstance(a, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in b)
+    if isinstance(b, str | bool) or b is None:
+        return type(a) is type(b) and a == b
+    if isinstance(a, Unknown | str | tuple | list | dict) or a is None:
+        return False
+    a, b = np.asarray(a), np.asarray(b)
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True))
+
+
+def returned(trials: Sequence[Trial], right: Right) -> Diagnosis | None:
+    """Nothing, or something of another type or shape than it should be."""
+    for trial in trials:
+        for rank, value in enumerate(trial.values()):
+            want = right(trial, rank)
+            if found := wrong_kind(value, want):
+                key, params = found
+                line = trial.ranks[rank]["line"]
+                table = [(r, kind_of(right(trial, r)), kind_of(v)) for r, v in enumerate(trial.values())]
+                return Diagnosis(key, params, line, trial.case, ("rank", "wanted", "got"), table)
+    return None
+
+
+def wrong_kind(value: Any, want: Any) -> tuple[str, dict[str, Any]] | None:
+    """The key and parameters of what is wrong with a value's type or shape."""
+    params = {"wanted": kind_of(want), "got": kind_of(value)}
+    if value is None and want is not None:
+        return "returns_nothing", params
+    if isinstance(want, tuple):
+        if not isinstance(value, tuple | list) or len(value) != len(want):
+            return "returns_type", params
+        return next((found for v, w in zip(value, want) if (found := wrong_kind(v, w))), None)
+    if isinstance(want, np.ndarray):
+        if not isinstance(value, np.ndarray):
+            return "returns_type", params
+        if value.shape != want.shape:
+            return "returns_shape", params
+        if value.dtype != want.dtype:
+            return "returns_dtype", params
+    elif isinstance(want, bool | str | list | dict) and not isinstance(value, type(want)):
+        return "returns_type", params
+    elif isinstance(want, int | float) and not isinstance(value, int | float | np.generic):
+        return "returns_type", params
+    return None
+
+
+def changed_input(trials: Sequence[Trial], names: Sequence[str]) -> Diagnosis | None:
+    """A function that writes into what it was given; names: of its arguments."""
+    for trial in trials:
+        for report in trial.ranks:
+            if report["changed"]:
+                name = names[report["changed"][0]]
+                return Diagnosis("changed_input", {"name": name}, report["line"], trial.case)
+    return None
+
+
+def part_of_input(trials: Sequence[Trial]) -> Diagnosis | None:
+    """A result that lies in the memory of an argument."""
+    for trial in trials:
+        for report in trial.ranks:
+            if report["shared"]:
+                return Diagnosis("part_of_input", {}, report["line"], trial.case)
+    return None
+
+
+def explained(
+    trials: Sequence[Trial], right: Right, mistakes: Iterable[tuple[str, Right]], otherwise: str = "unknown"
+) -> Diagnosis | None:
+    """The first mistake that explains what all ranks returned in all trials; `otherwise` if none does."""
+    values = [trial.values() for trial in trials]
+    wants = [[right(trial, rank) for rank in range(trial.size)] for trial in trials]
+    bad = [
+        number
+        for number, trial in enumerate(trials)
+        if not all(same(v, w) for v, w in zip(values[number], wants[number]))
+    ]
+    if not bad:
+        return None
+    trial, got, want = trials[bad[0]], values[bad[0]], wants[bad[0]]
+    key = otherwise
+    for name, mistake in mistakes:
+        if all(
+            same(value, attempt(mistake, t, rank))
+            for t, found in zip(trials, values)
+            for rank, value in enumerate(found)
+        ):
+            key = name
+            break
+    rank = next(r for r in range(trial.size) if not same(got[r], want[r]))
+    rows = [(r, w, g) for r, (w, g) in enumerate(zip(want, got))]
+    params = {"size": trial.size, "rank": rank}
+    return Diagnosis(key, params, trial.ranks[rank]["line"], trial.case, ("rank", "wanted", "got"), rows)
+
+
+def value(trials: Sequence[Trial], right: Right, mistakes: Iterable[tuple[str, Right]]) -> Diagnosis | None:
+    """Type and shape, then what is in it."""
+    return returned(trials, right) or explained(trials, right, mistakes)
+
+
+def attempt(mistake: Right, trial: Trial, rank: int) -> Any:
+    """What the mistake would have given; something equal to nothing where it cannot be made."""
+    try:
+        return mistake(trial, rank)
+    except (IndexError, ValueError, ZeroDivisionError, KeyError, TypeError):
+        return Unknown("?")
+
+
+def barcode(length: int, rank: int) -> np.ndarray:
+    """(length,) float64: element i of rank r is (i + 1) * 64^r, so that a sum tells who is in it.
+
+    At most 31 elements, so that a part that is in it twice is still one digit.
+    """
+    return (np.arange(length) + 1.0) * BASE**rank
+
+
+def read_barcode(value: float, size: int) -> list[int]:
+    """The digits of one number, one per rank: element + 1, times how often it is in."""
+    number, digits = round(value), []
+    for _ in range(size):
+        number, digit = divmod(number, BASE)
+        digits.append(digit)
+    return digits
+
+
+def barcode_text(value: float, size: int) -> str:
+    """What is in one number of a barcode sum: "x[3]: 0 1 2x2" is element 3 of ranks 0, 1 and twice of rank 2."""
+    digits = read_barcode(value, size)
+    units = [digit for digit in digits if digit]
+    if not units or value != round(value) or value < 0 or value >= BASE**size:
+        return f"{value:.7g}"
+    element = min(units)
+    if any(digit % element for digit in units):  # of several elements
+        return " ".join(f"x[{digit - 1}]:{rank}" for rank, digit in enumerate(digits) if digit)
+    times = [(rank, digit // element) for rank, digit in enumerate(digits) if digit]
+    return f"x[{element - 1}]: " + " ".join(f"{rank}x{n}" if n > 1 else str(rank) for rank, n in times)
+
+
+def barcode_table(trial: Trial, right: Right) -> list[tuple[Any, str, str]]:
+    """Rows for a table of sums of barcodes: per rank what should be in its first element and what is."""
+    rows = []
+    for rank, value in enumerate(trial.values()):
+        want = np.ravel(right(trial, rank))
+        got = np.ravel(value) if isinstance(value, np.ndarray) else np.array([])
+        differ = [i for i in range(min(len(want), len(got))) if not same(got[i], want[i])]
+        place = differ[0] if differ else 0
+        texts = [barcode_text(float(v[place]), trial.size) if place < len(v) else "-" for v in (want, got)]
+        rows.append((rank, *texts))
+    return rows
+
+
+def lacking(value: float, element: int, size: int) -> list[int]:
+    """The ranks whose part is not in a barcode sum of `element`."""
+    return [rank for rank, digit in enumerate(read_barcode(value, size)) if digit != element + 1]
+
+
+def cost(
+    trials: Sequence[Trial], nbytes: Right, messages: Right | None = None, state: str = "wrong"
+) -> Diagnosis | None:
+    """Bytes or messages that a rank should not have sent: exactly, per rank; the largest trial tells which way."""
+    for what, want in (("bytes", nbytes), ("messages", messages)):
+        for trial in reversed(trials):
+            if want is None:
+                continue
+            wanted = [want(trial, rank) for rank in range(trial.size)]
+            sent = [trial.sent(rank) for rank in range(trial.size)]
+            got = [sum(e["bytes"] for e in s) if what == "bytes" else len(s) for s in sent]
+            if got != wanted:
+                rank = next(r for r in range(trial.size) if got[r] != wanted[r])
+                how = "more" if sum(got) > sum(wanted) else "fewer" if sum(got) < sum(wanted) else "uneven"
+                if trial.size > 2 and any(got.count(n) == 1 and n > 2 * min(got) for n in got):
+                    how = "root"  # one rank sends much more than the others
+                    rank = got.index(max(got))
+                params = {"rank": rank, "got": got[rank], "wanted": wanted[rank], "size": trial.size}
+                head, rows = ("rank", f"wanted_{what}", f"got_{what}"), list(zip(range(trial.size), wanted, got))
+                return Diagnosis(f"{how}_{what}", params, trial.ranks[rank]["line"], trial.case, head, rows, state)
+    return None

@@ -1,0 +1,43 @@
+"""The file that a student begins with, made from the catalogue.
+
+python -m lessons.checker.stub            writes all exercises that have none in lessons/exercises
+python -m lessons.checker.stub --force    writes them all anew; what was written there is lost
+"""
+
+import sys
+import textwrap
+from pathlib import Path
+
+from lessons.checker.words import LANGUAGES, catalogue, exercises, wrapped
+
+FOLDER = Path(__file__).parents[1] / "exercises"
+HEADS = {"zh": ("目标", "通过条件", "检查"), "en": ("Goal", "Done when", "Check")}
+
+
+def text(exercise: str) -> str:
+    """The stub of an exercise: what is to be done, in both languages, and functions without a body."""
+    words = catalogue(exercise)["exercise"]
+    lines = [f"# {exercise[:2]} {words['title']['zh']} · {words['title']['en']}", "#"]
+    for language in LANGUAGES:
+        goal, done, check = HEADS[language]
+        colon = "：" if language == "zh" else ": "
+        for head, what in ((goal, words["goal"][language]), (done, words["done"][language])):
+            for number, paragraph in enumerate(textwrap.dedent(what).strip().split("\n\n")):
+                lines += [f"# {line}" for line in wrapped((head + colon if number == 0 else "") + paragraph, 108)]
+        lines += [f"# {check}{colon}python lessons/exercises/{exercise}.py", "#"]
+    code = words["code"].strip("\n")
+    end = f'if __name__ == "__main__":\n    check(__file__)\n'
+    return "\n".join(lines[:-1]) + f"\n\n{code}\n\n\n{end}"
+
+
+def main() -> None:
+    """Write the stubs."""
+    FOLDER.mkdir(exist_ok=True)
+    for exercise in exercises():
+        path = FOLDER / f"{exercise}.py"
+        if "--force" in sys.argv[1:] or not path.exists():
+            path.write_text(text(exercise), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""On a rank: call a student's function, and write down what happened in a form that JSON can hold."""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from lessons.checker.talk import Talk
+
+MOST = 4096  # elements of an array that are reported
+
+
+def encode(value: Any) -> Any:
+    """`value` for JSON: arrays with their type and shape; unknown things by their type."""
+    if isinstance(value, np.ndarray):
+        numbers = value.reshape(-1)[:MOST].astype(float if value.dtype.kind == "f" else value.dtype)
+        return {"array": numbers.tolist(), "dtype": str(value.dtype), "shape": list(value.shape)}
+    if isinstance(value, np.generic):
+        return {"scalar": value.item(), "dtype": str(value.dtype)}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__ if type(value) in (list, tuple) else "tuple": [encode(v) for v in value]}
+    if isinstance(value, dict):
+        return {"dict": [[encode(key), encode(v)] for key, v in value.items()]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"plain": value}
+    return {"other": type(value).__name__}
+
+
+def arrays_in(value: Any) -> Iterator[np.ndarray]:
+    """The arrays in lists, tuples and dicts."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from arrays_in(part)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from arrays_in(part)
+
+
+class ReturnLine:
+    """Within it, the line at which `function` returned: `line`."""
+
+    def __init__(self, function: Callable) -> None:
+        self.code = getattr(function, "__code__", None)
+        self.line: int | None = None
+
+    def __enter__(self) -> "ReturnLine":
+        sys.setprofile(self._notice)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _notice(self, frame: FrameType, event: str, _: object) -> None:
+        if event == "return" and frame.f_code is self.code:
+            self.line = frame.f_lineno
+
+
+def observe(comm: Talk, function: Callable, *arguments: Any, **named: Any) -> dict[str, Any]:
+    """function(*arguments): its value, which arguments it changed, whether the value is part of one, what it sent."""
+    given = list(arguments)
+    before = [[array.copy() for array in arrays_in(argument)] for argument in given]
+    comm.events.clear()
+    with ReturnLine(function) as returned:
+        value = function(*arguments, **named)
+    changed = [
+        number
+        for number, copies in enumerate(before)
+        for now, then in zip(arrays_in(given[number]), copies)
+        if now.tobytes() != then.tobytes()
+    ]
+    shared = any(
+        np.shares_memory(part, array)
+        for part in arrays_in(value)
+        for argument in given
+        for array in arrays_in(argument)
+    )
+    return {
+        "value": encode(value),
+        "changed": sorted(set(changed)),
+        "shared": shared,
+        "events": list(comm.events),
+        "line": returned.line,
+    }
+
+
+class NotLoaded(Exception):
+    """A student's file that cannot be used: a diagnosis's key and parameters."""
+
+    def __init__(self, key: str, line: int | None = None, **params: Any) -> None:
+        super().__init__(key)
+        self.key, self.line, self.params = key, line, params
+
+
+def load(path: Path, functions: Sequence[str]) -> ModuleType:
+    """A student's file as a module. Raises NotLoaded."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise NotLoaded("syntax", error.lineno, text=str(error.msg)) from None
+    except (OSError, UnicodeError, ValueError) as error:
+        raise NotLoaded("unreadable", text=str(error)) from None
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        module = getattr(node, "module", None) or ""
+        if any(name.split(".")[0] == "mpi4py" for name in [*names, module]):
+            raise NotLoaded("imports_mpi", node.lineno)
+    spec = importlib.util.spec_from_file_location("student", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(tree, str(path), "exec"), module.__dict__)
+    for name in functions:
+        if not callable(getattr(module, name, None)):
+            raise NotLoaded("no_function", name=name)
+    return module

@@ -1,0 +1,96 @@
+"""From the outcome of a job to its one diagnosis: what failed first."""
+
+import ast
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from types import ModuleType
+from typing import Any
+
+from lessons.checker.evidence import Diagnosis, Trial
+from lessons.checker.runner import Job, Outcome
+
+
+def check_of(exercise: str) -> ModuleType:
+    """The module of lessons/checks for an exercise."""
+    return importlib.import_module(f"lessons.checks.{exercise}")
+
+
+def verdict(job: Job, outcome: Outcome) -> Diagnosis | None:
+    """None if all is right."""
+    check = check_of(job.exercise)
+    if untouched(Path(job.file), check.FUNCTIONS):
+        return Diagnosis("not_started", state="not_started")
+    for _, reports in sorted(outcome.reports.items()):
+        for report in reports.values():
+            if found := report.get("not_loaded"):
+                return Diagnosis(found["key"], found["params"], found["line"])
+    asked = check.cases(Random(job.seed))
+    trials: list[Trial] = []
+    for case, reports in sorted(outcome.reports.items()):
+        if len(reports) == asked[case]["size"] and all("evidence" in r for r in reports.values()):
+            trials.append(Trial(asked[case], [reports[rank]["evidence"] for rank in range(len(reports))]))
+    found = check.diagnose(trials) if trials else None
+    if len(trials) < len(asked) and (found is None or found.state == "note"):
+        return broken_off(outcome, asked)
+    return found
+
+
+def broken_off(outcome: Outcome, asked: Sequence[dict]) -> Diagnosis:
+    """A trial that did not come to its end: an exception, a hang, an endless loop, a process that died."""
+    case = max(outcome.reports, default=0)
+    params: dict[str, Any] = {"size": asked[case]["size"]}
+    for rank, report in sorted(outcome.reports.get(case, {}).items()):
+        if error := report.get("raised"):
+            if "NotImplementedError" in error["kinds"]:
+                return Diagnosis("to_do", {}, error["place"], state="not_started")
+            params |= {"rank": rank, "type": error["type"], "text": error["text"]}
+            key = "recursion" if "RecursionError" in error["kinds"] else "raised"
+            return Diagnosis(key, params, error["place"], asked[case])
+    if outcome.hang:
+        return hang(outcome.hang, asked)
+    if outcome.endless:
+        rows = [(rank, place(report["endless"])) for rank, report in sorted(outcome.endless.items())]
+        rank, report = min(outcome.endless.items())
+        return Diagnosis("endless", params | {"rank": rank}, report["endless"], None, ("rank", "place"), rows)
+    died = outcome.died or {"ranks": [], "code": None, "text": ""}
+    return Diagnosis("died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()})
+
+
+def hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
+    """A proved hang: who waits for whom, and where."""
+    size = asked[found["case"]]["size"]
+    notes = found["ranks"][:size]
+    rows = []
+    for rank, note in enumerate(notes):
+        doing = ("left", "") if note["state"] == "left" else (note["doing"], place(note["place"]))
+        rows.append((rank, *doing, note["waits_for"]))
+    waiting = next(note for note in notes if note["state"] in ("waits", "differs"))
+    first = notes[found["circle"][0]] if found["circle"] else waiting
+    params = {"absent": found["absent"], "circle": (*found["circle"], *found["circle"][:1]), "size": size}
+    key = "hang_self" if len(found["circle"]) == 1 else f"hang_{found['kind']}"
+    head = ("rank", "does", "place", "waits_for")
+    return Diagnosis(key, params, first["place"], asked[found["case"]], head, rows)
+
+
+def place(where: Sequence | None) -> str:
+    """File and line for a table."""
+    return f"{where[0][:2]}...:{where[1]}" if where else "-"
+
+
+def untouched(file: Path, functions: Sequence[str]) -> bool:
+    """Whether none of the functions has been begun: a docstring, and `raise NotImplementedError`."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError):
+        return False
+    bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]
+    return len(bodies) == len(functions) and all(map(empty, bodies))
+
+
+def empty(body: list[ast.stmt]) -> bool:
+    """Whether a function's body does nothing yet."""
+    last = body[-1]
+    rest = [s for s in body[:-1] if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    return not rest and isinstance(last, ast.Raise) and "NotImplementedError" in ast.dump(last)

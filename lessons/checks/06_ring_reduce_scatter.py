@@ -1,0 +1,111 @@
+"""Exercise 06: barcodes through the student's ring. They tell which element came, of which ranks, how often."""
+
+from collections.abc import Sequence
+from random import Random
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from lessons.checker import evidence
+from lessons.checker.evidence import Diagnosis, Trial, barcode
+from lessons.checker.talk import Talk
+from lessons.checker.trial import observe
+from zero_ref.layout import bounds
+
+FUNCTIONS = ("ring_reduce_scatter",)
+RANKS = 4
+
+
+def cases(random: Random) -> list[dict[str, Any]]:
+    """For every N a length that it divides, then one that it does not; at the end numbers with long fractions."""
+    found = []
+    for size in (1, 2, 3, 4):
+        found += [{"size": size, "length": size * random.choice((2, 3))}, {"size": size, "length": 13}]
+    return [*found, {"size": 4, "length": 12, "fractions": True}]
+
+
+def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+    """One call of the student's function."""
+    return observe(comm, student.ring_reduce_scatter, given(case, comm.rank), comm)
+
+
+def given(case: dict[str, Any], rank: int) -> np.ndarray:
+    """What rank's vector is, (length,)."""
+    x = barcode(case["length"], rank)
+    return 1 + x * 2.0**-30 if "fractions" in case else x
+
+
+def part(trial: Trial, shard: int, ranks: Sequence[int]) -> np.ndarray:
+    """The sum of some ranks' parts of one shard; ranks and shard counted around the ring."""
+    ends, shard = bounds(trial.case["length"], [1] * trial.size), shard % trial.size
+    terms = [given(trial.case, rank % trial.size)[ends[shard] : ends[shard + 1]] for rank in ranks]
+    return sum(terms, np.zeros(ends[shard + 1] - ends[shard]))
+
+
+def right(trial: Trial, rank: int) -> np.ndarray:
+    return part(trial, rank, range(trial.size))
+
+
+def backwards(trial: Trial, rank: int) -> np.ndarray:
+    """The right program with the two neighbours interchanged."""
+    size = trial.size
+    partial = {r: part(trial, r - 1, [r]) for r in range(size)}
+    for hop in range(1, size):
+        partial = {r: partial[(r + 1) % size] + part(trial, r - hop - 1, [r]) for r in range(size)}
+    return partial[rank]
+
+
+MISTAKES = (
+    ("averaged", lambda t, r: right(t, r) / t.size),
+    ("own_part_only", lambda t, r: part(t, r, [r])),
+    ("shard_of_right", lambda t, r: right(t, (r + 1) % t.size)),
+    ("shard_of_left", lambda t, r: right(t, (r - 1) % t.size)),
+    ("one_hop_short", lambda t, r: part(t, r + 1, [r - hop for hop in range(max(1, t.size - 1))])),
+    ("one_hop_too_many", lambda t, r: part(t, r - 1, [*range(t.size), r])),
+    ("overwrites", lambda t, r: part(t, r, [r + 1])),
+    ("sends_its_original", lambda t, r: part(t, r, [r - 1, r] if t.size > 1 else [r])),
+    ("own_part_missing", lambda t, r: part(t, r, [r + hop for hop in range(1, t.size)])),
+    ("backwards", backwards),
+)
+
+
+def nbytes(trial: Trial, rank: int) -> int:
+    """All shards but rank's own leave it once."""
+    return sum(8 * right(trial, shard).size for shard in range(trial.size) if shard != rank)
+
+
+def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
+    """Lengths that N divides, then the tail; shape, then value, then side effects, then cost."""
+    even = [t for t in trials if t.case["length"] % t.size == 0 and "fractions" not in t.case]
+    barcodes = [t for t in trials if "fractions" not in t.case]
+    return (
+        decoded(evidence.value(even, right, MISTAKES), trials)
+        or tail_lost(barcodes)
+        or decoded(evidence.value(barcodes, right, MISTAKES), trials)
+        or evidence.changed_input(trials, ("x",))
+        or evidence.part_of_input(trials)
+        or evidence.explained(trials, right, (), otherwise="rounded")
+        or evidence.cost(trials, nbytes, state="note")
+    )
+
+
+def decoded(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
+    """The same diagnosis with its barcodes read: which element came, and of which ranks."""
+    if found is not None and found.head == ("rank", "wanted", "got") and not found.key.startswith("returns"):
+        trial = next(trial for trial in trials if trial.case == found.case)
+        found.head, found.rows = ("rank", "wanted_parts", "got_parts"), evidence.barcode_table(trial, right)
+    return found
+
+
+def tail_lost(trials: Sequence[Trial]) -> Diagnosis | None:
+    """Shards of length // N: the last elements belong to nobody."""
+    for trial in trials:
+        lengths = [np.size(value) for value in trial.values()]
+        length = trial.case["length"]
+        if sum(lengths) < length and set(lengths) == {length // trial.size}:
+            rows = [(r, right(trial, r).size, lengths[r]) for r in range(trial.size)]
+            params = {"length": length, "size": trial.size, "lost": length - sum(lengths)}
+            line = trial.ranks[0]["line"]
+            return Diagnosis("tail_lost", params, line, trial.case, ("rank", "wanted_length", "got_length"), rows)
+    return None
