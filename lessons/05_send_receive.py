@@ -6,7 +6,7 @@
 # 最基本的两个调用是 `Send` 和 `Recv`，都是**阻塞**的：没办完就不返回。如果所有 rank 都先 `Send` 再 `Recv`，就可能谁也等不到谁，
 # 永远停在那里：这就是**死锁**。麻烦在于它不一定发生，消息小的时候常常一切正常。
 # 这一课把死锁看清楚，自己却不会停住：发送用 `Isend`，它立刻返回，之后随时可以用 `Test` 问一句办完没有。
-# %% [markdown] id="05-title" lang="en" src=""
+# %% [markdown] id="05-title" lang="en" src="21ed7b0b"
 # # 05 Send, receive, and the hang
 #
 # The last lesson dealt the samples, and nobody had to tell anybody. But gradients are added; a rank has those of its own samples only, and
@@ -32,7 +32,7 @@ right, left = (rank + 1) % N, (rank - 1) % N
 #
 # 四个 rank 都向右发送，谁也不接收，这时问 `Test`。`Issend` 多一个 s（synchronous）：对方开始接收了，它才算办完。
 # 先想一想：普通的 `Isend` 呢？8 字节和 4 MiB 有区别吗？
-# %% [markdown] id="05-stored" lang="en" src=""
+# %% [markdown] id="05-stored" lang="en" src="ec58f6d9"
 # ## Nobody receives: can a send be over?
 #
 # All four send to the right, nobody receives, and then we ask `Test`. `Issend` has one s more, for synchronous: it is over only when the
@@ -64,9 +64,9 @@ say(f"这次运行的界限：{low:,} 字节", f"the limit in this run: {low:,} 
 # %% [markdown] id="05-circle" lang="zh"
 # ## 谁在等谁
 #
-# 小消息“办完”了，其实是 MPI 库先替你存着。存多少由库决定，换一个 MPI 或者换一种网络，界限就变；标准连一个字节也没有答应。
+# 小消息“办完”了，其实是 MPI 库先替你存着。存多少由库决定，换一个 MPI 或者换一种网络，界限就变；标准连一个字节都没有承诺。
 # 超过界限，`Send` 就要等右边的 rank 来接收，而它也停在自己的 `Send` 里。
-# %% [markdown] id="05-circle" lang="en" src=""
+# %% [markdown] id="05-circle" lang="en" src="9086655b"
 # ## Who waits for whom
 #
 # A small message is "over" because the MPI library stores it for you. How much it stores is its own affair: another MPI or another
@@ -85,9 +85,9 @@ say(f"一个圈：{' -> '.join(map(str, path))}", f"a circle: {' -> '.join(map(s
 # %% [markdown] id="05-order" lang="zh"
 # ## 不要都先发
 #
-# 圈上有一个先收（RS），就断开了。常用的是**奇偶**：偶数 rank 先发后收（SR），奇数 rank 先收后发。下面假定库什么也不存，推演要几轮；
+# 只要有一个 rank 先收后发（RS），圈就断了。常用的是**奇偶**：偶数 rank 先发后收（SR），奇数 rank 先收后发。下面假定库什么也不存，推演各要几轮；
 # 一轮里，左边正要发、右边正要收的每一对都传完。先想一想：N 是奇数时，0 和 N−1 都是偶数，又是邻居，会死锁吗？N = 1 呢？
-# %% [markdown] id="05-order" lang="en" src=""
+# %% [markdown] id="05-order" lang="en" src="83bbba65"
 # ## Not all send first
 #
 # One that receives first (RS) breaks the circle. The usual way is **odd and even**: even ranks send first (SR), odd ones receive first.
@@ -123,7 +123,7 @@ say("一个先收要 N 轮，奇偶只要两三轮", "one receives first: N roun
 #
 # 还有两种写法不用排次序：`Sendrecv` 一发一收合成一个调用；`Isend` 先发，收完再 `Wait`（在此之前别改发送的数据）。`Ssend` 是阻塞的
 # `Issend`：测试就该用它，库什么也不存，死锁藏不住。数看得出来源：十位是 rank。先想一想：认错邻居，左右对调，几个 rank 才看得出来？
-# %% [markdown] id="05-cures" lang="en" src=""
+# %% [markdown] id="05-cures" lang="en" src="8269e9cb"
 # ## Now really send
 #
 # Two more ways need no order: `Sendrecv` is both in one call; `Isend` begins, and `Wait` comes after the receive (do not change the data
@@ -169,7 +169,7 @@ assert "Sendrecv(" in inspect.getsource(RingComm) and "Isend(" in inspect.getsou
 # - 解法：奇偶次序（N = 1 不行）；`Sendrecv`，`zero_ref/comm.py` 的 `RingComm` 就用它；`Isend` 再等待，`OrderedComm` 就这么写。
 # - 只有两个 rank 时，左邻居就是右邻居，认错了也看不出来。至少用三个来试。
 # - 接下来：数在圈上一路向右，每到一处加一份：环形 reduce-scatter。
-# %% [markdown] id="05-end" lang="en" src=""
+# %% [markdown] id="05-end" lang="en" src="f01f2375"
 # ## To remember
 #
 # - Blocking sends round a circle are a deadlock; the library stores small messages, and the mistake hides. Test with `Ssend`.

@@ -1,12 +1,12 @@
 # %% [markdown] id="09-title" lang="zh"
-# # 09 扁平地切
+# # 09 摊平了再切
 #
 # 上一课的数据并行能训练，内存却一个字节也没省：每个 rank 都存着全部参数、梯度和优化器状态。更新是逐元素的（第 03 课），本来可以各管
 # 一份，但先得说清**哪个元素归谁**。按张量分，怎么也分不匀：张量有大有小，一层里又没有几个。
 #
 # 所以忘掉张量：一层（一个 unit）的张量首尾相接，排成**一个扁平的向量**，末尾补几个 0 凑成整份（**填充**，padding），
 # 想在哪里切就在哪里切。张量只是这个向量上的视图。下面往向量里放 0、1、2……，从视图里就能看出每个元素的位置。
-# %% [markdown] id="09-title" lang="en" src=""
+# %% [markdown] id="09-title" lang="en" src="6c5f8e91"
 # # 09 Cut it flat
 #
 # The data parallelism of the last lesson trains, but saves no memory: each rank keeps all parameters, gradients and optimizer's state. An
@@ -36,20 +36,20 @@ weight, bias = flat.views(positions).values()
 assert np.shares_memory(weight, positions) and weight[2, 3] == 2 * 12 + 3 and weight.size == 60
 assert flat.counts == [17] * 4 and flat.elements == 65
 show(f"weight[2, 3] lies at {weight[2, 3]}, bias at {bias}, padding at {positions[65:]}")
-say("按张量分：60、5、0、0；扁平地切：每份 17", "by tensors: 60, 5, 0 and 0; flat: 17 for each")
+say("按张量分：60、5、0、0；摊平了切：每份 17", "by tensors: 60, 5, 0 and 0; flat: 17 for each")
 
 # %% [markdown] id="09-rules" lang="zh"
 # ## 三种规则
 #
-# - `contiguous`：切成 N 段，一样长。加上 `weights=1,1,2,4`，长短就按比例，给内存不一样大的 rank 用。
+# - `contiguous`：切成 N 段，一样长。`weights=1,1,2,4` 则按比例切，给内存不一样大的 rank 用。
 # - `random`：切成小块，按带种子的排列来发，每个 rank 的块数相同。
 # - `hash`：第 i 块归 h(i) mod N（第 04 课），不匀。
 #
 # 下面一列一个位置：上面是张量（w、b，填充是 -），下面是主人。先想一想：bias 的 5 个元素会归同一个 rank 吗？
-# %% [markdown] id="09-rules" lang="en" src=""
+# %% [markdown] id="09-rules" lang="en" src="d1495b0b"
 # ## Three rules
 #
-# - `contiguous`: N slices of one length; with `weights=1,1,2,4` in proportion, for ranks of unequal memory.
+# - `contiguous`: N slices of one length; `weights=1,1,2,4` cuts in proportion, for ranks of unequal memory.
 # - `random`: small blocks, dealt by a seeded permutation, as many to each rank.
 # - `hash`: block i is h(i) mod N's (lesson 04), unevenly.
 #
@@ -70,17 +70,18 @@ def owners(layout: FlatLayout) -> np.ndarray:
 
 
 for rule, layout in layouts.items():
-    padding = layout.padded - 65
+    padding, owner = layout.padded - 65, owners(layout).tolist()
+    assert comm.everyone(owner) == [owner] * N  # no rank has told another
     show(f"{rule}: {layout.counts}, {padding} of it padding; blocks of {layout.block}")
     show("  " + "w" * 60 + "b" * 5 + "-" * padding)
-    show("  " + "".join(map(str, owners(layout))))
+    show("  " + "".join(map(str, owner)))
 
 # %% [markdown] id="09-sizes" lang="zh"
 # ## 恰好一个主人
 #
 # `owners` 断言每个位置恰好归一个 rank，`shard` 和 `ranges` 说的也是同一批。下面换上除不尽的大小，元素比 rank 少的也有。
 # 先想一想：3 个元素分给 8 个 rank，各得几个？`hash` 的不匀，元素多了会好些吗？
-# %% [markdown] id="09-sizes" lang="en" src=""
+# %% [markdown] id="09-sizes" lang="en" src="ce6b4708"
 # ## Exactly one owner
 #
 # `owners` asserts that each position is just one rank's, and that `shard` and `ranges` mean the same ones. Here it does so for sizes that
@@ -98,7 +99,7 @@ excess = []
 for elements in (1009, 100_003, 10_000_019):
     counts = FlatLayout("layer", {"w": (elements,)}, N, "hash").counts
     excess.append(max(counts) / np.mean(counts))
-    show(f"hash, {elements:>10,} elements: {counts}, largest / mean {excess[-1]:.3f}")
+    show(f"hash, {elements:>10,}: {counts}, largest / mean {excess[-1]:.3f}")
 assert excess == sorted(excess, reverse=True) and excess[-1] < 1.05
 
 # %% [markdown] id="09-order" lang="zh"
@@ -106,7 +107,7 @@ assert excess == sorted(excess, reverse=True) and excess[-1] < 1.05
 #
 # 层按**模型次序**（张量首尾相接）计算，集合通信按 **rank 次序**（先是 rank 0 的全部元素，再是 rank 1 的）收发。切成段时两种次序
 # 是一回事，`shard` 是视图，改它就是改张量；小块打散以后，`shard` 和 `rank_order` 只能复制。
-# %% [markdown] id="09-order" lang="en" src=""
+# %% [markdown] id="09-order" lang="en" src="4cff747a"
 # ## A view or a copy
 #
 # A layer computes in **model order** (tensor after tensor), collectives send in **rank order** (all of rank 0's elements, then rank 1's).
@@ -120,24 +121,23 @@ for rule, layout in layouts.items():
     back[:] = ranked
     layout.to_model_order(ranked, back)
     assert np.array_equal(ranked[layout.slice_of(1)], shard) and np.array_equal(back, full)
-    show(f"{rule:<10}  shard a view: {view!s:<5}  rank 1's {shard[:6]}..., from {layout.tensor_of(1, 0)} on")
+    show(f"{rule:<10}  shard a view: {view!s:<5}  rank 1's {shard[:6]}... begin in {layout.tensor_of(1, 0)}")
 
 # %% [markdown] id="09-price" lang="zh"
 # ## 规则的代价
 #
 # 每种规则训练三步：reduce-scatter 梯度，用 Adam 更新自己那片，all-gather 参数。规则只决定谁来更新，所以参数应该逐比特相同
-# （这里的梯度是整数，相加没有舍入）；填充的梯度是 0，它自己也一直是 0。代价在路上：打散的块要一整块缓冲区来换次序，
-# 长短不一要用 MPI 的向量版本。先想一想：发送的字节数呢？
-# %% [markdown] id="09-price" lang="en" src=""
+# （这里的梯度是整数，相加没有舍入）；填充的梯度是 0，它自己也一直是 0。代价在路上：打散的块要一整块缓冲区来换次序；
+# 各片长短不一，就要用能给每个 rank 各定长度的“向量”集合通信。先想一想：发送的字节数呢？
+# %% [markdown] id="09-price" lang="en" src="4f7d122c"
 # ## What a rule costs
 #
 # Three steps by each rule: reduce-scatter the gradient, Adam on the own shard, all-gather the parameters. A rule only decides who updates,
 # so parameters should be equal in every bit (gradients here are whole numbers, added without rounding); padding has gradient 0 and stays 0.
-# The cost is on the way: scattered blocks take a whole buffer to change the order, uneven shards take MPI's vector calls.
-# Think first: and the bytes sent?
+# The cost is on the way: scattered blocks take a whole buffer to change the order, and uneven shards take "vector" collectives,
+# which are told a length for each rank. Think first: and the bytes sent?
 # %%
-
-mpi = comm.mpi
+mpi, trained = comm.mpi, []
 for rule, layout in layouts.items():
     param, adam = np.zeros(layout.padded, "float32"), Adam(layout.counts[rank], "float32", lr=0.1)
     comm.mpi = Mock(wraps=mpi)  # the real calls, and notes of them
@@ -147,18 +147,19 @@ for rule, layout in layouts.items():
         full[:65] = np.random.default_rng([rank, step]).integers(1, 99, 65)
         ledger.forget_peaks()
         before = ledger.live["buffer"]
-        grad, shard = comm.reduce_scatter(full, layout), comm.shard(param, layout)
+        grad = comm.reduce_scatter(full, layout)
         buffer = ledger.peak["buffer"] - before
+        shard = comm.shard(param, layout)
         adam.update(shard, grad, 1.0)
         comm.all_gather(shard, layout, out=param)
     calls, comm.mpi = [call[0] for call in comm.mpi.method_calls[:2]], mpi
-    trained = param[:65] if rule == "contiguous" else trained
-    assert np.array_equal(trained, param[:65]) and (param[:65] != 0).all() and (param[65:] == 0).all()
+    trained.append(param[:65])
+    assert np.array_equal(trained[0], param[:65]) and (param[:65] != 0).all() and (param[65:] == 0).all()
     assert buffer == (4 * layout.padded if rule in ("random", "hash") else 0)
     sent = comm.everyone(sum(ledger.sent.values()) // 3)
     assert sum(sent) == 2 * 4 * layout.padded * (N - 1)
-    show(f"{rule:<10}  buffer {buffer:>3}  sent {sent}  {', '.join(calls)}")
-say("参数逐比特相同；每步共发送 2(N−1) 个向量", "equal in every bit; 2 (N-1) vectors sent a step")
+    show(f"{rule:<10} buffer {buffer:>3} sent {sent} {', '.join(calls)}")
+say("参数逐比特相同；每步共发送 2(N−1) 个向量", "equal in every bit; a step sends 2 (N-1) vectors in all")
 
 # %% [markdown] id="09-end" lang="zh"
 # ## 记住
@@ -167,7 +168,7 @@ say("参数逐比特相同；每步共发送 2(N−1) 个向量", "equal in ever
 # - 切成段最省事：分片是视图，两种次序一样。打散要多一个整块的缓冲区；`hash` 还不匀，元素越多越接近均匀。
 # - 规则只决定谁存、谁更新；结果除了舍入没有差别。真正的布局在 `zero_ref/layout.py`，用 `--shard-model` 选。
 # - 接下来：会切了，一个参数的 16 字节里先切哪几个？每个阶段省多少？算一笔内存账。
-# %% [markdown] id="09-end" lang="en" src=""
+# %% [markdown] id="09-end" lang="en" src="973bc8ad"
 # ## To remember
 #
 # - A layer is one flat vector: tensors are views of it, padding is its end; by a rule, which each rank works out alone, each position has

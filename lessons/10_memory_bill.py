@@ -5,10 +5,10 @@
 #
 # 所以先算账。模型有 Ψ 个参数，用 16 位的数和 Adam 训练：参数 2Ψ 字节，梯度 2Ψ 字节，优化器状态 KΨ 字节，K = 12，
 # 是 float32 的主权重、m、v 各 4 字节（第 03 课）。一共 16Ψ，数据并行的每个 rank 都存一整份。
-# 阶段 1 把优化器状态除以 N，阶段 2 加上梯度，阶段 3 再加上参数：16Ψ → 4Ψ + 12Ψ/N → 2Ψ + 14Ψ/N → 16Ψ/N。
+# 阶段 1 把优化器状态除以 N，阶段 2 轮到梯度，阶段 3 轮到参数：16Ψ → 4Ψ + 12Ψ/N → 2Ψ + 14Ψ/N → 16Ψ/N。
 #
 # 先想一想：75 亿个 16 位参数是 15 GB。用 64 张 32 GB 的卡做数据并行，训练放得下吗？
-# %% [markdown] id="10-title" lang="en" src=""
+# %% [markdown] id="10-title" lang="en" src="d6cf7697"
 # # 10 The memory bill
 #
 # The last lesson laid the model flat and cut it in N slices, one a rank. So we can cut; but **what** is to be cut, and is it **worth it**?
@@ -52,7 +52,7 @@ for n in (4, 64, 1024):
         show(f"N = {n:<4}  stage {stage}  {paper.cell('7.5B', stage, n):>5} GB  {bar(kinds, 3e9)}")
 assert [paper.cell("7.5B", stage, 64) for stage in range(4)] == ["120", "31.4", "16.6", "1.88"]
 say(
-    "放不下。rank 再多，没切的部分也降不下来：阶段 1 是 4Ψ = 30 GB，阶段 2 是 2Ψ = 15 GB",
+    "放不下。没切的部分降不下来：阶段 1 是 4Ψ = 30 GB，阶段 2 是 2Ψ = 15 GB",
     "No. What is not cut stays, whatever N is: 30 GB at stage 1, 15 GB at stage 2",
 )
 
@@ -61,7 +61,7 @@ say(
 #
 # 上面这些数是公式算的，和论文印的一样。下面真的训练一个 17,226 个参数的模型，四个 rank，四个阶段：条是公式，一个字母 Ψ/2 字节；
 # 数字是账本量到的字节。float32 不需要主权重，每个参数 4 + 4 + 8，也是 16 字节。先想一想：阶段 1 和 2 省下的也一样多吗？
-# %% [markdown] id="10-run" lang="en" src=""
+# %% [markdown] id="10-run" lang="en" src="7972cff2"
 # ## The bill against the ledger
 #
 # So far it is a formula, with the results that the paper prints. Now 17,226 parameters are really trained on four ranks, at each stage:
@@ -82,7 +82,7 @@ for dtype, each in (("bfloat16", (2, 2, 12)), ("float32", (4, 4, 8))):
         show(f"stage {stage}  {bar(formula, psi / 2):<32}  {p:>6,} + {g:>6,} + {o:>7,} = {p + g + o:>7,}")
 say(
     "四个 rank 上每一项都一字节不差。float32 省得少：阶段 1 剩 10/16，而不是 7/16",
-    "Equal to the byte on all ranks. Float32 saves less: at stage 1 10/16 stay, not 7/16",
+    "Equal to the byte on all ranks. Float32 saves less: 10/16 at stage 1, not 7/16",
 )
 
 # %% [markdown] id="10-peak" lang="zh"
@@ -92,7 +92,7 @@ say(
 # 峰值也算得出来，`zero_ref/estimate.py` 算到字节。后三列是各自的最大值，不在同一时刻。
 #
 # 先想一想：每步从 64 个样本增加到 256 个，哪几列会变？
-# %% [markdown] id="10-peak" lang="en" src=""
+# %% [markdown] id="10-peak" lang="en" src="52932d91"
 # ## What is not on the bill
 #
 # The bill is about memory at rest, between steps. In a step there are activations, too, buffers, one unit's whole gradient, and at stage
@@ -119,16 +119,16 @@ say("变的是激活和峰值：ZeRO 不切激活", "Activations and peak change
 # %% [markdown] id="10-traps" lang="zh"
 # ## 四个容易算错的地方
 #
-# - **GB 和 GiB**：论文的 GB 是 10⁹ 字节，GiB 是 2³⁰，相差 1.074 倍。
-# - **K**：12 是主权重、m、v；再留一份 float32 梯度是 16。常见的 18 和 20 是总数，已经含 16 位的梯度（和参数），不能当 K 再代进公式。
+# - **GB 和 GiB**：论文的 GB 是 10⁹ 字节，GiB 是 2³⁰ 字节，是前者的 1.074 倍。
+# - **K**：12 是主权重、m、v；再留一份 float32 梯度是 16。常见的 18 和 20 是总数：18 含 16 位的梯度，20 还含参数，不能再当 K 代进公式。
 # - **填充**：每个 unit 都补齐到 N 的倍数，公式里的 Ψ 是补齐以后的。
 # - **“逻辑”字节**：只用 1/N，但整块缓冲区还活着，占的就是整块。账本数的是真正活着的数组。
-# %% [markdown] id="10-traps" lang="en" src=""
+# %% [markdown] id="10-traps" lang="en" src="4197bf14"
 # ## Four ways to get it wrong
 #
 # - **GB and GiB**: the paper's GB are 10⁹ bytes, GiB are 2³⁰, 1.074 times as much.
-# - **K**: 12 is master, m and v; with a float32 gradient kept beside them, 16. The 18 and 20 that one reads are sums, with the 16-bit
-#   gradient (and the parameter) in them: not to be put in as K once more.
+# - **K**: 12 is master, m and v; with a float32 gradient kept beside them, 16. The 18 and 20 that one reads are sums: 18 has the 16-bit
+#   gradient in it, and 20 the parameter, too. They are not to be put in for K.
 # - **Padding**: each unit is filled up to a multiple of N, and the formula's Ψ is what it has then.
 # - **"Logical" bytes**: 1/N of a buffer that is alive as a whole takes the whole. The ledger counts arrays that are really alive.
 # %%
@@ -165,7 +165,7 @@ for name in ("view", "copy"):
 # - 这是两步之间的内存，量出来一字节不差。峰值还要加上激活、缓冲区和一两个完整的 unit。
 # - 别的模型和机器，问规划器：`python -m zero_ref.plan --parameters 7.5e9 --ranks 64 --memory 32GB`。
 # - 接下来：16 份里优化器占 12 份，先切它。
-# %% [markdown] id="10-end" lang="en" src=""
+# %% [markdown] id="10-end" lang="en" src="9b0736e6"
 # ## To remember
 #
 # - 16Ψ → 4Ψ + 12Ψ/N → 2Ψ + 14Ψ/N → 16Ψ/N; in float32 the two in the middle are 8Ψ + 8Ψ/N and 4Ψ + 12Ψ/N.

@@ -3,7 +3,7 @@
 #
 # 上一课里，所有 rank 看同一个范数，一起决定这一步做不做。可是从阶段 1 起，更新时没有一个 rank 手里有加好的完整梯度，这个范数从哪里来？
 # 一步再分成几个 micro-batch，样本也分不匀，误差到底该除以几？两个问题是一类：**平均的平均不是平均，一片的范数不是范数**。
-# %% [markdown] id="16-title" lang="en" src=""
+# %% [markdown] id="16-title" lang="en" src="7fedf945"
 # # 16 Norms, accumulation, uneven batches
 #
 # In the last lesson all ranks looked at one norm and decided together whether to take the step. But from stage 1 on no rank has the whole sum
@@ -19,7 +19,7 @@ rank = comm.rank
 # ## 1000 个 token
 #
 # 900 个 token 的 loss 是 2，在 rank 0 和 1 上；100 个的 loss 是 6，在 rank 2 和 3 上。先想一想：所有 token 的平均 loss 是多少？
-# %% [markdown] id="16-tokens" lang="en" src=""
+# %% [markdown] id="16-tokens" lang="en" src="c3212c5c"
 # ## 1000 tokens
 #
 # 900 tokens have loss 2, on ranks 0 and 1; 100 have loss 6, on ranks 2 and 3. Think first: what is the mean loss of all tokens?
@@ -35,7 +35,7 @@ say(f"平均的平均 {mean_of_means}，真正的平均 {of_all}", f"mean of mea
 #
 # 真正的阶段训练 12 步，各步依次有 20、20、13 个样本，分成 k 个 micro-batch，再分给 4 个 rank；k = 4 时有的 rank 有时一个样本也没有。每个样本的误差
 # 除以**整步的样本数**，此后只相加。标准答案由一个进程算，整步一批。先想一想：12 种结果各差多少？哪些逐比特相同（字母相同）？
-# %% [markdown] id="16-once" lang="en" src=""
+# %% [markdown] id="16-once" lang="en" src="f0da6b5b"
 # ## Divide once
 #
 # The real stages train for 12 steps, of 20, 20, 13 samples and so on, in k micro-batches on 4 ranks; with k = 4 a rank sometimes has no sample.
@@ -97,7 +97,7 @@ for k in (1, 2, 4):
 #
 # 常见的错法：除以样本数，又除以 N、除以 k，或者两个都除；只除以自己那一份的样本数；除以自己那一份，再除以 N 和 k，就成了平均的平均。N = 4，k = 2，都除就是 8。
 # 下面是第 1 步的范数（应为 1 倍）和 12 步后权重的偏差。先想一想：换成 Adam，哪些错误看得出来？
-# %% [markdown] id="16-divide" lang="en" src=""
+# %% [markdown] id="16-divide" lang="en" src="3bcbc897"
 # ## Divided too often, or not enough
 #
 # What people write: divide by the samples, and again by N, by k, or by both; divide by one's own samples only; or by these, N and k, which is a mean of
@@ -121,7 +121,7 @@ say("相差 8 倍，Adam 几乎看不出来", "8 times too small hardly shows wi
 #
 # 裁剪：梯度太长，就整个按比例缩到 `max_norm`。梯度是 [0.6, 0, 0, 0.8, 0, 0, 0, 0]，范数 1，每个 rank 两个数，要缩到 0.5。
 # 先想一想：每个 rank 按自己那片的范数缩，得到什么？把四个范数相加，再按这个和来缩呢？
-# %% [markdown] id="16-local" lang="en" src=""
+# %% [markdown] id="16-local" lang="en" src="76346e67"
 # ## The norm of a piece
 #
 # Clipping: a gradient that is too long is scaled down to `max_norm`, all of it alike. It is [0.6, 0, 0, 0.8, 0, 0, 0, 0], of norm 1, two numbers to a rank,
@@ -143,8 +143,8 @@ say("依次是：方向变了，而且太长；太短；正确", "in turn: anoth
 # ## 每个元素恰好算一次，而且先除对
 #
 # - 阶段 0 每个 rank 都有完整的梯度，也只交出自己那片（`comm.shard`）；不然每个平方加了 N 次，范数大 √N 倍。补齐的元素（padding）必须是 0。
-# - 拿去和 `max_norm` 比的梯度，倍数必须是对的。float16 的梯度乘了 loss scale，`zero_ref/precision.py` 就把 `max_norm` 也乘上。
-# %% [markdown] id="16-owned" lang="en" src=""
+# - 拿去和 `max_norm` 比的梯度，倍数必须是对的。float16 的梯度乘着损失缩放的倍数，`zero_ref/precision.py` 就把 `max_norm` 也乘上。
+# %% [markdown] id="16-owned" lang="en" src="9ccb9fe8"
 # ## Each element once, and divided before
 #
 # - At stage 0 each rank has the whole gradient, and still gives its shard only (`comm.shard`); or each square is added N times, and the norm is √N times
@@ -175,7 +175,7 @@ say("四个阶段逐比特相同；多除以 8，就一步也不裁剪", "equal 
 # - 先求平方和，最后开一次方；每个元素只由一个 rank 交出，padding 为 0。见 `zero_ref/clip.py`。
 # - 倍数错了，Adam 会替你瞒着；要查，就用 SGD，并且看范数。
 # - 接下来：每一步都对了，训练却随时可能中断。状态分散在四个 rank 上，怎样存下来，又怎样由两个 rank 接着训练？
-# %% [markdown] id="16-end" lang="en" src=""
+# %% [markdown] id="16-end" lang="en" src="7db1d24e"
 # ## To remember
 #
 # - Add first and divide once: by the samples (or tokens) of the whole step, counted over all ranks and all micro-batches.

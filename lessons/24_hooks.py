@@ -5,7 +5,7 @@
 # 也不改它，而是把通信挂在**钩子**（hook）上：轮到某一层时，顺路调用一个函数。
 #
 # 这一课在 `zero_ref/autograd.py` 之上做出这样的钩子，一个字也不改它。循环就是单进程的循环，阶段 2 和阶段 3 各是一张表。
-# %% [markdown] id="24-title" lang="en" src=""
+# %% [markdown] id="24-title" lang="en" src="53ff1e6d"
 # # 24 The same stages, hung on hooks
 #
 # Each stage so far is a program to be read from top to bottom, with its messages in the training loop. But the loop that users of PyTorch
@@ -32,7 +32,7 @@ comm = ranks(4)
 #
 # autograd 反向时从新到旧逐个走过节点。在一层的**入口**和**出口**各放一个什么也不算的节点，当作路标：反向传播先碰到出口，这一层还没开始；
 # 然后走过这一层的运算；最后碰到入口，这一层的梯度就齐了。
-# %% [markdown] id="24-marker" lang="en" src=""
+# %% [markdown] id="24-marker" lang="en" src="a09fd048"
 # ## Markers
 #
 # Backwards, autograd walks through its nodes one by one, newest first. Put a node that computes nothing at a layer's **entry** and one at
@@ -69,7 +69,7 @@ def layer(u: Unit, x: Tensor, hooks: Hooks) -> Tensor:
 # ## 单进程的循环
 #
 # 10 个样本，3 个类别，三层。循环里没有 rank，没有通信。先不挂任何钩子，在一个进程里跑 5 步。
-# %% [markdown] id="24-loop" lang="en" src=""
+# %% [markdown] id="24-loop" lang="en" src="8f626ee5"
 # ## The loop of one process
 #
 # 10 samples in 3 classes, three layers. The loop has no rank and no message. First 5 steps in one process, with nothing on the hooks.
@@ -124,7 +124,7 @@ for name in MAKE:
 # ## 两张表
 #
 # 每个 rank 平时只存自己那片参数（用真正的 `zero3.setup`）。需要三个小函数。先想一想：阶段 2 和阶段 3 的表会差在哪里？
-# %% [markdown] id="24-tables" lang="en" src=""
+# %% [markdown] id="24-tables" lang="en" src="0532219c"
 # ## Two tables
 #
 # Between steps each rank keeps its shards only (by the real `zero3.setup`). It takes three small functions. Think first: where will the
@@ -161,7 +161,7 @@ ZERO3 = ZERO2 | {"after forward": [drop], "before backward": [gather]}
 #
 # 四个 rank 各有 2 或 3 个样本，用 `zero2.py`、`zero3.py` 跑 5 步，再用钩子跑 5 步。参数的每个比特、发送的每个字节都要相同。A1 是收集第 1 层，
 # R1 是 reduce-scatter 第 1 层的梯度。
-# %% [markdown] id="24-same" lang="en" src=""
+# %% [markdown] id="24-same" lang="en" src="8f77898d"
 # Stage 3 drops after forward and gathers once more before backward, and that is all. (This stage 2 is FSDP's: the all-gather is not at
 # the end of a step, but at the beginning of the next.)
 #
@@ -198,7 +198,7 @@ assert one_step == "A0 A1 A2 A2 R2 A1 R1 A0 R0".split()
 # ## 为什么 `zero_ref` 不用钩子
 #
 # 看看消息写在哪里。真正的阶段 3 从上往下读，就是消息的顺序；有钩子的循环里一条也没有，上面那串 A 和 R 要跑了才知道。
-# %% [markdown] id="24-read" lang="en" src=""
+# %% [markdown] id="24-read" lang="en" src="d673d9e2"
 # ## Why `zero_ref` does without hooks
 #
 # Look where the messages are written. The real stage 3, read from top to bottom, has them in order. The loop with hooks has none: one has
@@ -213,7 +213,7 @@ assert not lines
 # ## 没响的钩子
 #
 # 数据不需要梯度，所以输入应该写成 `Tensor(x, wants_grad=False)`，还省下一次矩阵乘法。先想一想：这样改了会怎样？
-# %% [markdown] id="24-trap" lang="en" src=""
+# %% [markdown] id="24-trap" lang="en" src="51fe9806"
 # ## The hook that is not called
 #
 # Data want no gradient, so the input should be `Tensor(x, wants_grad=False)`, which saves a matrix product, too. Think first: what happens
@@ -239,7 +239,7 @@ say(
 # - 钩子让用户的循环不变，代价是哪一段文字里都没有消息的顺序。有没有钩子没响，要看消息和字节，看 loss 看不出来。
 # - 输入不要梯度的层，DeepSpeed 的钩子也曾经不响（issue 5524，后果是参数不释放）；FSDP 在反向结束时统一补上。
 # - 接下来：不看注释，从上到下说出 `zero_ref/stages/zero3.py` 的每一行发什么、留什么、扔什么。
-# %% [markdown] id="24-end" lang="en" src=""
+# %% [markdown] id="24-end" lang="en" src="31d581a3"
 # ## To remember
 #
 # - Before forward, after forward, before backward, gradient ready: four moments and three small functions are stages 2 and 3.

@@ -83,7 +83,7 @@ class Comm:
     def sum(self, value: float) -> float:
         """The sum of one number over the ranks, added in rank order: the same bits everywhere."""
         values = np.empty(self.size)
-        self.mpi.Allgather(np.array([value]), values)
+        self.mpi.Allgather(np.array([value], float), values)
         ledger.count_sent("other", 8 * (self.size - 1))
         return float(sum(values.tolist()))
 

@@ -1,0 +1,187 @@
+# %% [markdown] id="22-title" lang="zh"
+# # 22 推理：用到哪层，收集哪层
+#
+# 上一课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。README 列出的五个步骤，最后一步就是：
+# 所有 rank 的参数合起来，才是全局模型。先真的合起来，看看对不对；再看为什么连合起来都不必。
+# %% [markdown] id="22-title" lang="en" src="3905e36e"
+# # 22 Inference by gathering
+#
+# With the last lesson's checkpoint training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
+# all of the model. The last of the README's five steps is this: the parameters of all ranks together make the global model. First put it together indeed, and
+# see that it is right; then see why not even that is needed.
+# %%
+from _lesson import each, ranks, say, show
+
+comm, N = ranks(4), 4
+rank = comm.rank
+
+import tempfile
+
+import numpy as np
+from mpi4py import MPI
+
+from zero_ref import options
+from zero_ref.comm import Comm
+from zero_ref.data import Task, load_inputs
+from zero_ref.ledger import ledger
+from zero_ref.predict import load_units, outputs, score
+from zero_ref.saving import open_together
+from zero_ref.stages import zero3
+from zero_ref.training import train
+from zero_ref.weights import sha256
+
+temporary = tempfile.TemporaryDirectory() if rank == 0 else None
+folder = comm.everyone(temporary and temporary.name)[0]
+record = train(options.parse(["--quiet", "--hidden", "64,64,64,64", "--steps", "200", "--save", folder]))
+checkpoint = open_together(folder)  # verified, by all ranks together
+units = load_units(checkpoint, comm)
+each(comm, f"rank {rank}: {sum(u.param.size for u in units):,} of {record['parameters']:,} parameters")
+
+# %% [markdown] id="22-whole" lang="zh"
+# ## 合起来
+#
+# 阶段 3 的 `full_param` 是一个 unit 的 all-gather；逐个 unit 做一遍，就是整个模型。`--export` 和 `python -m zero_ref.checkpoint export` 写出来的就是它。
+# 先想一想：它和训练结束时的权重差多少？这时每个 rank 占多少内存？
+# %% [markdown] id="22-whole" lang="en" src="d2e57f05"
+# ## Together
+#
+# Stage 3's `full_param` is the all-gather of one unit; unit by unit it is the whole model. That is what `--export` and `python -m zero_ref.checkpoint export`
+# write. Think first: how far is it from the weights at the end of training? And what does each rank hold by then?
+# %%
+
+
+def held() -> int:
+    """The most bytes of parameters that were alive on this rank, own and gathered."""
+    return ledger.peak["parameter"] + ledger.peak["gathered"]
+
+
+ledger.forget_peaks()
+model = [zero3.full_param(u, comm) for u in units]
+tensors = [named for u, full in zip(units, model) for named in u.layout.views(full).items()]
+found = sha256(tensors)
+assert found == record["weights_sha256"]
+for whose, digest in (("trained", record["weights_sha256"]), ("gathered", found)):
+    show(f"{whose:<8} {digest[:32]}")
+psi = 4 * record["parameters_padded"]  # bytes, in float32
+assert held() == psi + psi // N
+say(f"模型 {psi:,} 字节，每个 rank 占 {held():,}", f"a model of {psi:,} bytes; each rank holds {held():,}")
+
+# %% [markdown] id="22-stream" lang="zh"
+# ## 连合起来都不必
+#
+# 同一时刻只有一个 unit 在计算。所以每个 rank 只留自己的 1/N，收集一个 unit，算完就扔，再收集下一个。样本分成批，一整批归一个 rank。
+# 先想一想：参数最多占多少内存？输出会变吗？
+# %% [markdown] id="22-stream" lang="en" src="d26c9dc1"
+# ## Not even that is needed
+#
+# One unit computes at a time. So each rank keeps its 1/N, gathers a unit, computes, drops it, and gathers the next. Samples go to ranks in batches, a
+# whole batch to one rank. Think first: how much memory do parameters take at most? Are the outputs the same?
+# %%
+task = Task(checkpoint.manifest.features, checkpoint.manifest.outputs, checkpoint.manifest.classes, 0)
+x, y = load_inputs("digits", task, "float32")
+BATCH = 64
+expected = []  # by the whole model, batch by batch
+for start in range(0, len(x), BATCH):
+    h = x[start : start + BATCH]
+    for u, full in zip(units, model):
+        h = u.forward(full, h)
+        u.forget()
+    expected.append(h)
+del full, model, tensors
+ledger.forget_peaks()
+streamed = outputs(units, comm, x, BATCH)  # on rank 0
+largest = 4 * max(u.layout.padded for u in units)
+assert held() == psi // N + largest < psi
+if rank == 0:
+    assert np.array_equal(streamed, np.concatenate(expected))
+    show(f"digits: {len(x):,} samples, {score(streamed, y, task.classes)}")
+say(
+    f"每个 rank 最多占 {held():,} 字节 = {psi // N:,} + {largest:,}，输出逐比特相同",
+    f"a rank holds at most {held():,} bytes = {psi // N:,} + {largest:,}; outputs equal in every bit",
+)
+
+# %% [markdown] id="22-same" lang="zh"
+# ## 一个 rank，四个 rank
+#
+# 一整批归一个 rank，所以不管有几个 rank，相乘的矩阵形状都一样，求和的顺序也就一样。批的大小一变，形状就变了。
+# 先想一想：哪一种输出逐比特相同？
+# %% [markdown] id="22-same" lang="en" src="e96655d8"
+# ## One rank, four ranks
+#
+# A whole batch goes to one rank. So with any number of ranks the matrices that are multiplied have the same shapes, and so sums have the same order. With another
+# batch size the shapes are others. Think first: which outputs are equal in every bit?
+# %%
+alone = Comm()
+alone.mpi, alone.rank, alone.size = MPI.COMM_SELF, 0, 1  # each rank by itself
+by_one = outputs(load_units(checkpoint, alone), alone, x, BATCH)
+other_batch = outputs(units, comm, x, 7)
+if rank == 0:
+    assert np.array_equal(by_one, streamed) and np.allclose(other_batch, streamed, rtol=0, atol=1e-4)
+    show(f"1 rank and 4 ranks, batches of {BATCH}: off by {abs(by_one - streamed).max():g}")
+    show(f"batches of {BATCH} and of 7: off by {abs(other_batch - streamed).max():.1g}")
+
+# %% [markdown] id="22-trap" lang="zh"
+# ## 批数不等，就有人永远等下去
+#
+# 1797 个样本是 29 批，4 个 rank 轮流领，rank 0 有 8 批，其余各有 7 批。假如每个 rank 只循环自己的批，每批收集 5 个 unit。
+# 先想一想：谁会卡在第几次 all-gather？
+# %% [markdown] id="22-trap" lang="en" src="55bff468"
+# ## Unequal numbers of batches, and somebody waits for ever
+#
+# 1797 samples are 29 batches, which 4 ranks take in turn: rank 0 has 8 of them, the others 7. Suppose that each rank loops over the batches that it has,
+# gathering 5 units for each. Think first: who stops at which all-gather?
+# %%
+batches = -(-len(x) // BATCH)
+mine = len(range(rank, batches, N))
+gathers = comm.everyone(mine * len(units))
+each(comm, f"rank {rank}: {mine} batches, would come to {gathers[rank]} all-gathers")
+assert gathers == [40, 35, 35, 35]
+say(
+    f"rank 0 卡在第 {min(gathers) + 1} 次：另外三个已经走了，它永远等下去",
+    f"rank 0 waits for ever in its call {min(gathers) + 1}: the other three have left",
+)
+
+# %% [markdown] id="22-all" lang="zh"
+# ## 没有样本也要来
+#
+# `zero_ref/predict.py` 按轮循环，轮数由样本总数决定，每个 rank 算出来都一样。这一轮没有样本的 rank 照样参加每次收集，带着 0 个样本把模型走一遍。
+# 生成文本也是这样：一个 rank 的句子先写完了，仍要陪着收集，直到所有 rank 都写完。
+# %% [markdown] id="22-all" lang="en" src="fff9e1d6"
+# ## Come, even without samples
+#
+# `zero_ref/predict.py` loops over rounds; how many follows from the number of all samples, so every rank finds the same. A rank without a batch comes to each gather
+# all the same, and takes 0 samples through the model. It is alike where text is generated: a rank whose sentence has ended goes on gathering until all have.
+# %%
+activations = []
+for batch in (BATCH, 450):
+    rounds = -(-len(x) // (batch * N))
+    last = min(batch, max(0, len(x) - ((rounds - 1) * N + rank) * batch))
+    ledger.forget_sent()
+    ledger.forget_peaks()
+    outputs(units, comm, x, batch)
+    calls, sent, most = ledger.calls["all_gather"], ledger.sent["all_gather"], ledger.peak["activation"]
+    assert calls == rounds * len(units) and sent == rounds * psi * (N - 1) // N
+    activations.append(most)
+    each(
+        comm,
+        f"batches of {batch:>3}, rank {rank}: {calls:>2} all-gathers, {last:>3} samples in the last round",
+    )
+    show(f"  sent by a rank {sent:,} bytes, activations at most {most:,} bytes")
+assert activations[0] < activations[1]
+
+# %% [markdown] id="22-end" lang="zh"
+# ## 记住
+#
+# - 所有 rank 的分片合起来就是全局模型，与训练出来的权重逐比特相同。只有要导出成一个文件时，才需要合起来。
+# - 推理只需要自己的 1/N 加上一个 unit：哪个 rank 都放不下的模型，也能算输出。
+# - 每一轮，每个 rank 发送 Ψ(N−1)/N。批大一些，轮数就少，只是激活占的内存多。
+# - 每次集合通信，每个 rank 都要到场；来几次，不能由自己手里的数据决定。
+# - 接下来：到这里为止，通信都明明白白写在循环里。能不能让循环里一次通信也看不到？
+# %% [markdown] id="22-end" lang="en" src="a02e0484"
+# ## To remember
+#
+# - The shards of all ranks together are the global model, equal in every bit to the weights that were trained. It takes all of it only to export one file.
+# - To compute outputs takes 1/N and one unit: it can be done with a model that fits on no rank.
+# - In each round a rank sends Ψ(N−1)/N. With larger batches there are fewer rounds, but activations take more memory.
+# - Every rank comes to every collective; its own data must not decide how often.
+# - Next: so far all messages stand in the loop for everybody to see. Could there be a loop that shows none?
