@@ -80,10 +80,15 @@ from zero_ref.stages import zero0, zero2, zero3
 
 random = np.random.default_rng(0)
 X, Y, STEPS = random.normal(size=(10, 6)), random.integers(0, 3, 10), 5
-MAKE = {"adam": lambda n: Adam(n, "float64", lr=0.01), "sgd": lambda n: SGD(n, "float64", lr=0.1, momentum=0.9)}
+MAKE = {
+    "adam": lambda n: Adam(n, "float64", lr=0.01),
+    "sgd": lambda n: SGD(n, "float64", lr=0.1, momentum=0.9),
+}
 
 
-def train(units: list[Unit], x: np.ndarray, y: np.ndarray, hooks: Hooks, wants_grad: bool = True) -> list[float]:
+def train(
+    units: list[Unit], x: np.ndarray, y: np.ndarray, hooks: Hooks, wants_grad: bool = True
+) -> list[float]:
     """5 steps, and the loss of each. wants_grad: of the data; the end of the lesson is about it."""
     losses = []
     for _ in range(STEPS):
@@ -192,7 +197,7 @@ for number, stage, hooks, most in ((2, zero2, ZERO2, 64 + 52 + 20), (3, zero3, Z
     one_step = messages[: len(messages) // STEPS]
     assert messages == one_step * STEPS
     show(f"  {' '.join(one_step)}   at most {8 * most:,} bytes gathered")
-assert one_step == "A0 A1 A2 A2 R2 A1 R1 A0 R0".split()
+assert one_step == ["A0", "A1", "A2", "A2", "R2", "A1", "R1", "A0", "R0"]
 
 # %% [markdown] id="24-read" lang="zh"
 # ## 为什么 `zero_ref` 不用钩子

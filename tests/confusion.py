@@ -1,9 +1,12 @@
 """Every solution and every known wrong answer through the checker, and what each is taken for.
 
-python tests/confusion.py           all exercises
-python tests/confusion.py 06 07     some
+python tests/confusion.py                    all exercises
+python tests/confusion.py 06 07              some
+python tests/confusion.py 06 --seed other    with other numbers
+python tests/confusion.py 06 -v              and what a student sees
 """
 
+import argparse
 import importlib.util
 import sys
 import tempfile
@@ -52,19 +55,25 @@ def confusion(exercise: str, limit: float = 5.0, seed: str = "s") -> dict[str, c
 
 def main() -> int:
     """Print the table; the number of answers that are taken for something else."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("numbers", nargs="*")
+    p.add_argument("--seed", default="s")
+    p.add_argument("--language", choices=words.LANGUAGES, default="en")
+    p.add_argument("-v", action="store_true")
+    o = p.parse_args()
     bad = total = 0
     for exercise in words.exercises():
-        if sys.argv[1:] and exercise[:2] not in sys.argv[1:] and exercise not in sys.argv[1:]:
+        if o.numbers and exercise[:2] not in o.numbers:
             continue
         print(exercise)
-        for key, result in confusion(exercise).items():
+        for key, result in confusion(exercise, seed=o.seed).items():
             got = result.diagnosis.key if result.diagnosis else ""
             total, bad = total + 1, bad + (got != key)
             sign = "=" if got == key else "TAKEN FOR"
             found = f" {got or 'passed'}" if got != key else ""
             print(f"  {key or 'the solution':24} {sign}{found}   {result.seconds:.2f} s {result.state}")
-            if got != key or "-v" in sys.argv:
-                print(words.shown(exercise, Path(result.job.file), result.diagnosis, "en"))
+            if got != key or o.v:
+                print(words.shown(exercise, Path(result.job.file), result.diagnosis, o.language))
                 print(result.outcome.printed)
     print(f"{total - bad} passed, {bad} failed")
     return bad

@@ -159,7 +159,7 @@ class Events:
         path = Path(str(self.stage.__file__))
         return {
             "step": self.step + 1,
-            "file": path.relative_to(PACKAGE).as_posix(),
+            "file": path.relative_to(PACKAGE).as_posix() if PACKAGE in path.parents else path.name,
             "source": path.read_text(encoding="utf-8"),
             "itemsize": self.units[0].dtype.itemsize,
             "units": [

@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     choice = p.add_argument_group("stage and model").add_argument
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
     choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
+    choice("--own", metavar="DIR", help="collectives and stage from exercises in DIR")
     choice("--model", choices=("linear", "mlp"), default="mlp", help="y = wx + b, or ReLU layers (default)")
     choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
     choice("--init", metavar="FILE.safetensors", help="start from these weights")
@@ -138,7 +139,7 @@ FIXED = (
 )
 # What one command line alone is about.
 PASSING = {"init", "prefetch", "device", "export", "record", "quiet", "timeout", "check", "verify_every"}
-PASSING |= {"save", "save_every", "keep", "resume", "report", "compare", "trace", "chart", "language"}
+PASSING |= {"own", "save", "save_every", "keep", "resume", "report", "compare", "trace", "chart", "language"}
 
 
 def resumes(arguments: list[str] | None = None) -> str | None:
@@ -194,6 +195,8 @@ def lasting(o: argparse.Namespace) -> list[str]:
 
 def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Namespace:
     linear = o.model == "linear"
+    if o.own and (o.prefetch or o.dtype in NARROW or o.reduce != "auto" or o.shard_model != "contiguous"):
+        p.error("--own goes with equal slices of 32 or 64 bits, and without --prefetch and --reduce")
     if o.prefetch and o.stage != 3:
         p.error(f"--prefetch is for --stage 3: stage {o.stage} gathers nothing to compute with")
     if linear and o.hidden:

@@ -25,7 +25,10 @@ NUMBERS = {0: "08", 1: "11", 2: "12", 3: "13"}  # stage -> exercise
 
 
 class Messages:
-    """Arrays (n,) to and from one other rank, over MPI: all that a ring needs. rank, size: who I am, of how many."""
+    """Arrays (n,) to and from one other rank, over MPI: all that a ring needs.
+
+    rank, size: who I am, of how many
+    """
 
     def __init__(self) -> None:
         self.mpi = MPI.COMM_WORLD
@@ -53,10 +56,13 @@ class Messages:
 
 
 class OwnComm(Comm):
-    """All ranks, with somebody's own ring_reduce_scatter and ring_all_gather, which talk through `messages`."""
+    """All ranks, with somebody's own ring_reduce_scatter and ring_all_gather.
+
+    Both talk through `messages`: Messages, or what has the same three calls.
+    """
 
     def __init__(self, messages: Any, reduce_scatter: Callable, all_gather: Callable) -> None:
-        self.mpi = getattr(messages, "mpi", None)
+        self.mpi: Any = getattr(messages, "mpi", None)
         self.rank, self.size, self.messages, self.step = messages.rank, messages.size, messages, 0
         self.ring_reduce_scatter, self.ring_all_gather = reduce_scatter, all_gather
 
@@ -101,10 +107,10 @@ def comm(folder: str) -> OwnComm:
 def stage(folder: str, number: int) -> ModuleType:
     """Stage `number` with somebody's own step(); setup() and full_param() are ours."""
     ours = (zero0, zero1, zero2, zero3)[number]
-    own = ModuleType(f"{folder}, stage {number}")
-    own.__dict__.update(setup=ours.setup, full_param=ours.full_param)
-    own.__dict__["step"] = _function(load(folder, NUMBERS[number]), "step")
-    return own
+    theirs = load(folder, NUMBERS[number])
+    _function(theirs, "step")
+    theirs.__dict__.update(setup=ours.setup, full_param=ours.full_param)
+    return theirs
 
 
 def _function(module: ModuleType, name: str) -> Callable:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from zero_ref import array, launch, model, optim, options, record, replicas, report, saving, weights
+from zero_ref import array, launch, model, optim, options, own, record, replicas, report, saving, weights
 from zero_ref.checkpoint import Checkpoint, Manifest
 from zero_ref.comm import Comm, agree, comm_for, local_rank, mpi_takes_device_arrays, on_rank_0
 from zero_ref.data import Batches, DataSet, data_set_of, split
@@ -39,6 +39,8 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     checkpoint: where to go on, verified (see saving.open_together).
     """
     comm = connect(o.reduce, o.dtype)
+    if o.own:
+        comm = agree(comm, lambda: own.comm(o.own))
     check = Check(comm) if o.check else None
     watch(comm, o.timeout)
     o.device = select_device(o.device, comm)
@@ -66,7 +68,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     agree(comm, lambda: check_files(o, units, comm, checkpoint))
     if checkpoint:
         saving.fits(checkpoint, units, optimizer(o)(0), guard)
-    stage = zero3_prefetch if o.prefetch else STAGES[o.stage]
+    stage = stage_of(o, comm)
     stage.setup(units, comm, optimizer(o))
     if checkpoint:
         saving.restore(checkpoint, o.stage, units, guard, comm)
@@ -127,6 +129,13 @@ def connect(reduce: str, dtype: str) -> Comm:
     if comm.size == 1 < launch.size_by_launcher():
         raise UsageError("this mpirun and the MPI library of mpi4py are of different families")
     return comm
+
+
+def stage_of(o: argparse.Namespace, comm: Comm) -> ModuleType:
+    """The module that trains: a stage, or somebody's own."""
+    if o.own:
+        return agree(comm, lambda: own.stage(o.own, o.stage))
+    return zero3_prefetch if o.prefetch else STAGES[o.stage]
 
 
 def select_device(device: str, comm: Comm) -> str:

@@ -14,7 +14,10 @@ EXIT = {"passed": 0, "note": 0, "wrong": 1, "not_started": 2}
 
 @dataclass
 class Result:
-    """What a check found. state: "passed", "note" (passed, with something to say), "wrong" or "not_started"."""
+    """What a check found.
+
+    state: "passed", "note" (passed, with something to say), "wrong" or "not_started"
+    """
 
     job: Job
     outcome: Outcome
@@ -32,7 +35,7 @@ def file_of(exercise: str) -> Path:
 
 
 def own_functions() -> dict[str, str]:
-    """Of the functions that later exercises use, those that this student's exercises have passed with: -> file."""
+    """Of the functions that later exercises use, those of passed exercises: -> file."""
     done = progress.read()["exercises"]
     return {
         name: str(file_of(exercise))
@@ -63,7 +66,10 @@ def functions(exercise: str) -> tuple[str, ...]:
 
 
 def job_of(exercise: str, reference: bool = False, seed: str | None = None) -> Job:
-    """A job for the student's own file. reference: build on zero_ref instead of the student's earlier functions."""
+    """A job for the student's own file.
+
+    reference: build on zero_ref in place of the student's earlier functions
+    """
     own = {} if reference else own_functions()
     files = {name: file for name, file in own.items() if earlier.WRITTEN_IN[name] != exercise}
     return Job(exercise, str(file_of(exercise)), seed or secrets.token_hex(8), files)

@@ -127,9 +127,8 @@ def wrong_kind(value: Any, want: Any) -> tuple[str, dict[str, Any]] | None:
             return "returns_type", params
         if value.shape != want.shape:
             return "returns_shape", params
-        if value.dtype != want.dtype:
-            return "returns_dtype", params
-    elif isinstance(want, bool | str | list | dict) and not isinstance(value, type(want)):
+        return ("returns_dtype", params) if value.dtype != want.dtype else None
+    if isinstance(want, bool | str | list | dict) and not isinstance(value, type(want)):
         return "returns_type", params
     elif isinstance(want, int | float) and not isinstance(value, int | float | np.generic):
         return "returns_type", params
@@ -215,7 +214,7 @@ def read_barcode(value: float, size: int) -> list[int]:
 
 
 def barcode_text(value: float, size: int) -> str:
-    """What is in one number of a barcode sum: "x[3]: 0 1 2x2" is element 3 of ranks 0, 1 and twice of rank 2."""
+    """What is in a number of a barcode sum: "x[3]: 0 1 2x2" is element 3 of ranks 0, 1 and twice of rank 2."""
     digits = read_barcode(value, size)
     units = [digit for digit in digits if digit]
     if not units or value != round(value) or value < 0 or value >= BASE**size:
@@ -248,7 +247,7 @@ def lacking(value: float, element: int, size: int) -> list[int]:
 def cost(
     trials: Sequence[Trial], nbytes: Right, messages: Right | None = None, state: str = "wrong"
 ) -> Diagnosis | None:
-    """Bytes or messages that a rank should not have sent: exactly, per rank; the largest trial tells which way."""
+    """Bytes or messages, exactly, of each rank; the largest trial tells which way they are off."""
     for what, want in (("bytes", nbytes), ("messages", messages)):
         for trial in reversed(trials):
             if want is None:
@@ -263,6 +262,11 @@ def cost(
                     how = "root"  # one rank sends much more than the others
                     rank = got.index(max(got))
                 params = {"rank": rank, "got": got[rank], "wanted": wanted[rank], "size": trial.size}
-                head, rows = ("rank", f"wanted_{what}", f"got_{what}"), list(zip(range(trial.size), wanted, got))
-                return Diagnosis(f"{how}_{what}", params, trial.ranks[rank]["line"], trial.case, head, rows, state)
+                head, rows = (
+                    ("rank", f"wanted_{what}", f"got_{what}"),
+                    list(zip(range(trial.size), wanted, got)),
+                )
+                return Diagnosis(
+                    f"{how}_{what}", params, trial.ranks[rank]["line"], trial.case, head, rows, state
+                )
     return None

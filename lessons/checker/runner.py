@@ -96,15 +96,24 @@ def start(folder: Path, ranks: int, token: str) -> subprocess.Popen:
         raise FileNotFoundError("mpirun")
     launcher = [str(mpirun), "-n", str(ranks)] if ranks > 1 else []
     keep = {k: v for k, v in os.environ.items() if not k.startswith(("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL"))}
-    keep |= {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lessons" / "exercises")]), "ZERO_REF_CHECK": token, "PYTHONDONTWRITEBYTECODE": "1"}
-    keep |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "random", "TMPDIR": str(folder)}
+    keep |= {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lessons" / "exercises")]),
+        "ZERO_REF_CHECK": token,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    keep |= {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "random",
+        "TMPDIR": str(folder),
+    }
     return subprocess.Popen(
         [*launcher, sys.executable, "-m", "lessons.checker.ranks", str(folder)],
         cwd=folder,
         env=keep,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=open(folder / "launcher", "wb"),  # noqa: SIM115  closed with the process
+        stderr=open(folder / "launcher", "wb"),  # closed with the process
         start_new_session=True,
     )
 
@@ -113,7 +122,13 @@ class Watching:
     """The reports and the board of one start, while it runs."""
 
     def __init__(
-        self, board: Board, pipes: list[int], process: subprocess.Popen, folder: Path, ranks: int, limit: float
+        self,
+        board: Board,
+        pipes: list[int],
+        process: subprocess.Popen,
+        folder: Path,
+        ranks: int,
+        limit: float,
     ) -> None:
         self.board, self.process, self.folder, self.limit = board, process, folder, limit
         self.ranks = ranks
@@ -172,9 +187,7 @@ class Watching:
     def beyond(self, job: int) -> bool:
         """Whether every rank has ended, or works on a later job."""
         notes = self.board.notes()
-        return all(
-            rank in self.ended or notes[rank].get("job", -1) > job for rank in range(self.ranks)
-        )
+        return all(rank in self.ended or notes[rank].get("job", -1) > job for rank in range(self.ranks))
 
     def hung(self, job: int) -> dict[str, Any] | None:
         """What is known of a hang, once it is certain."""

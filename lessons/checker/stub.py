@@ -1,7 +1,8 @@
 """The file that a student begins with, made from the catalogue.
 
-python -m lessons.checker.stub            writes all exercises that have none in lessons/exercises
-python -m lessons.checker.stub --force    writes them all anew; what was written there is lost
+python -m lessons.checker.stub               writes all exercises that have none in lessons/exercises
+python -m lessons.checker.stub --force       writes them all anew; what was written there is lost
+python -m lessons.checker.stub --force 06    writes this one anew
 """
 
 import sys
@@ -23,19 +24,22 @@ def text(exercise: str) -> str:
         colon = "：" if language == "zh" else ": "
         for head, what in ((goal, words["goal"][language]), (done, words["done"][language])):
             for number, paragraph in enumerate(textwrap.dedent(what).strip().split("\n\n")):
-                lines += [f"# {line}" for line in wrapped((head + colon if number == 0 else "") + paragraph, 108)]
+                lines += [
+                    f"# {line}" for line in wrapped((head + colon if number == 0 else "") + paragraph, 108)
+                ]
         lines += [f"# {check}{colon}python lessons/exercises/{exercise}.py", "#"]
     code = words["code"].strip("\n")
-    end = f'if __name__ == "__main__":\n    check(__file__)\n'
+    end = 'if __name__ == "__main__":\n    check(__file__)\n'
     return "\n".join(lines[:-1]) + f"\n\n{code}\n\n\n{end}"
 
 
 def main() -> None:
     """Write the stubs."""
     FOLDER.mkdir(exist_ok=True)
+    numbers = [word for word in sys.argv[1:] if word != "--force"]
     for exercise in exercises():
         path = FOLDER / f"{exercise}.py"
-        if "--force" in sys.argv[1:] or not path.exists():
+        if not path.exists() or ("--force" in sys.argv and (not numbers or exercise[:2] in numbers)):
             path.write_text(text(exercise), encoding="utf-8")
 
 

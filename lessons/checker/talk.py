@@ -103,7 +103,7 @@ class Talk:
         waiting = others
         while waiting:
             notes = {rank: self._board.read(rank) for rank in waiting}
-            for rank, note in notes.items():
+            for note in notes.values():
                 if note["entered"][0] == number and note["doing"] != what and note["state"] == "waits":
                     self._publish("differs", [], what)
                     while True:

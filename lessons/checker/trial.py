@@ -63,7 +63,7 @@ class ReturnLine:
 
 
 def observe(comm: Talk, function: Callable, *arguments: Any, **named: Any) -> dict[str, Any]:
-    """function(*arguments): its value, which arguments it changed, whether the value is part of one, what it sent."""
+    """What function(*arguments) gives, changes of its arguments and sends, and whether it gives a part of them."""
     given = list(arguments)
     before = [[array.copy() for array in arrays_in(argument)] for argument in given]
     comm.events.clear()

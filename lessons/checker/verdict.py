@@ -55,7 +55,9 @@ def broken_off(outcome: Outcome, asked: Sequence[dict]) -> Diagnosis:
         rank, report = min(outcome.endless.items())
         return Diagnosis("endless", params | {"rank": rank}, report["endless"], None, ("rank", "place"), rows)
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
-    return Diagnosis("died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()})
+    return Diagnosis(
+        "died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()}
+    )
 
 
 def hang(found: dict, asked: Sequence[dict]) -> Diagnosis:

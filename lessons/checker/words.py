@@ -105,7 +105,9 @@ def indented(label: str, text: str, first: int = 0) -> list[str]:
     """A label, and beside it as many lines as `text` takes."""
     room = max(first, width(label)) + 2
     lines = wrapped(text, COLUMNS - room)
-    return [(label + " " * (room - width(label)) if i == 0 else " " * room) + line for i, line in enumerate(lines)]
+    return [
+        (label + " " * (room - width(label)) if i == 0 else " " * room) + line for i, line in enumerate(lines)
+    ]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -114,7 +116,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     room = (COLUMNS - 3 * len(head) - 12) // max(1, len(head) - 1)
     cells = [[cut(cell, max(12, room)) for cell in row] for row in cells]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
-    return ["   " + "   ".join(c + " " * (w - width(c)) for c, w in zip(row, widths)).rstrip() for row in cells]
+    return [
+        "   " + "   ".join(c + " " * (w - width(c)) for c, w in zip(row, widths)).rstrip() for row in cells
+    ]
 
 
 def cut(text: str, room: int) -> str:
@@ -168,15 +172,22 @@ def shown(exercise: str, file: Path, diagnosis: Diagnosis | None, language: str)
         head = [column_name(name, language) for name in diagnosis.head]
         lines += table(head, diagnosis.rows[:12])
     if diagnosis.case is not None:
-        known = {"N" if k == "size" else k: v for k, v in diagnosis.case.items() if not isinstance(v, dict | list)}
+        known = {
+            "N" if k == "size" else k: v for k, v in diagnosis.case.items() if not isinstance(v, dict | list)
+        }
         case = ", ".join(f"{name} = {plain(value)}" for name, value in known.items())
         lines += indented("  " + say("smallest", language), case)
     labels = max(width(say(name, language)) for name in ("look", "think"))
     if diagnosis.line:
-        where, number = diagnosis.line if isinstance(diagnosis.line, list | tuple) else (file.name, diagnosis.line)
+        where, number = (
+            diagnosis.line if isinstance(diagnosis.line, list | tuple) else (file.name, diagnosis.line)
+        )
         code = line_text(file.parent / where, number)
         place = f"{where}:{number}"
-        lines += [f"{pad(say('look', language), labels)}  {place}", *([" " * labels + "      " + code] if code else [])]
+        lines += [
+            f"{pad(say('look', language), labels)}  {place}",
+            *([" " * labels + "      " + code] if code else []),
+        ]
     if ask := part(exercise, diagnosis, "ask", language):
         lines += indented(pad(say("think", language), labels), ask)
     return "\n".join(lines)

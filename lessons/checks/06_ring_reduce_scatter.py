@@ -18,7 +18,7 @@ RANKS = 4
 
 
 def cases(random: Random) -> list[dict[str, Any]]:
-    """For every N a length that it divides, then one that it does not; at the end numbers with long fractions."""
+    """For every N a length that it divides, then one that it does not; at the end long fractions."""
     found = []
     for size in (1, 2, 3, 4):
         found += [{"size": size, "length": size * random.choice((2, 3))}, {"size": size, "length": 13}]
@@ -107,5 +107,7 @@ def tail_lost(trials: Sequence[Trial]) -> Diagnosis | None:
             rows = [(r, right(trial, r).size, lengths[r]) for r in range(trial.size)]
             params = {"length": length, "size": trial.size, "lost": length - sum(lengths)}
             line = trial.ranks[0]["line"]
-            return Diagnosis("tail_lost", params, line, trial.case, ("rank", "wanted_length", "got_length"), rows)
+            return Diagnosis(
+                "tail_lost", params, line, trial.case, ("rank", "wanted_length", "got_length"), rows
+            )
     return None

@@ -1,6 +1,6 @@
 """What the exercises share: `check(__file__)`, and the functions of earlier exercises.
 
-    from _exercise import ring_reduce_scatter     yours, when it has passed; the reference one until then
+from _exercise import ring_reduce_scatter     yours, when it has passed; the reference one until then
 """
 
 import sys
