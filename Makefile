@@ -40,7 +40,7 @@ planted: setup
 	python tests/planted/run.py
 
 check-lessons: setup
-	python -m pytest tests/test_lessons.py
+	python -m pytest tests/test_lessons.py tests/test_exercises.py tests/test_learn.py tests/test_grade.py
 
 explore: setup
 	python -m zero_ref.explore explore.html

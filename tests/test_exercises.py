@@ -1,0 +1,181 @@
+"""What the exercises' checker says: of solutions, stubs and known wrong answers, of hangs, and in both languages."""
+
+import re
+import string
+import subprocess
+import sys
+import time
+
+import pytest
+from confusion import answers, confusion, wrong
+from launching import ROOT
+from soak import soak
+
+from lessons.checker import checking, stub, verdict, words
+from lessons.checker.runner import Job
+
+EXERCISES = words.exercises()
+CHINESE = re.compile("[\u4e00-\u9fff]")
+
+
+@pytest.fixture(autouse=True)
+def nothing_done_yet(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
+
+
+def test_every_lesson_has_its_exercise():
+    lessons = sorted(path.stem for path in (ROOT / "lessons").glob("[0-9][0-9]_*.py"))
+    assert lessons == EXERCISES
+    for folder in ("lessons/checks", "lessons/exercises", "tests/answers", "tests/wrong"):
+        assert sorted(path.stem for path in (ROOT / folder).glob("[0-9]*.py")) == EXERCISES, folder
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_solution_and_wrong_answers_are_told_apart(exercise):
+    """Each gets its own diagnosis: the table of wrong answers by diagnoses has nothing beside its diagonal."""
+    found = confusion(exercise, limit=3.0)
+    said = {name: result.diagnosis.key if result.diagnosis else "" for name, result in found.items()}
+    assert said == {name: name for name in answers(exercise)}
+    for name, result in found.items():
+        for language in words.LANGUAGES:
+            text = words.shown(exercise, ROOT / "x.py", result.diagnosis, language)
+            assert max(map(words.width, text.splitlines())) <= words.COLUMNS, f"{name}:\n{text}"
+            assert bool(CHINESE.search(text)) == (language == "zh"), text
+
+
+def test_there_are_enough_wrong_answers():
+    number = {exercise: len(wrong(exercise)) for exercise in EXERCISES}
+    assert all(n >= 8 for exercise, n in number.items() if exercise >= "04"), number
+    assert sum(number.values()) >= 150, number
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_a_stub_is_what_the_catalogue_says_and_not_started(exercise):
+    file = stub.FOLDER / f"{exercise}.py"
+    assert file.read_text(encoding="utf-8") == stub.text(exercise), "python -m lessons.checker.stub --force"
+    assert stub.text(exercise).count("raise NotImplementedError") == len(checking.functions(exercise))
+    result = checking.check([Job(exercise, str(file), "s")])[0]
+    assert (result.state, result.diagnosis.key) == ("not_started", "not_started")
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_a_solution_that_lacks_its_last_function_is_not_wrong(exercise, tmp_path):
+    if len(functions := checking.functions(exercise)) < 2:
+        pytest.skip("one function")
+    file = tmp_path / f"{exercise}.py"
+    todo = f"\n\ndef {functions[-1]}(*_, **__):\n    raise NotImplementedError\n"
+    file.write_text(answers(exercise)[""] + todo, encoding="utf-8")
+    result = checking.check([Job(exercise, str(file), "s")])[0]
+    assert (result.state, result.diagnosis.key) == ("not_started", "to_do")
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("name", ["common", *EXERCISES])
+def test_the_catalogues_say_the_same_in_both_languages(name):
+    for key, entry in words.catalogue(name).items():
+        if key in ("ui", "column"):
+            pairs = list(entry.values())
+        elif key == "exercise":
+            assert len(entry["hints"]["zh"]) == len(entry["hints"]["en"]) == 3
+            pairs = [entry["title"], entry["goal"], entry["done"]]
+            pairs += [
+                dict(zip(words.LANGUAGES, pair))
+                for pair in zip(*(entry["hints"][k] for k in words.LANGUAGES))
+            ]
+        else:
+            assert entry.keys() == {"zh", "en"} and entry["zh"].keys() == entry["en"].keys() == {
+                "says",
+                "ask",
+                "hint",
+            }
+            pairs = [{k: entry[k][what] for k in words.LANGUAGES} for what in ("says", "ask", "hint")]
+        for pair in pairs:
+            assert pair.keys() == {"zh", "en"} and all(pair.values()), (key, pair)
+            assert not CHINESE.search(pair["en"]), (key, pair)
+            assert fields(pair["zh"]) == fields(pair["en"]), (key, pair)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_every_diagnosis_of_the_catalogue_can_be_got(exercise):
+    """A key that no check gives is a leftover; one that a check gives is a string in it, or in what it imports."""
+    source = "".join(path.read_text() for path in (ROOT / "lessons" / "checker").glob("*.py"))
+    source += (ROOT / "lessons" / "checks" / f"{exercise}.py").read_text()
+    for key in words.catalogue(exercise).keys() - {"exercise"} - words.catalogue("common").keys():
+        assert key in wrong(exercise) or re.search(rf"""["']{key}["']""", source), key
+
+
+def test_every_string_of_the_interface_exists():
+    """Each words.say("key") in the code has a text in both languages, and each text is used."""
+    code = "".join(path.read_text() for path in (ROOT / "lessons").rglob("*.py"))
+    known = words.catalogue("common")["ui"]
+    for key in re.findall(r"""\bsay\(\s*["'](\w+)["']""", code):
+        assert key in known, key
+    for key in known:
+        prefix = key.split("_")[0]
+        assert re.search(rf"""["']{key}["']""", code) or re.search(rf"""f["']{prefix}_\{{""", code), key
+
+
+def test_a_hang_is_named_and_no_right_answer_is_taken_for_one():
+    """A short form of `python tests/soak.py`."""
+    found = soak(right=12, hanging=14, each=26, seed=int(time.time()))
+    assert (found["false"], found["missed"]) == ([], [])
+
+
+RUBBISH = """
+import os, subprocess, sys, threading
+subprocess.Popen(["sleep", "300"])
+subprocess.Popen(["sleep", "301"], start_new_session=True, env={{}})
+threading.Thread(target=lambda: __import__("time").sleep(300)).start()
+print("x" * 100000)
+
+
+def ring_reduce_scatter(x, comm):
+    {body}
+"""
+
+
+@pytest.mark.parametrize(
+    "body", ("os._exit(3)", "os.kill(os.getpid(), 9)", "while True: pass", "[0] * 10**10", "return x")
+)
+def test_nothing_is_left_of_what_a_student_starts(body, tmp_path):
+    """Processes, threads, output, memory, an early end: each is a diagnosis, and the next file is checked rightly."""
+    bad, good = tmp_path / "bad.py", tmp_path / "good.py"
+    bad.write_text(RUBBISH.format(body=body))
+    good.write_text(answers("06_ring_reduce_scatter")[""])
+    jobs = [Job("06_ring_reduce_scatter", str(file), "s") for file in (bad, good)]
+    first, second = checking.check(jobs, limit=3.0)
+    assert first.state == "wrong" and first.diagnosis.key in (
+        "died",
+        "endless",
+        "raised",
+        "returns_shape",
+        "part_of_input",
+    )
+    assert second.state == "passed"
+    running = subprocess.run(["ps", "-A", "-o", "args"], stdout=subprocess.PIPE, text=True).stdout
+    assert "sleep 30" not in running
+
+
+def test_an_exercise_runs_alone(tmp_path):
+    """As a student starts it; the exit code tells."""
+    (tmp_path / "lessons").mkdir()
+    file = stub.FOLDER / "06_ring_reduce_scatter.py"
+    found = subprocess.run(
+        [sys.executable, str(file), "--language", "zh"], capture_output=True, text=True, timeout=60
+    )
+    assert found.returncode == 2 and "还没有开始" in found.stdout and found.stderr == ""
+
+
+def test_what_is_untouched(tmp_path):
+    file = tmp_path / "x.py"
+    for body, expected in (
+        ("raise NotImplementedError", True),
+        ("'''text'''\n    raise NotImplementedError('later')", True),
+        ("x = 1\n    raise NotImplementedError", False),
+        ("return 1", False),
+    ):
+        file.write_text(f"import os\n\n\ndef f(x):\n    {body}\n")
+        assert verdict.untouched(file, ("f",)) == expected

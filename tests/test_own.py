@@ -1,0 +1,53 @@
+"""`--own DIR`: the trainer on somebody's own collectives and stages, here the solutions of the exercises."""
+
+import json
+
+import pytest
+from launching import ROOT, mpirun
+
+OWN = str(ROOT / "tests" / "answers")
+PATHS = f"{ROOT}:{ROOT / 'lessons' / 'exercises'}"
+SMALL = ["--quiet", "--steps", "12", "--hidden", "9,5", "--batch-size", "21", "--data", "synthetic"]
+SMALL += ["--samples", "99", "--features", "12", "--classes", "3", "--clip-norm", "1"]
+
+
+def train(tmp_path, *more):
+    record = tmp_path / "record.json"
+    found = mpirun(3, "-m", "zero_ref.train", *SMALL, *more, "--record", str(record), PYTHONPATH=PATHS)
+    assert (found.returncode, found.stderr) == (0, "")
+    return json.loads(record.read_text())
+
+
+def test_own_stages_on_own_rings_train_as_ours_do(tmp_path):
+    """Equal bits, bytes held and bytes sent; the micro-batches make stages differ in what they send."""
+    for stage in "0123":
+        options = ["--stage", stage, "--micro-batches", "3"]
+        ours = train(tmp_path, *options, "--reduce", "ring")
+        own = train(tmp_path, *options, "--own", OWN, "--report", str(tmp_path / "page.html"))
+        assert own["weights_sha256"] == ours["weights_sha256"] and own["loss"] == ours["loss"]
+        for mine, theirs in zip(own["ranks"], ours["ranks"]):
+            assert mine["resting_bytes"] == theirs["resting_bytes"]
+            assert mine["sent_bytes_per_step"] == theirs["sent_bytes_per_step"]
+        assert own["recorded_step"]["file"].startswith({"0": "08", "1": "11", "2": "12", "3": "13"}[stage])
+        assert "page" in (tmp_path / "page.html").name and (tmp_path / "page.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    (
+        ({}, "it has 0 files 06_*.py"),
+        ({"06_a.py": "def f(:"}, "SyntaxError"),
+        ({"06_a.py": "ring_reduce_scatter = 3", "07_a.py": ""}, "there is no function ring_reduce_scatter"),
+    ),
+)
+def test_a_folder_that_is_not_one_is_one_clear_line(files, said, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = mpirun(3, "-m", "zero_ref.train", "--own", str(tmp_path), "--steps", "1", limit=30)
+    assert found.returncode == 2 and said in found.stderr and found.stderr.count("\n") == 1
+
+
+def test_own_does_not_go_with_what_it_would_ignore():
+    for more in (["--prefetch"], ["--reduce", "ring"], ["--dtype", "float16"], ["--shard-model", "hash"]):
+        found = mpirun(0, "-m", "zero_ref.train", "--own", OWN, *more)
+        assert found.returncode == 2 and "--own goes with" in found.stderr
