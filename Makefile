@@ -1,4 +1,5 @@
 # make train   set up .venv, then train on four ranks        make test   set up .venv, then test
+# make learn   the exercises: each is checked whenever its file is saved
 # make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
 # Everything comes as wheels from PyPI; PYTHON=python3.12 chooses another interpreter. Where nvidia-smi
 # names a CUDA version, CuPy for it is installed, too; CUDA= leaves it out.
@@ -8,10 +9,13 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train compare test test-hosts bench lint fuzz planted check-lessons explore clean
+.PHONY: setup train learn compare test test-hosts bench lint fuzz planted check-lessons explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
+
+learn: setup
+	python -m lessons
 
 compare: setup
 	mkdir -p runs

@@ -1,38 +1,153 @@
-"""python -m lessons: check exercises."""
+"""The exercises: `python -m lessons` watches the one at hand and checks it whenever it is saved.
 
-import argparse
+`python -m lessons --help` names the commands.
+"""
+
 import sys
 
-from lessons.checker import checking, progress, words
-from zero_ref.launch import language
+if sys.version_info < (3, 11):  # noqa: UP036  said before anything fails
+    sys.exit("需要 Python 3.11 或更新的版本 · Python 3.11 or newer is needed: make setup PYTHON=python3.11")
+
+import argparse
+import os
+import signal
+
+from lessons.checker import doctor, progress
+from zero_ref.launch import language as of_environment
+
+ONE = ("run", "hint", "show", "reset", "solution")  # commands on one exercise
+OTHERS = ("next", "list", "all", "doctor")
+LANGUAGES = ("zh", "en")
+
+
+class Wrong(Exception):
+    """The command line cannot be understood."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises instead of printing its usage."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise Wrong(message)
+
+
+def parser() -> Parser:
+    """What can be asked for. All options go before and after a command."""
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument("--language", choices=LANGUAGES)
+    shared.add_argument("--use", choices=("own", "reference"))
+    shared.add_argument("--plain", action="store_true")
+    shared.add_argument("--limit", type=seconds)
+    shared.add_argument("-h", "--help", action="store_true")
+    p = Parser(prog="python -m lessons", add_help=False, parents=[shared])
+    commands = p.add_subparsers(dest="command", parser_class=Parser)
+    for name in ONE + OTHERS:
+        command = commands.add_parser(name, add_help=False, parents=[shared])
+        if name in ONE:
+            command.add_argument("exercise", nargs="?")
+        if name == "reset":
+            command.add_argument("--yes", action="store_true")
+        if name == "solution":
+            command.add_argument("--give-up", action="store_true")
+    return p
+
+
+def seconds(text: str) -> float:
+    """A limit: more than nothing, and a number."""
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise ValueError(text)
+    return value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0 passed, 1 wrong, 2 not started or not understood."""
+    words_given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(
+            stream, "reconfigure"
+        ):  # what a terminal cannot show is better told as \\u... than not at all
+            stream.reconfigure(errors="backslashreplace")
+    language = spoken(words_given)
+    try:
+        o = parser().parse_args(words_given)
+    except Wrong as error:
+        return not_understood(words_given, str(error), language)
+    o.language, o.plain = language, getattr(o, "plain", False)
+    o.use = getattr(o, "use", "own")
+    if getattr(o, "help", False):
+        print(doctor.say("help", language).strip())
+        return 0
+    if o.plain:
+        os.environ["NO_COLOR"] = "1"
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # so that ranks are ended and the terminal restored
+    signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    try:
+        return do(o)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `python -m lessons list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except (OSError, ImportError) as error:
+        print(doctor.say("cannot", language, error=f"{type(error).__name__}: {error}"), file=sys.stderr)
+        return 3
+
+
+def do(o: argparse.Namespace) -> int:
+    """What was asked for."""
+    if o.command == "doctor":
+        return doctor.main(o.language, o.plain)
+    from lessons.checker import commands, learn, runner, screen, words
+
+    o.limit = getattr(o, "limit", runner.LIMIT)
+    if o.command is None:
+        return learn.main(o)
+    if o.command in OTHERS:
+        others = {"next": commands.next_one, "list": commands.listing, "all": commands.every}
+        return others[o.command](o)
+    if o.exercise is None and o.command in ("reset", "solution"):  # too much to do to one that was not named
+        return not_understood([], doctor.say("name_one", o.language), o.language)
+    exercise = screen.current() if o.exercise is None else find(o.exercise)
+    if exercise is None:
+        names = ", ".join(name[:2] for name in words.exercises())
+        print(words.say("unknown_exercise", o.language, name=o.exercise, names=names), file=sys.stderr)
+        return 2
+    return getattr(commands, o.command)(exercise, o)
 
 
 def find(name: str) -> str | None:
     """The exercise of which `name` is the number or the name."""
+    from lessons.checker import words
+
     found = [e for e in words.exercises() if e == name or e[:2] == name.zfill(2)]
     return found[0] if found else None
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0 passed, 1 wrong, 2 not started."""
-    p = argparse.ArgumentParser(prog="python -m lessons")
-    commands = p.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run")
-    run.add_argument("exercise")
-    run.add_argument("--use", choices=("own", "reference"), default="own")
-    run.add_argument("--language", choices=words.LANGUAGES, default=None)
-    o = p.parse_args(arguments)
-    said = o.language or progress.read()["language"] or language()
-    exercise = find(o.exercise)
-    if exercise is None:
-        print(words.say("unknown_exercise", said, name=o.exercise, names=", ".join(words.exercises())))
-        return 2
-    result = checking.check([checking.job_of(exercise, o.use == "reference")])[0]
-    progress.note(exercise, result.state, result.diagnosis.key if result.diagnosis else None)
-    print(words.shown(exercise, checking.file_of(exercise), result.diagnosis, said))
-    if result.outcome.printed:
-        print(result.outcome.printed)
-    return checking.EXIT[result.state]
+def spoken(arguments: list[str]) -> str:
+    """The language: as the arguments say, else as chosen before, else as the environment says."""
+    for word, value in zip(arguments, [*arguments[1:], ""]):
+        if word == "--language" and value in LANGUAGES:
+            return value
+        if word.startswith("--language=") and word.partition("=")[2] in LANGUAGES:
+            return word.partition("=")[2]
+    try:
+        return progress.read()["language"] or of_environment()
+    except OSError:
+        return of_environment()
+
+
+def not_understood(arguments: list[str], message: str, language: str) -> int:
+    """One line about it."""
+    unknown = [word for word in arguments[:1] if not word.startswith("-") and word not in ONE + OTHERS]
+    if unknown:
+        names = ", ".join(ONE + OTHERS)
+        print(doctor.say("unknown_command", language, name=unknown[0], names=names), file=sys.stderr)
+    else:
+        print(doctor.say("not_understood", language, error=message), file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

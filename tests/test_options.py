@@ -21,6 +21,7 @@ DEFAULTS = {
     "resume": None,
     "stage": 3,
     "prefetch": False,
+    "own": None,
     "model": "mlp",
     "hidden": [128, 64],
     "init": None,

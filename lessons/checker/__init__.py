@@ -7,5 +7,9 @@
     evidence  from what happened to one diagnosis
     words     a diagnosis in Chinese and in English
 
+    grade, handed_in, taken, one_student    the teacher's side: run again what a class has handed in
+    records, gradebook, class_page          what came out, as tables, JSON, XML and a page
+    release                                 what students get: no solutions
+
 Each exercise has a file of its own in lessons/checks: what is tried, and what each wrong answer leaves.
 """

@@ -32,3 +32,8 @@ def function(name: str) -> Callable:
     if path := _files.get(name):
         return getattr(load(Path(path), (name,)), name)
     return getattr(importlib.import_module("lessons.checker.reference"), name)
+
+
+def is_own(name: str) -> bool:
+    """Whether function() gives the student's own."""
+    return name in _files

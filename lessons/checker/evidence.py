@@ -97,6 +97,8 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, Unknown | str | tuple | list | dict) or a is None:
         return False
     a, b = np.asarray(a), np.asarray(b)
+    if a.dtype.kind not in "biufc":  # whole numbers beyond 64 bits, text
+        return a.shape == b.shape and bool(np.array_equal(a, b))
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
@@ -270,3 +272,20 @@ def cost(
                     f"{how}_{what}", params, trial.ranks[rank]["line"], trial.case, head, rows, state
                 )
     return None
+
+
+def earliest(
+    trials: Sequence[Trial],
+    right: Right,
+    mistakes: Sequence[tuple[str, Right]],
+    otherwise: str = "unknown",
+) -> Diagnosis | None:
+    """As explained(); where no mistake explains all trials, of two together the one that shows first."""
+    found = explained(trials, right, mistakes, otherwise)
+    for number in range(1, len(trials)):
+        if found is None or found.key != otherwise:
+            break
+        first = explained(trials[:number], right, mistakes, otherwise)
+        if first is not None:
+            return first
+    return found

@@ -26,6 +26,7 @@ from lessons.checker.board import Board, Note, circle, missing, stuck
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 10.0  # seconds for one job; a check takes one or two
+START = 60.0  # seconds for all ranks to come
 
 
 @dataclass
@@ -95,7 +96,8 @@ def start(folder: Path, ranks: int, token: str) -> subprocess.Popen:
     if ranks > 1 and mpirun is None:
         raise FileNotFoundError("mpirun")
     launcher = [str(mpirun), "-n", str(ranks)] if ranks > 1 else []
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("PMI_", "PMIX_", "OMPI_", "MPI_LOCAL"))}
+    launched = ("PMI_", "PMIX_", "OMPI_COMM", "OMPI_MCA_ess", "MPI_LOCAL")  # OMPI_ALLOW_RUN_AS_ROOT stays
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(launched)}
     keep |= {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lessons" / "exercises")]),
         "ZERO_REF_CHECK": token,
@@ -157,11 +159,13 @@ class Watching:
     def one_job(self, job: int, begun: float) -> bool:
         """Watch until all ranks have gone on to the next job. Returns whether they can."""
         outcome = self.outcomes[job]
-        told, signalled = 0.0, 0.0
+        told, signalled, started = 0.0, 0.0, False
         while True:
             self.read(0.004)
             if self.beyond(job):
                 return True
+            if not started and self.all_there(job):
+                started, begun = True, time.monotonic()  # the limit is the student's, not the start-up's
             if self.process.poll() is not None:
                 self.read(0.1)
                 if self.beyond(job):
@@ -176,7 +180,7 @@ class Watching:
             elif (found := self.hung(job)) is not None:
                 outcome.hang, told = found, now
                 self.board.write(self.ranks, {"stop": job})
-            elif now - begun > self.limit and not signalled:
+            elif now - begun > (self.limit if started else START) and not signalled:
                 signalled = now
                 outcome.endless = outcome.endless or {}
                 self.board.write(self.ranks, {"stop": job})
@@ -188,6 +192,10 @@ class Watching:
         """Whether every rank has ended, or works on a later job."""
         notes = self.board.notes()
         return all(rank in self.ended or notes[rank].get("job", -1) > job for rank in range(self.ranks))
+
+    def all_there(self, job: int) -> bool:
+        """Whether every rank has begun this job."""
+        return all(note.get("job", -1) >= job for note in self.board.notes())
 
     def hung(self, job: int) -> dict[str, Any] | None:
         """What is known of a hang, once it is certain."""

@@ -41,6 +41,7 @@ class Talk:
         self._counts = {"sends": [0] * world, "receives": [0] * world, "entered": [0]}
         self._case = -1
         self._state = "runs"
+        self._called = ""  # the collective that was entered last
         self.rank, self.size = self._me, world
         self.events: list[dict] = []
 
@@ -63,6 +64,7 @@ class Talk:
     def _begin(self, case: int, size: int) -> None:
         """A new trial with `size` ranks. The others have left it already."""
         self._case, self.size, self.events = case, size, []
+        self._counts["entered"][0] = (self._job << 12 | case) << 20  # not all ranks were in the last trial
         self._publish("runs" if self.rank < size else "left", [], "")
 
     def _leave(self, failed: bool) -> bool:
@@ -96,19 +98,19 @@ class Talk:
         Where they call different things, nobody goes on: the checker reads that from the notes.
         """
         self._counts["entered"][0] += 1
-        number = self._counts["entered"][0]
+        number, self._called = self._counts["entered"][0], what
         others = [rank for rank in range(self.size) if rank != self.rank]
         self._publish("waits", [[rank, "entered", 0, number] for rank in others], what)
         self._note("enter", what, 0, None)
         waiting = others
         while waiting:
             notes = {rank: self._board.read(rank) for rank in waiting}
-            for note in notes.values():
-                if note["entered"][0] == number and note["doing"] != what and note["state"] == "waits":
+            for note in notes.values():  # of one that has gone on, too: it may be in its messages by now
+                if note.get("entered") == [number] and note["called"] != what:
                     self._publish("differs", [], what)
                     while True:
                         self._pause()
-            waiting = [rank for rank in waiting if notes[rank]["entered"][0] < number]
+            waiting = [rank for rank in waiting if notes[rank].get("entered", [0])[0] < number]
             if waiting:
                 self._pause()
         self._publish("runs", [], "")
@@ -162,11 +164,11 @@ class Talk:
         return self._board.read(self._board.size).get("stop", -1) >= self._job
 
     def _publish(self, state: str, needs: list, what: str) -> None:
-        place = self._where(sys._getframe(1)) if state == "waits" else None
+        place = self._where(sys._getframe(1)) if state in ("waits", "differs") else None
         self._state = state
         recent = {str(job): self._failures.get(str(job)) for job in (self._job - 1, self._job)}
         note = {"job": self._job, "case": self._case, "state": state, "failures": recent, "pid": os.getpid()}
-        note |= self._counts | {"needs": needs, "doing": what, "place": place}
+        note |= self._counts | {"needs": needs, "doing": what, "place": place, "called": self._called}
         self._board.write(self._me, note)
 
     def _note(self, kind: str, what: str, nbytes: int, to: int | None) -> None:

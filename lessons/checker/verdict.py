@@ -33,12 +33,17 @@ def verdict(job: Job, outcome: Outcome) -> Diagnosis | None:
             trials.append(Trial(asked[case], [reports[rank]["evidence"] for rank in range(len(reports))]))
     found = check.diagnose(trials) if trials else None
     if len(trials) < len(asked) and (found is None or found.state == "note"):
-        return broken_off(outcome, asked)
+        return broken_off(check, outcome, asked)
     return found
 
 
-def broken_off(outcome: Outcome, asked: Sequence[dict]) -> Diagnosis:
-    """A trial that did not come to its end: an exception, a hang, an endless loop, a process that died."""
+def broken_off(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> Diagnosis:
+    """A trial that did not come to its end: an exception, a hang, an endless loop, a process that died.
+
+    A check may have a function `broken(outcome)` that knows better: a diagnosis, or None.
+    """
+    if (broken := getattr(check, "broken", None)) and (found := broken(outcome)):
+        return found
     case = max(outcome.reports, default=0)
     params: dict[str, Any] = {"size": asked[case]["size"]}
     for rank, report in sorted(outcome.reports.get(case, {}).items()):

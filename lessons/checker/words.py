@@ -111,10 +111,11 @@ def indented(label: str, text: str, first: int = 0) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    """Rows under a head, in columns as wide as they need; too long cells are cut."""
+    """Rows under a head, in columns as wide as they need; in a table that is too wide long cells are cut."""
     cells = [[plain(cell) for cell in row] for row in [head, *rows]]
-    room = (COLUMNS - 3 * len(head) - 12) // max(1, len(head) - 1)
-    cells = [[cut(cell, max(12, room)) for cell in row] for row in cells]
+    if 3 * len(head) + sum(max(map(width, column)) for column in zip(*cells)) > COLUMNS:
+        room = (COLUMNS - 3 * len(head) - 12) // max(1, len(head) - 1)
+        cells = [[cut(cell, max(12, room)) for cell in row] for row in cells]
     widths = [max(width(row[column]) for row in cells) for column in range(len(head))]
     return [
         "   " + "   ".join(c + " " * (w - width(c)) for c, w in zip(row, widths)).rstrip() for row in cells
@@ -172,9 +173,8 @@ def shown(exercise: str, file: Path, diagnosis: Diagnosis | None, language: str)
         head = [column_name(name, language) for name in diagnosis.head]
         lines += table(head, diagnosis.rows[:12])
     if diagnosis.case is not None:
-        known = {
-            "N" if k == "size" else k: v for k, v in diagnosis.case.items() if not isinstance(v, dict | list)
-        }
+        given = diagnosis.case.get("given", diagnosis.case)  # a function's arguments, where no rank is asked
+        known = {"N" if k == "size" else k: v for k, v in given.items() if not isinstance(v, dict | list)}
         case = ", ".join(f"{name} = {plain(value)}" for name, value in known.items())
         lines += indented("  " + say("smallest", language), case)
     labels = max(width(say(name, language)) for name in ("look", "think"))

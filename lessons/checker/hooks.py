@@ -1,0 +1,44 @@
+"""Exercise 24: the training loop of one process, which calls hooks in passing; lesson 24 explains it."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from zero_ref.autograd import Tensor, cross_entropy
+from zero_ref.model import Unit
+
+MOMENTS = ("before forward", "after forward", "before backward", "gradient ready")
+Hooks = dict[str, list[Callable[[Unit], None]]]  # moment -> what is called with the unit
+Tell = Callable[[str, Unit], None]  # is told each moment of each unit
+
+
+def lend(u: Unit, what: str, vector: np.ndarray) -> None:
+    """Let the unit's tensors be views of a flat vector (padded,), as their `what`: "data" or "grad"."""
+    for name, view in u.layout.views(vector).items():
+        setattr(u.tensors[name], what, view)
+
+
+def marker(x: Tensor, passed: Callable[[], None]) -> Tensor:
+    """x once more; passed() is called when the backward pass comes by."""
+
+    def backward(g: np.ndarray) -> None:
+        passed()
+        x.add_grad(np.multiply, g, 1)
+
+    return Tensor(x.data, (x,), backward, x.wants_grad)
+
+
+def layer(u: Unit, x: Tensor, tell: Tell) -> Tensor:
+    """The unit's output for x, with a marker before and after."""
+    tell("before forward", u)
+    y = u.compute(marker(x, lambda: tell("gradient ready", u)), u.tensors)
+    tell("after forward", u)
+    return marker(y, lambda: tell("before backward", u))
+
+
+def there_and_back(units: Sequence[Unit], x: np.ndarray, y: np.ndarray, samples: int, tell: Tell) -> None:
+    """Forward and backward of one micro-batch, x (own, features) and y (own,); `samples`: of all ranks."""
+    h = Tensor(x)
+    for u in units:
+        h = layer(u, h, tell)
+    cross_entropy(h, y, samples).backward(1.0)

@@ -1,0 +1,201 @@
+"""Exercises 08, 11, 12 and 13: a student's step() of one stage, on real units, over the exercises' `comm`.
+
+What each rank has after each step, holds and sends goes to the checker; so does what it should be.
+stage_mistakes.py compares the two.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from lessons.checker import earlier
+from lessons.checker.stage_world import World, batches_of, loss_grad_of, optimizer_of, units_of
+from lessons.checker.talk import Talk
+from lessons.checker.trial import ReturnLine, encode
+from zero_ref import model
+from zero_ref.ledger import ledger
+
+TRIALS = (  # micro-batch, rank -> samples; the optimizer; step -> the norm to clip to
+    ([[3]], "SGD", (None, 0.02)),
+    ([[2, 3]], "SGD", (None, 0.02)),
+    ([[3, 2], [1, 4]], "AdamW", (0.02, None)),
+    ([[2, 0, 3]], "Adam", (0.02, None, None)),
+    ([[3, 0, 2, 1], [1, 0, 0, 2]], "SGD", (None, 0.02)),
+)
+
+
+def cases(random: Random) -> list[dict[str, Any]]:
+    """One worker; then two, three and four, with one micro-batch or two.
+
+    samples: of rank 0, of rank 1, ...; micro-batches with a plus between them. "numbers" are not shown.
+    """
+    found = []
+    for samples, optimizer, clips in TRIALS:
+        counts = [[n and n + random.randrange(2) for n in row] for row in samples]
+        of_ranks = ["+".join(map(str, of_rank)) for of_rank in zip(*counts)]
+        found.append(
+            {
+                "size": len(counts[0]),
+                "micro_batches": len(counts),
+                "optimizer": optimizer,
+                "samples": ", ".join(of_ranks),
+                "numbers": {"seed": random.randrange(1 << 20), "counts": counts, "clips": clips},
+            }
+        )
+    return found
+
+
+class Log:
+    """What a step did, in order: [what, unit, elements, line of the student's file]."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.talk = talk
+        self.entries: list[list] = []
+
+    def __call__(self, what: str, unit: str, elements: int) -> None:
+        self.entries.append([what, unit, elements, self.talk._where(sys._getframe(1))])
+
+
+class Optimizer:
+    """One of zero_ref's optimizers, for n elements, that tells the log of its updates.
+
+    The update of a vector of another length gets a state of that length: so a step that updates more than
+    the rank's shard comes to its end, and can be told what it has done.
+    """
+
+    def __init__(self, case: dict[str, Any], log: Log, n: int) -> None:
+        self.case, self.log, self.unit = case, log, ""
+        self.parts = {n: optimizer_of(case, n)}
+
+    def update(self, param: np.ndarray, grad: np.ndarray, scale: float) -> None:
+        """As zero_ref's."""
+        self.log("update", self.unit, param.size)
+        if param.shape != grad.shape:
+            raise ValueError(f"update of {self.unit}: param {param.shape}, grad {grad.shape}")
+        if param.size not in self.parts:
+            self.parts[param.size] = optimizer_of(self.case, param.size)
+        self.parts[param.size].update(param, grad, scale)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The vectors that it keeps, by length and name."""
+        return {f"{n}/{k}": v for n, part in self.parts.items() for k, v in part.state().items()}
+
+
+def act(case: dict[str, Any], talk: Talk, step: Callable, stage: int) -> dict[str, Any]:
+    """The student's step; then, without a message, what the real one would have held and sent on this rank.
+
+    Rank 0 adds what all ranks should have got, to the last bit if the ring adds as the reference does.
+    """
+    from lessons.checker.stage_comm import SilentComm, WatchedComm
+
+    module, log = import_module(f"zero_ref.stages.zero{stage}"), Log(talk)
+    line, steps = run(case, WatchedComm(talk, log), log, step, module)
+    _, real = run(case, SilentComm(talk, log), log, module.step, module)
+    found = {"value": steps[0]["value"], "line": line, "steps": steps, "real": real}
+    if talk.rank == 0:
+        found["right"] = [[encode(of_rank) for of_rank in ranks] for ranks in World(case, stage).run()]
+        found["own_ring"] = earlier.is_own("ring_reduce_scatter")
+    return found
+
+
+def run(
+    case: dict[str, Any], comm: Any, log: Log, step: Callable, module: Any
+) -> tuple[int | None, list[dict]]:
+    """All steps of a trial: the line at which `step` returned, and what this rank has after each."""
+    from zero_ref.clip import clip
+
+    before, found, units = dict(ledger.live), [], units_of(case)
+    module.setup(units, comm, partial(Optimizer, case, log))
+    for u in units:
+        watch(u, log)
+    for number, max_norm in enumerate(case["numbers"]["clips"]):
+        parts: list[float] = []
+        ledger.forget_peaks()
+        ledger.forget_sent()
+        log.entries = []
+        with ReturnLine(step) as returned:
+            value = step(
+                units,
+                comm,
+                batches_of(case, number)[comm.rank],
+                heard(loss_grad_of(case), parts),
+                watched_clip(clip, log, max_norm),
+            )
+        found.append(of_step(units, value, parts, log.entries, before))
+    return returned.line, found
+
+
+def watch(u: model.Unit, log: Log) -> None:
+    """Have a unit's passes and updates told to the log, and its vectors' lengths looked at."""
+    name, padded = u.layout.name, u.layout.padded
+    forward, backward = u.forward, u.backward
+    u.optimizer.unit = name
+
+    def watched_forward(param: np.ndarray, x: np.ndarray) -> np.ndarray:
+        whole("forward", name, param, padded)
+        log("forward", name, len(x))
+        return forward(param, x)
+
+    def watched_backward(param: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        whole("backward", name, param, padded)
+        log("backward", name, len(g))
+        return backward(param, g)
+
+    u.forward, u.backward = watched_forward, watched_backward  # type: ignore[method-assign]
+
+
+def whole(what: str, name: str, vector: np.ndarray, wanted: int) -> None:
+    """Raise ValueError for a vector of a length that this call does not take."""
+    if np.shape(vector) != (wanted,):
+        raise ValueError(f"{what} of {name} takes {wanted} elements and got shape {np.shape(vector)}")
+
+
+def heard(loss_grad: model.LossGrad, parts: list[float]) -> model.LossGrad:
+    """loss_grad, with its losses also kept in `parts`."""
+
+    def listening(outputs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+        g, loss = loss_grad(outputs, y)
+        parts.append(float(loss))
+        return g, loss
+
+    return listening
+
+
+def watched_clip(clip: Callable, log: Log, max_norm: float | None) -> Callable:
+    """zero_ref's clip with this limit, told to the log."""
+
+    def clipping(comm: Any, shards: Sequence[np.ndarray]) -> tuple[float, float]:
+        shards = list(shards)
+        log("clip", "", sum(np.size(shard) for shard in shards))
+        return clip(comm, shards, max_norm)
+
+    return clipping
+
+
+def of_step(units: list[model.Unit], value: Any, parts: list, log: list, before: dict) -> dict[str, Any]:
+    """What a rank returned, has, holds, held at most, and sent, after one step."""
+    kinds = ("gathered", "full_gradient")
+    return {
+        "value": encode(value),
+        "parts": parts,
+        "params": [encode(u.param) for u in units],
+        "cleared": [not np.any(u.grad) for u in units],
+        "state": [sum(v.size for v in u.optimizer.state().values()) for u in units],
+        "held": {name: [held(getattr(u, name)) for u in units] for name in ("param", "grad")},
+        "alive": {kind: ledger.live[kind] - before[kind] for kind in kinds},
+        "peak": {kind: ledger.peak[kind] - before[kind] for kind in kinds},
+        "sent": dict(ledger.sent),
+        "log": log,
+    }
+
+
+def held(array: Any) -> int:
+    """The bytes that an array keeps in memory: those of the array that it is a view of."""
+    while isinstance(getattr(array, "base", None), np.ndarray):
+        array = array.base
+    return int(getattr(array, "nbytes", 0))

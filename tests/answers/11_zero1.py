@@ -1,0 +1,19 @@
+def step(units, comm, micro_batches, loss_grad, clip):
+    loss = 0.0
+    for x, y in micro_batches:
+        for u in units:
+            x = u.forward(u.param, x)
+        g, part = loss_grad(x, y)
+        for u in reversed(units):
+            g, grad = u.backward(u.param, g)
+            u.grad += grad
+            del grad
+        loss += part
+    grads = [comm.reduce_scatter(u.grad, u.layout) for u in units]
+    norm, scale = clip(comm, grads)
+    for u, grad in zip(units, grads):
+        shard = comm.shard(u.param, u.layout)
+        u.optimizer.update(shard, grad, scale)
+        comm.all_gather(shard, u.layout, out=u.param)
+        u.grad.fill(0)
+    return loss, norm
