@@ -187,6 +187,17 @@ def test_reset_keeps_what_was_written(student):
     assert student("reset", "06").returncode == 0 and student.file.read_bytes() == fresh
 
 
+def test_two_backups_of_one_second_are_two_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
+    monkeypatch.setattr(progress, "stamp", lambda: "now")
+    file = tmp_path / "x.py"
+    for content in (b"1", b"2", b"3"):
+        file.write_bytes(content)
+        kept = progress.back_up(file)
+        assert kept.read_bytes() == content
+    assert len(list(kept.parent.iterdir())) == 3
+
+
 def test_the_solution_comes_after_passing_or_giving_up(student):
     solution = (ROOT / "tests" / "answers" / f"{FIRST}.py").read_text(encoding="utf-8")
     done = student("solution", "06")
@@ -728,7 +739,7 @@ def test_watching_from_the_stub_to_the_solution(student, watched):
 
 
 def test_watching_whatever_is_saved(student, watched):
-    terminal = watched("--language", "en")
+    terminal = watched("--language", "en", "--limit", "1000")
     terminal.shows("not started", "Saving")
     student.file.write_text("def ring_reduce_scatter(x, comm:\n", encoding="utf-8")
     terminal.shows("Python cannot read this file")

@@ -17,17 +17,22 @@ WRITTEN_IN = {
 }
 
 _files: dict[str, str] = {}
+_at_hand: list[str] = []
 
 
-def use(files: dict[str, str]) -> None:
-    """Take these functions from the student's files: function -> path. All others are the reference."""
+def use(files: dict[str, str], exercise: str) -> None:
+    """Take these functions from the student's files: function -> path. All others are the reference.
+
+    exercise: the one that is checked; its own functions are not to be had
+    """
     _files.clear()
     _files.update(files)
+    _at_hand[:] = [exercise]
 
 
 def function(name: str) -> Callable:
-    """An earlier function by name. Raises AttributeError for one that no exercise writes."""
-    if name not in WRITTEN_IN:
+    """An earlier function by name. Raises AttributeError for one that no exercise writes, or this one."""
+    if name not in WRITTEN_IN or WRITTEN_IN[name] in _at_hand:
         raise AttributeError(name)
     if path := _files.get(name):
         return getattr(load(Path(path), (name,)), name)

@@ -97,7 +97,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, Unknown | str | tuple | list | dict) or a is None:
         return False
     a, b = np.asarray(a), np.asarray(b)
-    if a.dtype.kind not in "biufc":  # whole numbers beyond 64 bits, text
+    if a.dtype.kind not in "biufc" or b.dtype.kind not in "biufc":  # whole numbers beyond 64 bits, text
         return a.shape == b.shape and bool(np.array_equal(a, b))
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True))
 

@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -169,9 +170,11 @@ def seed_of(secret: str, student: str, exercise: str) -> str:
 def everyone(works: list[Work], grading: Grading, jobs: int) -> None:
     """Check all students, `jobs` at once, and say of each how it went."""
     token, running = uuid.uuid4().hex, set()
+    folder = tempfile.mkdtemp(prefix="zero_ref_grade_")
+    environment = {"ZERO_REF_GRADE": token, "TMPDIR": folder, "PYTHONUTF8": "1"}
     pool = ThreadPoolExecutor(jobs)
     try:
-        futures = [pool.submit(checked, work, grading, token, running) for work in works]
+        futures = [pool.submit(checked, work, grading, environment, running) for work in works]
         for work, future in zip(works, futures):
             found, seconds = future.result()
             mine = [record(work, exercise, found, grading) for exercise in grading.exercises]
@@ -183,9 +186,10 @@ def everyone(works: list[Work], grading: Grading, jobs: int) -> None:
             process.terminate()
         pool.shutdown()
         end_what_is_left(token)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def checked(work: Work, grading: Grading, token: str, running: set) -> tuple[dict[str, dict], float]:
+def checked(work: Work, grading: Grading, environment: dict, running: set) -> tuple[dict[str, dict], float]:
     """Exercise -> what a process of its own found of one student's; less where that process ended early."""
     exercises = {
         exercise: {"text": each.text, "seed": seed_of(grading.secret, work.handed.student, exercise)}
@@ -197,7 +201,7 @@ def checked(work: Work, grading: Grading, token: str, running: set) -> tuple[dic
     paths = os.pathsep.join(filter(None, [str(runner.ROOT), os.environ.get("PYTHONPATH", "")]))
     process = subprocess.Popen(
         [sys.executable, "-m", "lessons.checker.one_student"],
-        env=os.environ | {"PYTHONPATH": paths, "ZERO_REF_GRADE": token, "PYTHONUTF8": "1"},
+        env=os.environ | environment | {"PYTHONPATH": paths},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

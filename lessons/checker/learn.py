@@ -6,6 +6,7 @@ endless loop in the student's code holds up nobody.
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from lessons.checker import checking, commands, hints, once, progress, screen, w
 from lessons.checker.runner import ROOT
 from lessons.checker.words import say
 
+ARROWS = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.)?")  # and all other keys that are no character
 POLL = 0.2  # seconds between two looks at the file
 KEYS = {"n": "next", "h": "hint", "s": "show", "l": "list", "c": "check", "r": "all", "x": "reset"}
 KEYS |= {"t": "switch", "q": "quit"}
@@ -206,9 +208,8 @@ class Watching:
         """What was typed; arrows and the like are left aside, full-width letters count as letters."""
         if not read:
             self.leaving = True  # the terminal is gone
-        if read.startswith(b"\x1b"):
-            return
-        for key in unicodedata.normalize("NFKC", read.decode("utf-8", "ignore")):
+        typed = ARROWS.sub(b"", read).decode("utf-8", "ignore")
+        for key in unicodedata.normalize("NFKC", typed):
             if self.leaving:
                 return
             if self.question:

@@ -56,7 +56,7 @@ def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted:
 def kept(result: Result, file: Path) -> Data:
     """A result as JSON can hold it: texts for the diagnosis, one trial with its events, the source."""
     try:
-        source = file.read_text(encoding="utf-8", errors="replace")[:SOURCE]
+        source = file.read_text(encoding="utf-8-sig", errors="replace")[:SOURCE]
     except OSError:
         source = ""
     trial = shown_trial(result)

@@ -82,11 +82,10 @@ def told(exercise: str, result: checking.Result, folder: str, language: str) -> 
         "seconds": round(result.seconds, 2),
     }
     if diagnosis := result.diagnosis:
-        diagnosis.params = {
-            name: steady(value, folder) if isinstance(value, str) else value
-            for name, value in diagnosis.params.items()
-            if (diagnosis.key, name) != ("died", "ranks")  # which one was seen first is chance
-        }
+        if diagnosis.key == "died":  # which rank and which code were seen first is chance
+            diagnosis.params = {"text": diagnosis.params["text"]}
+        for name, value in diagnosis.params.items():
+            diagnosis.params[name] = steady(value, folder) if isinstance(value, str) else value
         found |= {"key": diagnosis.key, "params": plain(diagnosis.params), "case": plain(diagnosis.case)}
         found |= {"line": line_of(diagnosis.line), "says": said(exercise, diagnosis, language)}
     return found
@@ -94,6 +93,8 @@ def told(exercise: str, result: checking.Result, folder: str, language: str) -> 
 
 def said(exercise: str, diagnosis: Any, language: str) -> str:
     """A diagnosis's words, or its key where the catalogue cannot say it."""
+    if diagnosis.key == "died":
+        return words.say("grade_died", language, **diagnosis.params)
     try:
         return words.part(exercise, diagnosis, "says", language)
     except (KeyError, IndexError, ValueError):

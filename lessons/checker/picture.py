@@ -20,7 +20,7 @@ from lessons.checker.once import Data
 from lessons.checker.sequence import Bar, Course, Event, Message, course
 from lessons.checker.words import LANGUAGES, say
 
-COLUMN, ROW, LEFT, TOP = 176, 30, 76, 64  # of the sequence, in pixels
+COLUMN, ROW, LEFT, TOP = 176, 30, 76, 58  # of the sequence, in pixels
 MOST = 120  # rows that are drawn; of more, the first and the last
 TABLE = 600
 
@@ -198,8 +198,9 @@ class Page:
         for item in drawn_items:
             if not isinstance(item, int) and item.step != step:
                 step = item.step
-                parts.append(line("step", LEFT - 40, y + 4, x_of(size - 1) + 60, y + 4))
-                parts.append(words_at(LEFT - 44, y + ROW - 4, str(step), "soft", "end"))
+                y += 10
+                parts.append(line("step", LEFT - 40, y, x_of(size - 1) + 60, y))
+                parts.append(words_at(LEFT - 44, y + ROW, str(step), "soft", "end"))
             y += ROW
             if isinstance(item, int):
                 parts.append(words_at(x_of(0) - 20, y, self.raw("more", number=item), "soft", "start"))

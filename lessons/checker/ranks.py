@@ -56,7 +56,7 @@ def do(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
             report: dict[str, Any] = {"job": number, "case": case, "rank": talk.rank}
             try:
                 if student is None:
-                    earlier.use(job["earlier"])
+                    earlier.use(job["earlier"], job["exercise"])
                     student = load(Path(job["file"]), check.FUNCTIONS)
                 report["evidence"] = check.act(trial, talk, student)
             except NotLoaded as error:

@@ -145,12 +145,20 @@ def known(root: Path, language: str) -> list[Solution]:
     for file in sorted((root / SOLUTIONS).glob("[0-9][0-9]_*.py")):
         given = {m for _, m, _ in marks(stub.text(file.stem))} if file.stem in words.exercises() else set()
         text = file.read_text(encoding="utf-8")
-        for node, mark, parts in marks(text):
+        for node in outermost(ast.parse(text)):
+            mark, parts = fingerprint(node)
             if mark not in given:
                 found.append(Solution(file.stem, node.name, mark, parts, squeezed(body_of(node, text))))
     if not found:
         raise Unusable(words.say("release_nothing_known", language, path=SOLUTIONS))
     return found
+
+
+def outermost(tree: ast.Module) -> Iterator[Any]:
+    """Functions and methods; a function within one of them is a part of it, which a lesson may well show."""
+    for node in tree.body:
+        inner = node.body if isinstance(node, ast.ClassDef) else [node]
+        yield from (each for each in inner if isinstance(each, DEFINITIONS[:2]))
 
 
 def marks(text: str) -> Iterator[tuple[Any, str, int]]:

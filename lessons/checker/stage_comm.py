@@ -43,6 +43,7 @@ class WatchedComm(OwnComm):
 
     def shard(self, full: Array, layout: FlatLayout) -> Array:
         whole("shard", layout.name, full, layout.padded)
+        self.log("shard", layout.name, layout.padded)
         return super().shard(full, layout)
 
     def sum(self, value: float) -> float:

@@ -45,6 +45,7 @@ GATHERED: Mistakes = [  # stages 1 and 2, after the update
     ("not_gathered", {"gather": "never"}, "update"),
     ("gathered_before_update", {"gather": "early"}, "all_gather"),
     ("first_shard_of_parameters", {"param": "first"}, "update"),
+    ("own_gradient", {"total": "own", "gather": "never"}, "update"),
 ]
 STALE: Mistakes = [  # stage 3
     ("stale_backward", {"seen": "backward"}, "backward"),
@@ -91,8 +92,14 @@ class Step:
         return [entry[0] for entry in self.found["log"]]
 
     def line(self, what: str) -> Any:
-        """The line of the last call of `what`; where there is none, of the return."""
-        lines = [place for called, _, _, place in self.found["log"] if called == what and place]
+        """The line of the last call of `what`; where there is none, of the return.
+
+        A shard that is called for in the passes: "shard of gradient".
+        """
+        log = self.found["log"]
+        if what == "shard of gradient":
+            what, log = "shard", log[: self.order().index("clip")]
+        lines = [place for called, _, _, place in log if called == what and place]
         return lines[-1] if lines else self.trial.ranks[self.rank]["line"]
 
 
@@ -164,6 +171,12 @@ def of_all_ranks(ranks: Sequence[Step], names: tuple[str, str], pair: Any) -> Ta
     return ("rank", *names), [(step.rank, *reversed(pair(step))) for step in ranks]
 
 
+def numbers_table(ranks: Sequence[Step], pair: Any) -> Table:
+    """As of_all_ranks(), of numbers that differ from step to step."""
+    rows = [(step.rank, step.number + 1, *reversed(pair(step))) for step in ranks]
+    return ("rank", "step", "wanted", "got"), rows
+
+
 def calls_table(step: Step, names: Sequence[str] = COLLECTIVES) -> Table:
     """What one rank should have called how often, and did."""
     rows = [(what, *reversed(step.calls(what))) for what in names if any(step.calls(what))]
@@ -217,8 +230,10 @@ def wrong_values(seen: Seen) -> Diagnosis | None:
         key = "update_before_sum"
     if key == "not_gathered":
         return found(key, step, look, (("rank", "right_shards"), [(s.rank, right_shards(s)) for s in ranks]))
-    head, rows = ("rank", "parameter", "wanted", "got"), [(s.rank, *wrong_parameter(s)) for s in ranks]
-    return found(key, step, look, (head, rows))
+    if key.startswith("norm") and any(not same(*s.norm) for s in ranks):
+        return found(key, step, look, numbers_table(ranks, lambda s: s.norm))
+    head = ("rank", "step", "parameter", "wanted", "got")
+    return found(key, step, look, (head, [(s.rank, s.number + 1, *wrong_parameter(s)) for s in ranks]))
 
 
 def known_mistake(seen: Seen) -> tuple[str, str]:
@@ -241,15 +256,16 @@ def left_by(wrong: dict[str, Any], trial: list[list[Step]], stage: int) -> bool:
 
 
 def wrong_parameter(step: Step) -> tuple[str, Any, Any]:
-    """The first parameter of a rank that is wrong: its place, what should be there, and what is."""
+    """The parameter of a rank that is most wrong: its place, what should be there, and what is."""
+    most, worst = 0.0, ("-", "-", "-")
     for unit, (got, want) in enumerate(zip(*step.params)):
-        if not same(got, want):
-            name = f"layers.{unit}"
-            if not isinstance(got, np.ndarray) or got.shape != want.shape:
-                return name, evidence.kind_of(want), evidence.kind_of(got)
-            place = next(i for i in range(len(want)) if not same(got[i], want[i]))
-            return f"{name}[{place}]", want[place], got[place]
-    return "-", "-", "-"
+        if not isinstance(got, np.ndarray) or got.shape != want.shape:
+            return f"layers.{unit}", evidence.kind_of(want), evidence.kind_of(got)
+        off = np.nan_to_num(abs(got - want), nan=np.inf)
+        place = int(off.argmax())
+        if not same(got, want) and off[place] > most:
+            most, worst = off[place], (f"layers.{unit}[{place}]", want[place], got[place])
+    return worst
 
 
 def right_shards(step: Step) -> str:
@@ -268,7 +284,7 @@ def wrong_norm(seen: Seen) -> Diagnosis | None:
     for step, ranks in seen:
         if not same(*step.norm):
             clipped = all(same(s.norm[0], after_clipping(s)) for s, _ in seen)
-            table = of_all_ranks(ranks, ("wanted", "got"), lambda s: s.norm)
+            table = numbers_table(ranks, lambda s: s.norm)
             return found("norm_after_clipping" if clipped else "norm_wrong", step, "clip", table)
     return None
 
@@ -298,7 +314,7 @@ def wrong_loss(seen: Seen) -> Diagnosis | None:
             if all(same(s.loss[0], mistake([r.losses for r in of_all], s.rank)) for s, of_all in seen):
                 key = name
                 break
-        return found(key, step, "", of_all_ranks(ranks, ("wanted", "got"), lambda s: s.loss))
+        return found(key, step, "", numbers_table(ranks, lambda s: s.loss))
     return None
 
 
@@ -309,13 +325,12 @@ def wrong_at_rest(seen: Seen) -> Diagnosis | None:
     """More memory kept between two steps than the stage allows."""
     names = ("wanted_held", "got_held")
     for step, ranks in seen:
-        for name in ("param", "grad"):
+        for name, look in (("param", "shard"), ("grad", "shard of gradient")):
             got, wanted = map(sum, step.both("held", name))
             if got > wanted:
-                table = of_all_ranks(ranks, names, lambda s, name=name: [*map(sum, s.both("held", name))])
-                return found(
-                    "view_keeps_whole", step, "shard", table, name=f"u.{name}", got=got, wanted=wanted
-                )
+                rows = [(s.rank, *map(sum, reversed(s.both("held", name)))) for s in ranks]
+                params = {"name": f"u.{name}", "got": got, "wanted": wanted}
+                return found("view_keeps_whole", step, look, (("rank", *names), rows), **params)
         kept = step.found["alive"]["gathered"]
         if seen.stage == 3 and kept > 0 and step.trial.size > 1:
             table = of_all_ranks(ranks, names, lambda s: s.both("alive", "gathered"))
@@ -415,10 +430,8 @@ def remarks(seen: Seen) -> Diagnosis | None:
     for step, _ in seen:
         if not all(step.found["cleared"]):
             return found("cleared_late", step, "update", state="note")
-    for step, ranks in seen:
         if seen.stage in (1, 2) and step.found["peak"]["gathered"] > 0:
-            table = of_all_ranks(ranks, ("wanted_peak", "got_peak"), lambda s: s.both("peak", "gathered"))
-            return found("second_copy", step, "all_gather", table, "note")
+            return found("second_copy", step, "all_gather", state="note")
     for step, _ in seen:
         pairs = [*zip(*step.params), tuple(map(np.asarray, step.norm))]
         different = any(got.tobytes() != want.tobytes() for got, want in pairs)

@@ -17,6 +17,8 @@ MOST = 4096  # elements of an array that are reported
 
 def encode(value: Any) -> Any:
     """`value` for JSON: arrays with their type and shape; unknown things by their type."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "fiubU":
+        return {"other": f"{type(value).__name__} {value.dtype}"}
     if isinstance(value, np.ndarray):
         numbers = value.reshape(-1)[:MOST].astype(float if value.dtype.kind == "f" else value.dtype)
         return {"array": numbers.tolist(), "dtype": str(value.dtype), "shape": list(value.shape)}
@@ -101,7 +103,7 @@ class NotLoaded(Exception):
 def load(path: Path, functions: Sequence[str]) -> ModuleType:
     """A student's file as a module. Raises NotLoaded."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         tree = ast.parse(text)
     except SyntaxError as error:
         raise NotLoaded("syntax", error.lineno, text=str(error.msg)) from None

@@ -89,7 +89,7 @@ def place(where: Sequence | None) -> str:
 def untouched(file: Path, functions: Sequence[str]) -> bool:
     """Whether none of the functions has been begun: a docstring, and `raise NotImplementedError`."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = ast.parse(file.read_text(encoding="utf-8-sig"))
     except (SyntaxError, ValueError, OSError):
         return False
     bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]

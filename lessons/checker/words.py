@@ -146,7 +146,7 @@ def bold(text: str, colour: int) -> str:
 def line_text(file: Path, number: int) -> str:
     """A line of a student's file."""
     try:
-        return file.read_text(encoding="utf-8").splitlines()[number - 1].strip()
+        return file.read_text(encoding="utf-8-sig").splitlines()[number - 1].strip()
     except (OSError, UnicodeError, IndexError):
         return ""
 

@@ -270,7 +270,7 @@ def is_whole(number: float) -> bool:
 
 def number_text(number: float) -> str:
     """A number of bytes; whole ones in full."""
-    return str(int(number)) if is_whole(number) else f"{number:.7g}"
+    return str(int(number)) if is_whole(number) and abs(number) < 1e18 else f"{min(number, 1e300):.7g}"
 
 
 def ratio(got: float, want: float) -> str:

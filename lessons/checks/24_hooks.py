@@ -29,11 +29,10 @@ OPTIMIZERS = {
 TRIALS = (  # stage, ranks, micro-batches, steps, optimizer
     (2, 1, 1, 1, "SGD"),
     (2, 2, 2, 1, "SGD"),
-    (2, 3, 2, 2, "Adam"),
+    (2, 3, 1, 2, "Adam"),
     (3, 1, 1, 1, "SGD"),
-    (3, 2, 2, 2, "SGD"),
-    (3, 3, 2, 1, "SGD"),
-    (3, 4, 1, 2, "Adam"),
+    (3, 2, 2, 1, "SGD"),
+    (3, 4, 1, 2, "SGD"),
 )
 
 

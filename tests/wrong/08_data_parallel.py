@@ -38,7 +38,7 @@ WRONG = {
         "    loss = 0.0\n", "    loss, keep = 0.0, []\n", "            del grad\n", "            keep.append(grad)\n",
     ),
     "cleared_late": ("        u.grad.fill(0)\n", "", "    loss = 0.0\n", "    loss = 0.0\n    for u in units:\n        u.grad.fill(0)\n"),
-    "other_bits": ("for u in units])", "for u in reversed(units)])"),
+    "other_bits": (SUM, SUM + "        u.grad /= comm.size\n        u.grad *= comm.size\n"),
     "hang_differs": ("    for u in units:\n        comm.all_reduce", "    for u in units if comm.rank else reversed(units):\n        comm.all_reduce"),
     "hang_absent": ("    loss = 0.0\n", "    loss = 0.0\n    if not sum(len(x) for x, _ in micro_batches):\n        return 0.0, 0.0\n"),
     "raised": ("u.forward(u.param, x)", "u.forward(x, u.param)"),

@@ -37,6 +37,7 @@ WRONG = {
     "order_by_size": ("in tensors.items()", "in sorted(tensors.items(), key=lambda item: -item[1].size)"),
     "offset_stays": ("start = stop", "pass"),
     "offset_by_rows": ("start = stop", "start += len(tensor)"),
+    "wrong_place": ("in tensors.items()", "in sorted(tensors.items(), key=lambda item: item[0][-1])"),
     "padding_first": ("views, start = {}, 0", "views, start = {}, -numel % size"),
     "column_order": ("reshape(tensor.shape)", 'reshape(tensor.shape, order="F")'),
     "values_missing": (FILL, "pass"),
