@@ -9,6 +9,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  said before anything fails
     sys.exit("需要 Python 3.11 或更新的版本 · Python 3.11 or newer is needed: make setup PYTHON=python3.11")
 
 import argparse
+import importlib
 import os
 import signal
 
@@ -17,6 +18,7 @@ from zero_ref.launch import language as of_environment
 
 ONE = ("run", "hint", "show", "reset", "solution")  # commands on one exercise
 OTHERS = ("next", "list", "all", "doctor")
+TEACHERS = ("grade", "release")  # with options of their own
 LANGUAGES = ("zh", "en")
 
 
@@ -64,11 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 passed, 1 wrong, 2 not started or not understood."""
     words_given = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(
-            stream, "reconfigure"
-        ):  # what a terminal cannot show is better told as \\u... than not at all
+        if hasattr(stream, "reconfigure"):  # a code in the place of what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     language = spoken(words_given)
+    if words_given and words_given[0] in TEACHERS:
+        return importlib.import_module(f"lessons.checker.{words_given[0]}").main(words_given[1:])
     try:
         o = parser().parse_args(words_given)
     except Wrong as error:
@@ -80,9 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if o.plain:
         os.environ["NO_COLOR"] = "1"
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # so that ranks are ended and the terminal restored
+    # An exit, so that ranks are ended and the terminal restored.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     try:
         return do(o)
@@ -143,7 +144,7 @@ def not_understood(arguments: list[str], message: str, language: str) -> int:
     """One line about it."""
     unknown = [word for word in arguments[:1] if not word.startswith("-") and word not in ONE + OTHERS]
     if unknown:
-        names = ", ".join(ONE + OTHERS)
+        names = ", ".join(ONE + OTHERS + TEACHERS)
         print(doctor.say("unknown_command", language, name=unknown[0], names=names), file=sys.stderr)
     else:
         print(doctor.say("not_understood", language, error=message), file=sys.stderr)

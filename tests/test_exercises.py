@@ -1,4 +1,4 @@
-"""What the exercises' checker says: of solutions, stubs and known wrong answers, of hangs, and in both languages."""
+"""What the checker says of solutions, stubs, wrong answers and hangs, in both languages."""
 
 import re
 import string
@@ -32,7 +32,7 @@ def test_every_lesson_has_its_exercise():
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_solution_and_wrong_answers_are_told_apart(exercise):
-    """Each gets its own diagnosis: the table of wrong answers by diagnoses has nothing beside its diagonal."""
+    """Each gets its own diagnosis: the confusion table has nothing beside its diagonal."""
     found = confusion(exercise, limit=3.0)
     said = {name: result.diagnosis.key if result.diagnosis else "" for name, result in found.items()}
     assert said == {name: name for name in answers(exercise)}
@@ -100,7 +100,7 @@ def test_the_catalogues_say_the_same_in_both_languages(name):
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_diagnosis_of_the_catalogue_can_be_got(exercise):
-    """A key that no check gives is a leftover; one that a check gives is a string in it, or in what it imports."""
+    """A key that no check gives is a leftover."""
     source = "".join(path.read_text() for path in (ROOT / "lessons" / "checker").glob("*.py"))
     source += (ROOT / "lessons" / "checks" / f"{exercise}.py").read_text()
     for key in words.catalogue(exercise).keys() - {"exercise"} - words.catalogue("common").keys():
@@ -141,7 +141,7 @@ def ring_reduce_scatter(x, comm):
     "body", ("os._exit(3)", "os.kill(os.getpid(), 9)", "while True: pass", "[0] * 10**10", "return x")
 )
 def test_nothing_is_left_of_what_a_student_starts(body, tmp_path):
-    """Processes, threads, output, memory, an early end: each is a diagnosis, and the next file is checked rightly."""
+    """Processes, threads, output, memory, an early end: a diagnosis, and the next file is checked rightly."""
     bad, good = tmp_path / "bad.py", tmp_path / "good.py"
     bad.write_text(RUBBISH.format(body=body))
     good.write_text(answers("06_ring_reduce_scatter")[""])

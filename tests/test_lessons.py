@@ -17,7 +17,7 @@ CHINESE = re.compile("[\u4e00-\u9fff]")
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_runs(name):
-    """A lesson asserts what its text says. What it prints is put together in both languages, whichever is shown."""
+    """A lesson asserts what its text says. It puts together both languages, whichever it shows."""
     language = "en" if int(name[:2]) % 2 else "zh"
     found = mpirun(0, str(LESSONS[name]), "--language", language)
     assert (found.returncode, found.stderr) == (0, "")

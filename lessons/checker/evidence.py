@@ -130,11 +130,8 @@ def wrong_kind(value: Any, want: Any) -> tuple[str, dict[str, Any]] | None:
         if value.shape != want.shape:
             return "returns_shape", params
         return ("returns_dtype", params) if value.dtype != want.dtype else None
-    if isinstance(want, bool | str | list | dict) and not isinstance(value, type(want)):
-        return "returns_type", params
-    elif isinstance(want, int | float) and not isinstance(value, int | float | np.generic):
-        return "returns_type", params
-    return None
+    right = type(want) if isinstance(want, bool | str | list | dict) else int | float | np.generic
+    return None if want is None or isinstance(value, right) else ("returns_type", params)
 
 
 def changed_input(trials: Sequence[Trial], names: Sequence[str]) -> Diagnosis | None:
@@ -216,7 +213,7 @@ def read_barcode(value: float, size: int) -> list[int]:
 
 
 def barcode_text(value: float, size: int) -> str:
-    """What is in a number of a barcode sum: "x[3]: 0 1 2x2" is element 3 of ranks 0, 1 and twice of rank 2."""
+    """What is in a sum of barcodes: "x[3]: 0 1 2x2" is element 3 of ranks 0, 1 and twice of rank 2."""
     digits = read_barcode(value, size)
     units = [digit for digit in digits if digit]
     if not units or value != round(value) or value < 0 or value >= BASE**size:

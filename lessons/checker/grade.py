@@ -66,12 +66,6 @@ def arguments(p: argparse.ArgumentParser, language: str) -> None:
     p.add_argument("--language", choices=words.LANGUAGES, help=words.say("grade_help_language", language))
 
 
-def add(commands: Any, language: str | None = None) -> None:
-    """`grade` as one of the commands of `python -m lessons`."""
-    said = language or language_here()
-    arguments(commands.add_parser("grade", help=words.say("grade_help", said)), said)
-
-
 def run(o: argparse.Namespace, language: str) -> int:
     """Returns the exit code: 0 graded, 2 where that cannot be, 130 interrupted."""
     try:
@@ -304,10 +298,11 @@ def marked(pid: int, mark: bytes) -> bool:
         return False
 
 
-def main() -> int:
-    p = argparse.ArgumentParser(prog="python -m lessons.checker.grade")
+def main(given: list[str] | None = None) -> int:
+    """The command of `python -m lessons`. Returns the exit code."""
+    p = argparse.ArgumentParser(prog="python -m lessons grade")
     arguments(p, language_here())
-    o = p.parse_args()
+    o = p.parse_args(given)
     return run(o, o.language or progress.read()["language"] or language_here())
 
 

@@ -22,7 +22,7 @@ from threading import Event
 from typing import Any
 
 from lessons.checker import checking, commands, hints, once, progress, screen, words
-from lessons.checker.runner import ROOT
+from lessons.checker.runner import ROOT, end_with_parent
 from lessons.checker.words import say
 
 ARROWS = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.)?")  # and all other keys that are no character
@@ -102,6 +102,7 @@ class Work:
             bufsize=0,  # so that what select() sees is all there is
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
             start_new_session=True,  # Ctrl-C comes to us alone; we end it
+            preexec_fn=end_with_parent,
         )
         self.told = told
 

@@ -53,12 +53,6 @@ def arguments(p: argparse.ArgumentParser, language: str) -> None:
     p.add_argument("--language", choices=words.LANGUAGES, help=words.say("release_help_language", language))
 
 
-def add(commands: Any, language: str | None = None) -> None:
-    """`release` as one of the commands of `python -m lessons`."""
-    said = language or language_here()
-    arguments(commands.add_parser("release", help=words.say("release_help", said)), said)
-
-
 def run(o: argparse.Namespace, language: str, root: Path = ROOT) -> int:
     """Returns the exit code: 0 made, 1 a solution would have gone out with it, 2 it cannot be made."""
     target = Path(o.target)
@@ -195,10 +189,11 @@ def squeezed(text: str) -> str:
     return re.sub(r"\\n|[\s\"'\\]", "", text)
 
 
-def main() -> int:
-    p = argparse.ArgumentParser(prog="python -m lessons.checker.release")
+def main(given: list[str] | None = None) -> int:
+    """The command of `python -m lessons`. Returns the exit code."""
+    p = argparse.ArgumentParser(prog="python -m lessons release")
     arguments(p, language_here())
-    o = p.parse_args()
+    o = p.parse_args(given)
     return run(o, o.language or progress.read()["language"] or language_here())
 
 

@@ -117,6 +117,7 @@ def start(folder: Path, ranks: int, token: str) -> subprocess.Popen:
         stdout=subprocess.DEVNULL,
         stderr=open(folder / "launcher", "wb"),  # closed with the process
         start_new_session=True,
+        preexec_fn=end_with_parent,
     )
 
 
@@ -300,6 +301,12 @@ def end(process: subprocess.Popen, done: bool, token: str, before: set[int]) -> 
             with contextlib.suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
+
+
+def end_with_parent() -> None:
+    """In a new process: if the checker is killed, this gets SIGTERM (Linux), and mpirun ends its ranks."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def adopt_orphans() -> None:

@@ -4,6 +4,7 @@ A mistake in the numbers is known by what it leaves: World makes it. What is hel
 what the real stage holds and sends in the same trial, and the logs of both tell where they part.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -141,7 +142,7 @@ def diagnose(trials: Sequence[Trial], stage: int) -> Diagnosis | None:
     return (
         evidence.returned(trials, seen.returned)
         or not_sharded(seen)
-        or too_many_updates(seen)
+        or wrong_updates(seen)
         or wrong_values(seen)
         or wrong_norm(seen)
         or wrong_loss(seen)
@@ -197,8 +198,11 @@ def not_sharded(seen: Seen) -> Diagnosis | None:
             rows = [(s.rank, *updated(s)[::-1], *map(sum, reversed(s.both("state")))) for s in ranks]
             return found("data_parallel" if seen.stage == 3 else "not_sharded", step, "update", (head, rows))
     for step, _ in seen:
-        if step.trial.size == 1 and not step.calls("all_gather")[0] and not step.calls("reduce_scatter")[0]:
-            return found("not_sharded", step, "update", calls_table(step))
+        talks = {"all_gather", "reduce_scatter"} & set(step.order())
+        if seen.trials[-1].size == 1 and "update" in step.order() and not talks:
+            return found(
+                "not_sharded", step, "update", calls_table(step)
+            )  # with more ranks it went no further
     return None
 
 
@@ -208,9 +212,13 @@ def updated(step: Step) -> tuple[int, int]:
     return sum(pair[0].values()), sum(pair[1].values())
 
 
-def too_many_updates(seen: Seen) -> Diagnosis | None:
-    """More than one update of a unit in a step."""
+def wrong_updates(seen: Seen) -> Diagnosis | None:
+    """No update of a unit in a step, or more than one; or no clip, which tells by what to scale."""
     for step, _ in seen:
+        if step.calls("update")[0] < step.calls("update")[1]:
+            return found("not_updated", step, "", calls_table(step, ("backward", "update")))
+        if step.calls("clip")[0] == 0:
+            return found("clip_not_called", step, "update")
         if step.calls("update")[0] > step.calls("update")[1]:
             return found("updates_too_often", step, "update", calls_table(step, ("backward", "update")))
     return None
@@ -237,8 +245,17 @@ def wrong_values(seen: Seen) -> Diagnosis | None:
 
 
 def known_mistake(seen: Seen) -> tuple[str, str]:
-    """The first mistake that explains what all ranks have in all trials; "unknown" if none does."""
-    for key, wrong, look in MISTAKES[seen.stage]:
+    """The first mistake that explains what all ranks have in all trials; "unknown" if none does.
+
+    Where no single one does, the first of two that do together.
+    """
+    single = MISTAKES[seen.stage]
+    double = [
+        (key, wrong | other, look)
+        for (key, wrong, look), (_, other, _) in itertools.combinations(single, 2)
+        if not wrong.keys() & other.keys()
+    ]
+    for key, wrong, look in single + double:
         if all(left_by(wrong, trial, seen.stage) for trial in seen.steps):
             return key, look
     return "unknown", ""
@@ -369,15 +386,13 @@ def why_sent(stage: int, step: Step, more: bool) -> tuple[str, str]:
 def why_gathered(order: list[str], more: bool) -> tuple[str, str]:
     """As why_sent(), for the all-gathers of stage 3."""
     gathers = [place for place, what in enumerate(order) if what == "all_gather"]
-    if not gathers:
+    after = [place for place in gathers if place > order.index("update")]
+    if gathers == after:  # the passes have gathered nothing
         return "model_kept", "forward"
-    if gathers[-1] > order.index("update"):
-        return "gathers_after_update", "all_gather"
     if more:
-        return "more_bytes", "all_gather"
-    return (
-        "whole_model_first" if gathers[-1] < order.index("forward") else "kept_for_backward"
-    ), "all_gather"
+        return ("gathers_after_update" if after else "more_bytes"), "all_gather"
+    first = gathers[-1] < order.index("forward")
+    return ("whole_model_first" if first else "kept_for_backward"), "all_gather"
 
 
 def wrong_gathered(seen: Seen) -> Diagnosis | None:
@@ -407,6 +422,7 @@ def wrong_gradients(seen: Seen) -> Diagnosis | None:
         two = max(a + b for a, b in zip(sizes, sizes[1:]))
         key = "reduced_at_the_end" if late else "two_gradients" if got <= two else "gradients_kept"
         table = of_all_ranks(ranks, ("wanted_peak", "got_peak"), lambda s: s.both("peak", "full_gradient"))
+        table = table if got > wanted else ((), ())
         state = "wrong" if seen.stage >= 2 else "note"
         return found(
             key, step, "reduce_scatter" if late else "backward", table, state, got=got, wanted=wanted

@@ -65,7 +65,7 @@ class ReturnLine:
 
 
 def observe(comm: Talk, function: Callable, *arguments: Any, **named: Any) -> dict[str, Any]:
-    """What function(*arguments) gives, changes of its arguments and sends, and whether it gives a part of them."""
+    """What function(*arguments) gives, changes and sends, and whether it gives a part of an argument."""
     given = list(arguments)
     before = [[array.copy() for array in arrays_in(argument)] for argument in given]
     comm.events.clear()

@@ -1,4 +1,4 @@
-"""Exercise 06: barcodes through the student's ring. They tell which element came, of which ranks, how often."""
+"""Exercise 06: barcodes through the student's ring tell which element came, of which ranks, how often."""
 
 from collections.abc import Sequence
 from random import Random

@@ -17,5 +17,8 @@ WRONG = {
     "returns_type": ('f"rank {comm.rank} of {comm.size}"', "comm.rank, comm.size"),
     "raised": ("comm.size", "comm.number"),
     "imports_mpi": ("def who", "from mpi4py import MPI\n\n\ndef who"),
-    "more_bytes": ("    return", "    comm.sendrecv(1, (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size)\n    return"),
+    "more_bytes": (
+        "    return",
+        "    comm.sendrecv(1, (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size)\n    return",
+    ),
 }

@@ -23,15 +23,22 @@ WRONG = {
         RECURSIVE.format(body="parent.grad += slope * node.grad\n            visit(parent, g)"),
     ),
     "stale": ("        if node.parents:\n            node.grad = 0.0\n", ""),
-    "leaves_cleared": ("    root.grad = 1.0", "    for node in below.values():\n        node.grad = 0.0\n    root.grad = 1.0"),
+    "leaves_cleared": (
+        "    root.grad = 1.0",
+        "    for node in below.values():\n        node.grad = 0.0\n    root.grad = 1.0",
+    ),
     "remembers": (
-        "def backward(root):", "seen = set()\n\n\ndef backward(root):",
-        "        node = below[number]", "        node = below[number]\n        if number in seen:\n            continue\n        seen.add(number)",
+        "def backward(root):",
+        "seen = set()\n\n\ndef backward(root):",
+        "        node = below[number]",
+        "        node = below[number]\n        if number in seen:\n            continue\n        seen.add(number)",
     ),
     "never_ends": ("to_visit.pop()", "to_visit[-1]"),
     "every_path": (
         "    below, to_visit",
-        RECURSIVE.format(body="visit(parent, slope * g)\n            parent.grad += 0.0 if parent.parents else slope * g"),
+        RECURSIVE.format(
+            body="visit(parent, slope * g)\n            parent.grad += 0.0 if parent.parents else slope * g"
+        ),
     ),
     "again_and_again": (
         "    for number in sorted(below, reverse=True):\n        node = below[number]\n",

@@ -1,10 +1,34 @@
 """Diagnosis -> a wrong answer that must get it: texts of the solution, and what stands in their place."""
 
 WRONG = {
-    "unchanged": ("m[:] =", "m =", "v[:] =", "v =", "w *= 1 - lr * wd", "w = w * (1 - lr * wd)", "w -= lr", "w = w - lr"),
-    "m_v_swapped": ("m[:] = b1 * m + (1 - b1) * g", "m[:] = b1 * m + (1 - b1) * g**2", "(1 - b2) * g**2", "(1 - b2) * g"),
-    "betas_swapped": ("m[:] = b1 * m + (1 - b1)", "m[:] = b2 * m + (1 - b2)", "v[:] = b2 * v + (1 - b2)", "v[:] = b1 * v + (1 - b1)"),
-    "shares_swapped": ("b1 * m + (1 - b1) * g", "(1 - b1) * m + b1 * g", "b2 * v + (1 - b2) * g", "(1 - b2) * v + b2 * g"),
+    "unchanged": (
+        "m[:] =",
+        "m =",
+        "v[:] =",
+        "v =",
+        "w *= 1 - lr * wd",
+        "w = w * (1 - lr * wd)",
+        "w -= lr",
+        "w = w - lr",
+    ),
+    "m_v_swapped": (
+        "m[:] = b1 * m + (1 - b1) * g",
+        "m[:] = b1 * m + (1 - b1) * g**2",
+        "(1 - b2) * g**2",
+        "(1 - b2) * g",
+    ),
+    "betas_swapped": (
+        "m[:] = b1 * m + (1 - b1)",
+        "m[:] = b2 * m + (1 - b2)",
+        "v[:] = b2 * v + (1 - b2)",
+        "v[:] = b1 * v + (1 - b1)",
+    ),
+    "shares_swapped": (
+        "b1 * m + (1 - b1) * g",
+        "(1 - b1) * m + b1 * g",
+        "b2 * v + (1 - b2) * g",
+        "(1 - b2) * v + b2 * g",
+    ),
     "share_missing": ("(1 - b1) * g", "g"),
     "no_memory": ("m[:] = b1 * m + ", "m[:] = "),
     "never_forgets": ("m[:] = b1 * m + ", "m += "),
@@ -33,8 +57,12 @@ WRONG = {
     "sgd": ("lr * m_hat / (np.sqrt(v_hat) + eps)", "lr * g"),
     "g_for_m": ("lr * m_hat", "lr * g"),
     "old_moments": (
-        "    m[:] =", "    old_m, old_v = m.copy(), v.copy()\n    m[:] =",
-        "m_hat = m /", "m_hat = old_m /", "v_hat = v /", "v_hat = old_v /",
+        "    m[:] =",
+        "    old_m, old_v = m.copy(), v.copy()\n    m[:] =",
+        "m_hat = m /",
+        "m_hat = old_m /",
+        "v_hat = v /",
+        "v_hat = old_v /",
     ),
     "no_decay": ("    w *= 1 - lr * wd\n", ""),
     "decay_after": ("    w *= 1 - lr * wd\n", "", "+ eps)", "+ eps)\n    w *= 1 - lr * wd"),
