@@ -15,6 +15,7 @@ from lessons.checker.words import say
 
 PRINTED = 32  # lines of the code's own output
 STATES = {"passed": "✓", "wrong": "✗", "untouched": "○"}
+STAGE_OF = {"08": 0, "11": 1, "12": 2, "13": 3}  # exercise -> the stage that is written in it
 LESSONS = Path(__file__).parents[1]
 
 
@@ -98,11 +99,23 @@ def visible(text: str) -> str:
 
 def after(exercise: str, language: str) -> list[str]:
     """What follows a passed exercise: the next one, and what to read before it."""
-    following = next_of(exercise)
+    following, own = next_of(exercise), own_training(exercise, language)
     if following is None:
-        return [say("all_passed", language)]
-    lines = words.wrapped(say("next_is", language, title=words.heading(following, language)), words.COLUMNS)
+        return [*own, say("all_passed", language)]
+    lines = own + words.wrapped(
+        say("next_is", language, title=words.heading(following, language)), words.COLUMNS
+    )
     return lines + [say("read_first", language, lesson=lesson) for lesson in lesson_of(following)]
+
+
+def own_training(exercise: str, language: str) -> list[str]:
+    """After a stage: the command that trains on it and on the student's rings, once these have passed."""
+    done, stage = progress.read()["exercises"], STAGE_OF.get(exercise[:2])
+    rings = all(done.get(name, {}).get("passed") for name in ("06_ring_reduce_scatter", "07_all_gather"))
+    if stage is None or not rings:
+        return []
+    command = f"mpirun -n 4 python -m zero_ref.train --own lessons/exercises --stage {stage}"
+    return [say("own_training", language), f"  {command}"]
 
 
 def lesson_of(exercise: str) -> list[str]:

@@ -92,6 +92,10 @@ class Step:
         """What was called, in order."""
         return [entry[0] for entry in self.found["log"]]
 
+    def first(self, what: str) -> int:
+        """The place of the first call of `what` in that order; where there is none, the end."""
+        return next((place for place, called in enumerate(self.order()) if called == what), len(self.order()))
+
     def line(self, what: str) -> Any:
         """The line of the last call of `what`; where there is none, of the return.
 
@@ -99,7 +103,7 @@ class Step:
         """
         log = self.found["log"]
         if what == "shard of gradient":
-            what, log = "shard", log[: self.order().index("clip")]
+            what, log = "shard", log[: self.first("clip")]
         lines = [place for called, _, _, place in log if called == what and place]
         return lines[-1] if lines else self.trial.ranks[self.rank]["line"]
 
@@ -199,10 +203,9 @@ def not_sharded(seen: Seen) -> Diagnosis | None:
             return found("data_parallel" if seen.stage == 3 else "not_sharded", step, "update", (head, rows))
     for step, _ in seen:
         talks = {"all_gather", "reduce_scatter"} & set(step.order())
-        if seen.trials[-1].size == 1 and "update" in step.order() and not talks:
-            return found(
-                "not_sharded", step, "update", calls_table(step)
-            )  # with more ranks it went no further
+        alone = seen.trials[-1].size == 1  # with more ranks it has raised: shards do not fit
+        if alone and "update" in step.order() and not talks:
+            return found("not_sharded", step, "update", calls_table(step))
     return None
 
 
@@ -375,7 +378,7 @@ def why_sent(stage: int, step: Step, more: bool) -> tuple[str, str]:
     if stage > 0 and "all_reduce" in order:
         return "all_reduce_and_slice", "all_reduce"
     if stage == 3:
-        return why_gathered(order, more)
+        return why_gathered(step, more)
     if stage < 2 and step.calls(summing)[0] == k * step.calls(summing)[1]:
         return "reduces_each_micro_batch", summing
     if stage == 2 and reduces_late(step):
@@ -383,15 +386,15 @@ def why_sent(stage: int, step: Step, more: bool) -> tuple[str, str]:
     return ("more_bytes" if more else "fewer_bytes"), ""
 
 
-def why_gathered(order: list[str], more: bool) -> tuple[str, str]:
+def why_gathered(step: Step, more: bool) -> tuple[str, str]:
     """As why_sent(), for the all-gathers of stage 3."""
-    gathers = [place for place, what in enumerate(order) if what == "all_gather"]
-    after = [place for place in gathers if place > order.index("update")]
+    gathers = [place for place, what in enumerate(step.order()) if what == "all_gather"]
+    after = [place for place in gathers if place > step.first("update")]
     if gathers == after:  # the passes have gathered nothing
         return "model_kept", "forward"
     if more:
         return ("gathers_after_update" if after else "more_bytes"), "all_gather"
-    first = gathers[-1] < order.index("forward")
+    first = gathers[-1] < step.first("forward")
     return ("whole_model_first" if first else "kept_for_backward"), "all_gather"
 
 
@@ -401,8 +404,8 @@ def wrong_gathered(seen: Seen) -> Diagnosis | None:
         got, wanted = step.both("peak", "gathered")
         if seen.stage < 3 or got <= wanted:
             continue
-        sizes, order = unit_bytes(step), step.order()
-        first = order[: order.index("forward")].count("all_gather") == len(sizes)
+        sizes = unit_bytes(step)
+        first = step.order()[: step.first("forward")].count("all_gather") == len(sizes)
         key = "whole_model_first" if first else "two_units" if got < sum(sizes) else "kept_for_backward"
         table = of_all_ranks(ranks, ("wanted_peak", "got_peak"), lambda s: s.both("peak", "gathered"))
         return found(key, step, "all_gather", table, got=got, wanted=wanted)
