@@ -242,7 +242,9 @@ class Page:
         """A collective: a bar over all ranks."""
         amount = f" · {self.raw('bytes_short', number=b.nbytes)}" if b.nbytes else ""
         label = f"{b.what}{amount} · {place(b.place, self.data['file'])}"
-        left, wide = x_of(0) - 50, x_of(size - 1) - x_of(0) + 100
+        apart = x_of(size - 1) - x_of(0)
+        wide = max(apart + 100, 7 * words.width(label) + 16)  # with one rank the text is wider
+        left = x_of(0) + apart / 2 - wide / 2
         rect = f'<rect class="bar" x="{left}" y="{y - 17}" width="{wide}" height="22" rx="5"/>'
         return rect + words_at(left + wide / 2, y - 2, label, "")
 
