@@ -55,15 +55,20 @@ def do(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
         if talk.rank < trial["size"]:
             report: dict[str, Any] = {"job": number, "case": case, "rank": talk.rank}
             try:
+                talk._acting = True
                 if student is None:
                     earlier.use(job["earlier"], job["exercise"])
                     student = load(Path(job["file"]), check.FUNCTIONS)
                 report["evidence"] = check.act(trial, talk, student)
+                talk._acting = False
             except NotLoaded as error:
+                talk._acting = False
                 report["not_loaded"] = {"key": error.key, "line": error.line, "params": error.params}
             except Stopped:
+                talk._acting = False
                 report["stopped"] = {"events": talk.events}
             except BaseException as error:
+                talk._acting = False
                 report["raised"] = raised(error, talk._files) | {"events": talk.events}
             failed = "evidence" not in report
             say(pipe, report)
@@ -90,8 +95,9 @@ def raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
 
 def stop(frame: FrameType | None, talk: Talk, pipe: int, job: int) -> None:
     """The checker's signal: say where this rank is, and leave the student's code."""
-    if talk._state == "left":
+    if not talk._acting:
         return
+    talk._acting = False  # one signal is enough
     stack = traceback.extract_stack(frame)
     inside = [f"{Path(s.filename).name}:{s.lineno} {s.line}" for s in stack if s.filename in talk._files]
     place = where(frame, talk._files)

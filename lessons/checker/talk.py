@@ -38,9 +38,11 @@ class Talk:
         self._failures = failures  # job -> trial: of this rank; JSON, so the job as text
         self._me = mpi.rank if mpi else 0
         world = board.size
-        self._counts = {"sends": [0] * world, "receives": [0] * world, "entered": [0]}
+        start = job << 20  # so that a note that is still of the last job meets no need of this one
+        self._counts = {"sends": [start] * world, "receives": [start] * world, "entered": [0]}
         self._case = -1
         self._state = "runs"
+        self._acting = False  # whether the student's code runs, which alone may be interrupted
         self._called = ""  # the collective that was entered last
         self.rank, self.size = self._me, world
         self.events: list[dict] = []
