@@ -214,10 +214,10 @@ def read_barcode(value: float, size: int) -> list[int]:
 
 def barcode_text(value: float, size: int) -> str:
     """What is in a sum of barcodes: "x[3]: 0 1 2x2" is element 3 of ranks 0, 1 and twice of rank 2."""
+    if not 0 < value < BASE**size or value != round(value):  # nor NaN
+        return f"{value:.7g}"
     digits = read_barcode(value, size)
     units = [digit for digit in digits if digit]
-    if not units or value != round(value) or value < 0 or value >= BASE**size:
-        return f"{value:.7g}"
     element = min(units)
     if any(digit % element for digit in units):  # of several elements
         return " ".join(f"x[{digit - 1}]:{rank}" for rank, digit in enumerate(digits) if digit)

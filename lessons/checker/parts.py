@@ -10,7 +10,7 @@ from lessons.checker.evidence import Trial
 
 def written(student: ModuleType, function: str, first: bool = False) -> dict[str, int]:
     """Name -> the last line of a student's function that assigns to it or into it, or the first."""
-    tree = ast.parse(Path(str(student.__file__)).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(str(student.__file__)).read_text(encoding="utf-8-sig"))
     lines: dict[str, int] = {}
     for node in (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function):
         for statement in ast.walk(node):

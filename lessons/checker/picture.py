@@ -465,7 +465,7 @@ def function_lines(source: str, names: Sequence[str]) -> Iterator[int]:
     """The lines of these functions or classes; none where Python cannot read the source."""
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names:

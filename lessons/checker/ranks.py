@@ -70,6 +70,8 @@ def do(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
             except BaseException as error:
                 talk._acting = False
                 report["raised"] = raised(error, talk._files) | {"events": talk.events}
+            if os.getpid() != talk._owner[0]:  # a fork that has come back from the student's function
+                os._exit(0)
             failed = "evidence" not in report
             say(pipe, report)
         if talk._leave(failed):
@@ -80,17 +82,25 @@ def raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
     """An exception: its type, its text, and the innermost line of the student's that it came through."""
     lines = [
         (Path(frame.filename).name, frame.lineno)
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in traceback.extract_tb(error.__traceback__, limit=-1000)  # of an endless recursion
         if frame.filename in files
     ]
     kind = type(error)
     return {
         "type": kind.__name__,
         "kinds": [base.__name__ for base in kind.__mro__],
-        "text": str(error)[:300],
+        "text": text_of(error)[:300],
         "place": lines[-1] if lines else None,
-        "trace": "".join(traceback.format_exception(error)[-6:])[-2000:],
+        "trace": "".join(traceback.format_exception(error, limit=-6)[-6:])[-2000:],
     }
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says; its __str__ may be a student's, and fail."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def stop(frame: FrameType | None, talk: Talk, pipe: int, job: int) -> None:
@@ -98,7 +108,7 @@ def stop(frame: FrameType | None, talk: Talk, pipe: int, job: int) -> None:
     if not talk._acting:
         return
     talk._acting = False  # one signal is enough
-    stack = traceback.extract_stack(frame)
+    stack = traceback.extract_stack(frame, limit=1000)
     inside = [f"{Path(s.filename).name}:{s.lineno} {s.line}" for s in stack if s.filename in talk._files]
     place = where(frame, talk._files)
     say(pipe, {"job": job, "case": talk._case, "rank": talk.rank, "endless": place, "stack": inside[-5:]})

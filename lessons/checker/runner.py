@@ -102,6 +102,8 @@ def start(folder: Path, ranks: int, token: str) -> subprocess.Popen:
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lessons" / "exercises")]),
         "ZERO_REF_CHECK": token,
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",  # what is printed before the end of a job belongs to it
+        "PYTHONIOENCODING": "utf-8:surrogateescape",  # as it is read again, wherever the terminal differs
     }
     keep |= {
         "OMP_NUM_THREADS": "1",
@@ -183,10 +185,14 @@ class Watching:
                 self.board.write(self.ranks, {"stop": job})
             elif now - begun > (self.limit if started else START) and not signalled:
                 signalled = now
-                outcome.endless = outcome.endless or {}
+                outcome.endless = {} if started else None
                 self.board.write(self.ranks, {"stop": job})
                 self.interrupt()
             elif signalled and now - signalled > 2.0:
+                if started:
+                    outcome.endless = self.unheard(job) | (outcome.endless or {})
+                else:
+                    outcome.died = self.death()
                 return False
 
     def beyond(self, job: int) -> bool:
@@ -233,6 +239,12 @@ class Watching:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGUSR1)
 
+    def unheard(self, job: int) -> dict[int, dict[str, Any]]:
+        """Ranks that were to say where they are: in one long call, in which no signal is seen, they cannot."""
+        notes = enumerate(self.board.notes())
+        running = [rank for rank, note in notes if (note.get("job"), note.get("state")) == (job, "runs")]
+        return {rank: {"endless": None} for rank in running}
+
     def read(self, timeout: float) -> None:
         """Take in what has come on the pipes."""
         for key, _ in self.selector.select(timeout):
@@ -255,14 +267,16 @@ class Watching:
                 outcome.endless = (outcome.endless or {}) | {rank: report}
             else:
                 outcome.reports.setdefault(int(report["case"]), {})[rank] = report
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return
 
     def death(self) -> dict[str, Any]:
         """The ranks have ended in the middle: which one did not say so."""
         notes = self.board.notes()
         running = [rank for rank in range(self.ranks) if notes[rank].get("state") == "runs"]
-        text = (self.folder / "launcher").read_text(errors="replace")[-2000:]
+        text = ""
+        with contextlib.suppress(OSError):  # a student may have emptied the folder
+            text = (self.folder / "launcher").read_text(errors="replace")[-2000:]
         return {"ranks": running, "code": self.process.returncode, "text": text + self.printed()[-1000:]}
 
     def printed(self) -> str:
@@ -285,7 +299,7 @@ def line_of(note: Note, notes: list[Note]) -> dict[str, Any]:
 def end(process: subprocess.Popen, done: bool, token: str, before: set[int]) -> None:
     """End the ranks and everything that was started by them."""
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=5 if done else 0.2)
+        process.wait(timeout=1 if done else 0.2)
     if process.poll() is None:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ is told so.
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,28 +45,46 @@ class Talk:
         self._state = "runs"
         self._acting = False  # whether the student's code runs, which alone may be interrupted
         self._called = ""  # the collective that was entered last
-        self.rank, self.size = self._me, world
+        self._owner = os.getpid(), threading.get_ident()
+        self._size = world
         self.events: list[dict] = []
 
-    # What a student calls.
+    # What a student has. Neither rank nor size can be set: what the checker knows must stay true.
+
+    @property
+    def rank(self) -> int:
+        return self._me
+
+    @property
+    def size(self) -> int:
+        return self._size
 
     def send(self, x: Any, to: int) -> None:
         """Send an array to rank `to`; wait until it has begun to receive."""
+        to = self._there(to)
         self._exchange(x, to, None, f"send to {to}")
 
     def recv(self, source: int) -> np.ndarray:
         """Wait for an array from rank `source`; return it."""
+        source = self._there(source)
         return self._exchange(None, None, source, f"recv from {source}")
 
     def sendrecv(self, x: Any, to: int, source: int) -> np.ndarray:
         """Send to one rank and receive from another, at the same time."""
+        to, source = self._there(to), self._there(source)
         return self._exchange(x, to, source, f"sendrecv to {to}, from {source}")
+
+    def _there(self, rank: Any) -> int:
+        """A rank's number, which numpy may have computed. Raises ValueError for one that is not there."""
+        if not isinstance(rank, int | np.integer) or not 0 <= rank < self._size:
+            raise ValueError(f"there is no rank {rank!r}: the ranks are 0 to {self._size - 1}")
+        return int(rank)
 
     # What the checker calls.
 
     def _begin(self, case: int, size: int) -> None:
         """A new trial with `size` ranks. The others have left it already."""
-        self._case, self.size, self.events = case, size, []
+        self._case, self._size, self.events = case, size, []
         self._counts["entered"][0] = (self._job << 12 | case) << 20  # not all ranks were in the last trial
         self._publish("runs" if self.rank < size else "left", [], "")
 
@@ -99,6 +118,7 @@ class Talk:
 
         Where they call different things, nobody goes on: the checker reads that from the notes.
         """
+        self._of_one_thread()
         self._counts["entered"][0] += 1
         number, self._called = self._counts["entered"][0], what
         others = [rank for rank in range(self.size) if rank != self.rank]
@@ -117,16 +137,20 @@ class Talk:
                 self._pause()
         self._publish("runs", [], "")
 
+    def _of_one_thread(self) -> None:
+        """A rank has one note, which tells of one wait: of two at once nothing could be proved."""
+        if (os.getpid(), threading.get_ident()) != self._owner:
+            raise RuntimeError("comm is for the thread and the process in which the function was called")
+
     def _exchange(self, x: Any, to: int | None, source: int | None, what: str) -> Any:
+        self._of_one_thread()
         packed = None if to is None else pack(x)
         needs = []
         for peer, mine, theirs in ((to, "sends", "receives"), (source, "receives", "sends")):
             if peer is None:
                 continue
-            if not isinstance(peer, int | np.integer) or not 0 <= peer < self.size:
-                raise ValueError(f"there is no rank {peer!r}: the ranks are 0 to {self.size - 1}")
             self._counts[mine][peer] += 1
-            needs.append([int(peer), theirs, self.rank, self._counts[mine][peer]])
+            needs.append([peer, theirs, self._me, self._counts[mine][peer]])
         self._publish("waits", needs, what)
         self._note("message", what, 0 if packed is None else packed.size - HEADER, to)
         outgoing = None if packed is None else needs[0]
@@ -197,6 +221,8 @@ def pack(x: Any) -> np.ndarray:
     if x.dtype.kind not in "fiub":
         raise TypeError(f"only arrays of numbers can be sent, not {x.dtype}")
     head = f"{x.dtype.str} {' '.join(map(str, x.shape))}".encode().ljust(HEADER)
+    if len(head) > HEADER:
+        raise ValueError(f"an array of {x.ndim} dimensions cannot be sent")
     return np.frombuffer(head + x.tobytes(), np.uint8)
 
 

@@ -20,10 +20,16 @@ def encode(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "fiubU":
         return {"other": f"{type(value).__name__} {value.dtype}"}
     if isinstance(value, np.ndarray):
-        numbers = value.reshape(-1)[:MOST].astype(float if value.dtype.kind == "f" else value.dtype)
+        numbers = np.asarray(value).flat[:MOST]  # of a subclass only the numbers
+        numbers = numbers.astype(float if value.dtype.kind == "f" else value.dtype)
         return {"array": numbers.tolist(), "dtype": str(value.dtype), "shape": list(value.shape)}
     if isinstance(value, np.generic):
-        return {"scalar": value.item(), "dtype": str(value.dtype)}
+        number = float(value) if value.dtype.kind == "f" else value.item()  # item() leaves a longdouble one
+        return {"scalar": number, "dtype": str(value.dtype)}
+    if isinstance(value, list | tuple | dict) and len(value) > MOST:
+        return {"other": f"{type(value).__name__}[{len(value)}]"}
+    if isinstance(value, int) and value.bit_length() > 1024:  # JSON has no room for 10**5000
+        return {"other": type(value).__name__}
     if isinstance(value, list | tuple):
         return {type(value).__name__ if type(value) in (list, tuple) else "tuple": [encode(v) for v in value]}
     if isinstance(value, dict):
@@ -95,7 +101,7 @@ def observe(comm: Talk, function: Callable, *arguments: Any, **named: Any) -> di
 class NotLoaded(Exception):
     """A student's file that cannot be used: a diagnosis's key and parameters."""
 
-    def __init__(self, key: str, line: int | None = None, **params: Any) -> None:
+    def __init__(self, key: str, line: tuple[str, int] | None = None, **params: Any) -> None:
         super().__init__(key)
         self.key, self.line, self.params = key, line, params
 
@@ -105,19 +111,24 @@ def load(path: Path, functions: Sequence[str]) -> ModuleType:
     try:
         text = path.read_text(encoding="utf-8-sig")
         tree = ast.parse(text)
+        code = compile(text, str(path), "exec", dont_inherit=True)  # finds errors that parse() does not
     except SyntaxError as error:
-        raise NotLoaded("syntax", error.lineno, text=str(error.msg)) from None
+        line = error.lineno and (path.name, error.lineno)  # an earlier exercise's file has a line, too
+        raise NotLoaded("syntax", line, text=str(error.msg)) from None
+    except (RecursionError, MemoryError) as error:
+        raise NotLoaded("syntax", text=str(error) or type(error).__name__) from None
     except (OSError, UnicodeError, ValueError) as error:
         raise NotLoaded("unreadable", text=str(error)) from None
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         module = getattr(node, "module", None) or ""
         if any(name.split(".")[0] == "mpi4py" for name in [*names, module]):
-            raise NotLoaded("imports_mpi", node.lineno)
-    spec = importlib.util.spec_from_file_location("student", path)
+            raise NotLoaded("imports_mpi", (path.name, node.lineno))
+    spec = importlib.util.spec_from_file_location(f"student_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    exec(compile(tree, str(path), "exec"), module.__dict__)
+    sys.modules[spec.name] = module  # where a dataclass looks for its own
+    exec(code, module.__dict__)
     for name in functions:
         if not callable(getattr(module, name, None)):
             raise NotLoaded("no_function", name=name)

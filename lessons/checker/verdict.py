@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -28,7 +29,10 @@ def verdict(job: Job, outcome: Outcome) -> Diagnosis | None:
                 return Diagnosis(found["key"], found["params"], found["line"])
     asked = check.cases(Random(job.seed))
     trials: list[Trial] = []
+    ended = len(asked) if not outcome.hang else outcome.hang["case"]  # what follows was made of no message
     for case, reports in sorted(outcome.reports.items()):
+        if case >= ended:
+            break
         if len(reports) == asked[case]["size"] and all("evidence" in r for r in reports.values()):
             trials.append(Trial(asked[case], [reports[rank]["evidence"] for rank in range(len(reports))]))
     found = check.diagnose(trials) if trials else None
@@ -56,9 +60,7 @@ def broken_off(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> Di
     if outcome.hang:
         return hang(outcome.hang, asked)
     if outcome.endless:
-        rows = [(rank, place(report["endless"])) for rank, report in sorted(outcome.endless.items())]
-        rank, report = min(outcome.endless.items())
-        return Diagnosis("endless", params | {"rank": rank}, report["endless"], None, ("rank", "place"), rows)
+        return endless(outcome.endless, params)
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
     return Diagnosis(
         "died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()}
@@ -81,6 +83,14 @@ def hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
     return Diagnosis(key, params, first["place"], asked[found["case"]], head, rows)
 
 
+def endless(found: dict[int, dict], params: dict[str, Any]) -> Diagnosis:
+    """Where each rank was when the time was up; first one that was in a call such as max(range(10**12))."""
+    rows = [(rank, place(report["endless"])) for rank, report in sorted(found.items())]
+    rank, report = min(found.items(), key=lambda item: (item[1]["endless"] is not None, item[0]))
+    key = "endless" if report["endless"] else "endless_call"
+    return Diagnosis(key, params | {"rank": rank}, report["endless"], None, ("rank", "place"), rows)
+
+
 def place(where: Sequence | None) -> str:
     """File and line for a table."""
     return f"{where[0][:2]}...:{where[1]}" if where else "-"
@@ -89,8 +99,10 @@ def place(where: Sequence | None) -> str:
 def untouched(file: Path, functions: Sequence[str]) -> bool:
     """Whether none of the functions has been begun: a docstring, and `raise NotImplementedError`."""
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8-sig"))
-    except (SyntaxError, ValueError, OSError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(file.read_text(encoding="utf-8-sig"))
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
         return False
     bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]
     return len(bodies) == len(functions) and all(map(empty, bodies))

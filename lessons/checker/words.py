@@ -124,11 +124,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def cut(text: str, room: int) -> str:
     """`text`, or as much of it as `room` columns hold."""
-    if width(text) <= room:
+    if len(text) < 10 * room and width(text) <= room:
         return text
-    while width(text) > room - 3:
-        text = text[:-1]
-    return text + "..."
+    kept, taken = "", 0
+    for char in text:
+        if (taken := taken + width(char)) > room - 3:
+            break
+        kept += char
+    return kept + "..."
 
 
 def colours() -> bool:

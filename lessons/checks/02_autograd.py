@@ -138,7 +138,7 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
 def lines_of_grad(student: ModuleType) -> dict[str, int | None]:
     """start: the first line that writes a grad; hand: the last at which that is no fixed number."""
     found: dict[int, bool] = {}
-    for node in ast.walk(ast.parse(Path(str(student.__file__)).read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(Path(str(student.__file__)).read_text(encoding="utf-8-sig"))):
         if isinstance(node, ast.Assign | ast.AugAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Attribute) and target.attr == "grad" for target in targets):
