@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
+from lessons.checker.bills import first
 from lessons.checker.evidence import Diagnosis, Trial, decode, kind_of, same
 from lessons.checker.talk import Talk
 from lessons.checker.trial import encode, observe
@@ -227,15 +228,6 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
         or wrong_buffer(flat)
         or first(flat, changed)
     )
-
-
-def first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) -> Diagnosis | None:
-    """What `look` finds in the first trial in which it finds something; with that trial's line and case."""
-    for trial in trials:
-        if found := look(trial):
-            found.line, found.case = trial.ranks[0]["line"], trial.case
-            return found
-    return None
 
 
 def part(trials: Sequence[Trial], name: str) -> list[Trial]:

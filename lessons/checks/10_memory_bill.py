@@ -5,10 +5,9 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, kind_of, same
+from lessons.checker.bills import first, no_bill, of_case
+from lessons.checker.evidence import Diagnosis, Trial, same
 from lessons.checker.talk import Talk
 from lessons.checker.trial import observe
 from zero_ref import estimate
@@ -168,39 +167,10 @@ MISTAKES: tuple[tuple[str, Callable[[Case], Bill]], ...] = (
 
 def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """Is it a dictionary with these keys, and then: which term is off?"""
-    for trial in trials:
-        if found := wrong_keys(trial.case, trial.values()[0]):
-            found.line, found.case = trial.ranks[0]["line"], trial.case
-            return found
+    if found := first(trials, lambda trial: no_bill(trial.values()[0], right(trial.case))):
+        return found
     found = evidence.explained(trials, of_case(right), [(key, of_case(make)) for key, make in MISTAKES])
     return found if found is None else with_terms(found, trials)
-
-
-def of_case(make: Callable[[Case], Bill]) -> evidence.Right:
-    return lambda trial, _: make(trial.case)
-
-
-def wrong_keys(case: Case, value: Any) -> Diagnosis | None:
-    """What is no bill at all."""
-    want = right(case)
-    if value is None:
-        return Diagnosis("returns_nothing", {"wanted": "dict"})
-    if not isinstance(value, dict):
-        total = is_number(value) and same(value, sum(want.values()))
-        params = {"wanted": "dict", "got": kind_of(value), "total": value if total else ""}
-        return Diagnosis("total_only" if total else "returns_type", params)
-    if value.keys() != want.keys():
-        missing, more = want.keys() - value.keys(), map(str, value.keys() - want.keys())
-        return Diagnosis("keys", {"missing": sorted(missing) or "-", "more": sorted(more) or "-"})
-    for kind, number in value.items():
-        if not is_number(number):
-            params = {"wanted": f"{kind}: int", "got": kind_of(number)}
-            return Diagnosis("returns_type", params)
-    return None
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number)
 
 
 def with_terms(found: Diagnosis, trials: Sequence[Trial]) -> Diagnosis:

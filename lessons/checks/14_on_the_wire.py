@@ -6,10 +6,9 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, kind_of, same
+from lessons.checker.bills import first, is_number, no_bill, of_case
+from lessons.checker.evidence import Diagnosis, Trial, kind_of
 from lessons.checker.talk import Talk
 from lessons.checker.trial import observe
 from zero_ref import estimate
@@ -202,47 +201,12 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     wires = [trial for trial in trials if "units" not in trial.case]
     gathers = [trial for trial in trials if "units" in trial.case]
     return (
-        first(wires, wrong_keys)
+        first(wires, lambda trial: no_bill(trial.values()[0], right(trial.case)))
         or wrong_bytes(wires)
         or first(gathers, wrong_number)
         or wrong_peak(gathers)
         or evidence.changed_input(gathers, ("units",))
     )
-
-
-def first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) -> Diagnosis | None:
-    """What `look` finds in the first trial in which it finds something; with that trial's line and case."""
-    for trial in trials:
-        if found := look(trial):
-            found.line, found.case = trial.ranks[0]["line"], trial.case
-            return found
-    return None
-
-
-def of_case(make: Callable[[Case], Any]) -> evidence.Right:
-    return lambda trial, _: make(trial.case)
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number)
-
-
-def wrong_keys(trial: Trial) -> Diagnosis | None:
-    """What is no dictionary with a number for each collective."""
-    value, want = trial.values()[0], right(trial.case)
-    if value is None:
-        return Diagnosis("returns_nothing", {"wanted": "dict"})
-    if not isinstance(value, dict):
-        total = is_number(value) and same(value, sum(want.values()))
-        params = {"wanted": "dict", "got": kind_of(value), "total": value if total else ""}
-        return Diagnosis("total_only" if total else "returns_type", params)
-    if value.keys() != want.keys():
-        missing, more = want.keys() - value.keys(), map(str, value.keys() - want.keys())
-        return Diagnosis("keys", {"missing": sorted(missing) or "-", "more": sorted(more) or "-"})
-    for name, number in value.items():
-        if not is_number(number):
-            return Diagnosis("returns_type", {"wanted": f"{name}: int", "got": kind_of(number)})
-    return None
 
 
 def wrong_bytes(trials: Sequence[Trial]) -> Diagnosis | None:
