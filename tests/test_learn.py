@@ -728,6 +728,8 @@ def test_watching_from_the_stub_to_the_solution(student, watched):
     terminal.press("l")
     terminal.shows("▶ 06", "07", "检查次数")
     terminal.press("\x1b[A")  # an arrow is no key of ours
+    terminal.press("?")
+    terminal.shows("没有这个键：?")
     terminal.press("ｓ")  # full width, as an input method gives it
     terminal.shows(str(student.learn / "picture" / "06.html"))
     terminal.press("n")

@@ -319,8 +319,12 @@ def test_a_linear_model_with_numbers_as_targets(tmp_path):
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory):
     file = tmp_path_factory.mktemp("machine") / "machine.json"
-    shorter = "from zero_ref import calibrate, launch, plan\ncalibrate.LASTS, calibrate.SIZES[5:] = 0.01, []\n"
-    found = mpirun(2, "-c", shorter + "launch.run(plan.main)", "--calibrate", str(file), limit=120)
+    shorter = (
+        "from zero_ref import calibrate, launch, plan\n"
+        "calibrate.LASTS, calibrate.SIZES[5:] = 0.01, []\n"
+        "launch.run(plan.main)"
+    )
+    found = mpirun(2, "-c", shorter, "--calibrate", str(file), limit=120)
     assert (found.returncode, found.stderr) == (0, "")
     assert "2 ranks on" in found.stdout and "us a hop" in found.stdout
     return file

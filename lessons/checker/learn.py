@@ -267,7 +267,8 @@ class Watching:
 
     def key_reset(self) -> None:
         self.question = lambda: self.say(commands.started_anew(self.exercise, self.language))
-        self.say([say("reset_sure", self.language, file=screen.shown_path(self.file))])
+        sure = say("reset_sure", self.language, file=screen.shown_path(self.file))
+        self.say(words.wrapped(sure, words.COLUMNS))
 
     def key_quit(self) -> None:
         self.leaving = True

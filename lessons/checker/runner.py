@@ -79,7 +79,7 @@ def run_once(jobs: Sequence[Job], ranks: int, limit: float) -> list[Outcome]:
             os.mkfifo(folder / f"pipe{rank}")
             pipes.append(os.open(folder / f"pipe{rank}", os.O_RDWR | os.O_NONBLOCK))
         process = start(folder, ranks, token)
-        watching = Watching(board, pipes, process, folder, ranks, limit)
+        watching = Watching(board, pipes, process, folder, ranks, limit, token)
         try:
             return watching.all_jobs(len(jobs))
         finally:
@@ -134,9 +134,10 @@ class Watching:
         folder: Path,
         ranks: int,
         limit: float,
+        token: str,
     ) -> None:
         self.board, self.process, self.folder, self.limit = board, process, folder, limit
-        self.ranks = ranks
+        self.ranks, self.token = ranks, token
         self.outcomes: list[Outcome] = []
         self.ended: set[int] = set()
         self.selector = selectors.DefaultSelector()
@@ -240,7 +241,7 @@ class Watching:
                     os.kill(pid, signal.SIGUSR1)
 
     def unheard(self, job: int) -> dict[int, dict[str, Any]]:
-        """Ranks that were to say where they are: in one long call, in which no signal is seen, they cannot."""
+        """Ranks that have not said where they are: in one long call no signal is seen."""
         notes = enumerate(self.board.notes())
         running = [rank for rank, note in notes if (note.get("job"), note.get("state")) == (job, "runs")]
         return {rank: {"endless": None} for rank in running}
@@ -259,6 +260,8 @@ class Watching:
         """One report of a rank. What is no report is left aside."""
         try:
             report = json.loads(line)
+            if report["token"] != self.token:
+                return
             if report.get("end"):
                 self.ended.add(rank)
                 return

@@ -9,6 +9,8 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.runner import Job, Outcome
 
@@ -35,7 +37,8 @@ def verdict(job: Job, outcome: Outcome) -> Diagnosis | None:
             break
         if len(reports) == asked[case]["size"] and all("evidence" in r for r in reports.values()):
             trials.append(Trial(asked[case], [reports[rank]["evidence"] for rank in range(len(reports))]))
-    found = check.diagnose(trials) if trials else None
+    with np.errstate(all="ignore"):  # nothing is to be printed of a student's NaN
+        found = check.diagnose(trials) if trials else None
     if len(trials) < len(asked) and (found is None or found.state == "note"):
         return broken_off(check, outcome, asked)
     return found
@@ -73,7 +76,7 @@ def hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
     notes = found["ranks"][:size]
     rows = []
     for rank, note in enumerate(notes):
-        doing = ("left", "") if note["state"] == "left" else (note["doing"], place(note["place"]))
+        doing = ("returned", "") if note["state"] == "left" else (note["doing"], place(note["place"]))
         rows.append((rank, *doing, note["waits_for"]))
     waiting = next(note for note in notes if note["state"] in ("waits", "differs"))
     first = notes[found["circle"][0]] if found["circle"] else waiting

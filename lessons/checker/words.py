@@ -43,7 +43,7 @@ def entry(exercise: str, key: str) -> dict[str, Any]:
     return catalogue(exercise).get(key) or catalogue("common")[key]
 
 
-def say(key: str, language: str, **params: Any) -> str:
+def say(key: str, language: str, /, **params: Any) -> str:
     """A string of the interface: common.toml, [ui]."""
     return catalogue("common")["ui"][key][language].format(**{k: plain(v) for k, v in params.items()})
 
@@ -168,7 +168,7 @@ def shown(exercise: str, file: Path, diagnosis: Diagnosis | None, language: str)
     if diagnosis.state == "not_started":
         mark, colour = "○ ", 33
     elif diagnosis.state == "note":
-        mark, colour = f"✓ {say('passed_but', language)} ", 32
+        mark, colour = f"✓ {say('passed_but', language)}", 32
     else:
         mark, colour = "✗ ", 31
     lines = [title, *(bold(line, colour) for line in wrapped(mark + says, COLUMNS))]

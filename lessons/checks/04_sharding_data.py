@@ -186,7 +186,7 @@ def out_of_range(trial: Trial) -> Diagnosis | None:
 
 def not_dealt(trials: Sequence[Trial]) -> Diagnosis | None:
     """All ranks read the same samples, in every trial: all there are, or one share."""
-    several = [t for t in trials if 1 < t.size <= t.case["samples"]]
+    several = [t for t in trials if t.size > 1 and t.case["samples"] % t.size == 0]  # or lengths differ
     sets = [{tuple(sorted(share.tolist())) for share in shares(t, FIRST)} for t in several]
     if not several or any(len(found) > 1 for found in sets):
         return None
@@ -229,7 +229,8 @@ def fault(trial: Trial) -> str | None:
     lengths = {len(share) for share in shares(trial, FIRST)}
     missed, twice = samples - len(times), sum(times.values()) - len(times)
     if missed and twice:
-        return "rank_in_seed" if missed == twice else "unread"
+        repeated = any(len(set(share.tolist())) < len(share) for share in shares(trial, FIRST))
+        return "rank_in_seed" if missed == twice and not repeated else "unread"
     if missed:
         return "tail_dropped" if lengths == {samples // size} else "unread"
     if twice:

@@ -325,7 +325,7 @@ def as_list(value: Any) -> Any:
 
 
 def weights_text(value: Any) -> str:
-    return "ZeroDivisionError" if value == ZERO else short(as_list(value))
+    return "ZeroDivisionError" if isinstance(value, str) and value == ZERO else short(as_list(value))
 
 
 def number_wrong(trials: Sequence[Trial]) -> Diagnosis | None:

@@ -368,7 +368,7 @@ def other_order(trials: Sequence[Loads], found: Diagnosis) -> Diagnosis | None:
     padded = True
     for trial in trials:
         for values in list(zip(*trial.values()))[:3]:
-            pieces = [np.ravel(value) for value in values if isinstance(value, np.ndarray)]
+            pieces = [np.ravel(v) for v in values if isinstance(v, np.ndarray) and v.dtype.kind in "fiu"]
             got, wanted = np.concatenate([np.zeros(0), *pieces]), np.arange(trial.case["numel"])
             numbers = got[got != 0] % 1000
             padded = padded and np.array_equal(numbers, wanted)

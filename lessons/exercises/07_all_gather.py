@@ -1,6 +1,7 @@
 # 07 环形 all-gather，以及 all-reduce · Ring all-gather, and all-reduce
 #
-# 目标：写两个函数，消息只在环上的邻居之间走。
+# 目标：写两个函数，消息只在环上的邻居之间走；comm 和上一题的一样：comm.rank、comm.size、comm.send(x, to)、
+# comm.recv(source)、comm.sendrecv(x, to, source)。
 # ring_all_gather：rank r 有第 r 片，每个 rank 都要得到长度为 numel 的全部；片的边界是 bounds(numel, [1] *
 # N)，长度可能不等。这里没有加法，只是搬运：N-1 步，每步把刚收到的传给右邻居。
 # ring_all_reduce：每个 rank 有一个等长的 x，每个 rank 都要得到所有 x 的和。用上一题的 ring_reduce_scatter（上
@@ -9,7 +10,8 @@
 # 每个 rank 发出除了右邻居那一片以外的全部，all-reduce 总共约 2(N-1)/N 个 x，一个字节也不多。
 # 检查：python lessons/exercises/07_all_gather.py
 #
-# Goal: Write two functions; messages go between neighbours of the ring only.
+# Goal: Write two functions; messages go between neighbours of the ring only. comm is that of the last
+# exercise: comm.rank, comm.size, comm.send(x, to), comm.recv(source), comm.sendrecv(x, to, source).
 # ring_all_gather: rank r has shard r, and every rank is to get all numel elements; shards end where
 # bounds(numel, [1] * N) says, and may be of unequal lengths. Nothing is added here, only moved: N-1 hops, and
 # at each the shard that has just come is passed on to the right.
