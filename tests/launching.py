@@ -45,7 +45,7 @@ def mpirun(
             start_new_session=True,
         )
         try:
-            out, err = process.communicate(timeout=limit + 5)
+            out, err = process.communicate(timeout=limit + 2)
         except subprocess.TimeoutExpired:
             process.terminate()
             try:
