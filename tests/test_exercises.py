@@ -33,7 +33,7 @@ def test_every_lesson_has_its_exercise():
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_solution_and_wrong_answers_are_told_apart(exercise):
     """Each gets its own diagnosis: the confusion table has nothing beside its diagonal."""
-    found = confusion(exercise, limit=3.0)
+    found = confusion(exercise, limit=2.0)
     said = {name: result.diagnosis.key if result.diagnosis else "" for name, result in found.items()}
     assert said == {name: name for name in answers(exercise)}
     for name, result in found.items():
@@ -150,7 +150,7 @@ def test_nothing_is_left_of_what_a_student_starts(body, tmp_path):
     bad.write_text(RUBBISH.format(body=body))
     good.write_text(answers("06_ring_reduce_scatter")[""])
     jobs = [Job("06_ring_reduce_scatter", str(file), "s") for file in (bad, good)]
-    first, second = checking.check(jobs, limit=3.0)
+    first, second = checking.check(jobs, limit=2.0)
     assert first.state == "wrong" and first.diagnosis.key in (
         "died",
         "endless",

@@ -49,15 +49,15 @@ ABSENT = {
 
 @pytest.fixture(scope="module")
 def absent():
-    """The runs of ABSENT, two at a time: most of it is waiting."""
+    """The runs of ABSENT, three at a time: most of it is waiting."""
 
     def run(how):
         start = time.monotonic()
         result = failing("model Unit.backward", 1, 3, ABSENT[how][0], *STEPS, "--timeout", "2")
         return result, time.monotonic() - start
 
-    with ThreadPoolExecutor(2) as two:
-        return dict(zip(ABSENT, two.map(run, ABSENT)))
+    with ThreadPoolExecutor(3) as three:
+        return dict(zip(ABSENT, three.map(run, ABSENT)))
 
 
 @pytest.mark.parametrize("how", ABSENT)

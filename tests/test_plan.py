@@ -335,8 +335,8 @@ def test_calibration_measures_everything(calibrated):
     assert machine["ranks"] == 2 and machine["between"] is None and machine["hops"] == "halving"
     for name in ("reduce_scatter", "all_gather"):
         assert machine[name]["latency"] >= 0 and machine[name]["bandwidth"] > 1e6
-    rates = ("flops", "memory", "update", "pass_call", "update_call", "loss_call")
-    assert all(machine[name] > 0 for name in rates)
+    assert all(machine[name] > 0 for name in ("flops", "memory", "update", "loss_call"))
+    assert all(machine[name] >= 0 for name in ("pass_call", "update_call"))  # 0: a line through the origin
     text = printed(f"--model mlp --features 64 --classes 10 --ranks 4 --machine {calibrated}")
     assert "Time of a step" in text and "Compute is left out" not in text
 
