@@ -261,6 +261,7 @@ def test_list_and_all(student):
 
 
 def test_next_goes_to_what_has_not_passed(student):
+    assert "06 Ring" in student("next").stdout  # nobody has begun it
     assert "07 Ring" in student("next").stdout and student.progress()["current"] == SECOND
     assert "06 Ring" in student("next").stdout
     student.write()

@@ -140,7 +140,7 @@ def changed_input(trials: Sequence[Trial], names: Sequence[str]) -> Diagnosis | 
         for report in trial.ranks:
             if report["changed"]:
                 name = names[report["changed"][0]]
-                return Diagnosis("changed_input", {"name": name}, report["line"], trial.case)
+                return Diagnosis("changed_input", {"name": name}, None, trial.case)
     return None
 
 

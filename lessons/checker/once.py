@@ -8,6 +8,8 @@ can be given up at any time, and ends its ranks when it is.
 
 import argparse
 import json
+import os
+import re
 import signal
 import sys
 import tempfile
@@ -69,10 +71,16 @@ def kept(result: Result, file: Path) -> Data:
         "file": file.name,
         "functions": list(checking.functions(result.job.exercise)),
         "source": source.splitlines(),
-        "printed": result.outcome.printed[:PRINTED],
+        "printed": short_paths(result.outcome.printed, file)[:PRINTED],
         "trial": trial,
         "hang": result.outcome.hang if trial and result.outcome.hang else None,
     }
+
+
+def short_paths(text: str, file: Path) -> str:
+    """What was printed, with files by their names only: Python's warnings begin with a long path."""
+    text = text.replace(f"{file.parent}{os.sep}", "")
+    return re.sub(r"/\S*/site-packages/", "", text)
 
 
 def told(diagnosis: Diagnosis) -> Data:

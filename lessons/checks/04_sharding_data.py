@@ -360,4 +360,8 @@ def owner_few(trial: Trial) -> Diagnosis | None:
         "top": counts.index(most),
         "example": names_of(trial.case)[0],
     }
-    return tell(trial, "owner_few", ("rank", "number"), list(enumerate(counts)), **params)
+    rest = len(owners) / (trial.size - 1)
+    key = "owner_few"
+    if trial.size > 2 and counts[-1] == 0 and rest / 2 <= min(counts[:-1]) <= most <= 1.5 * rest:
+        key, params = "owner_none", {"rank": trial.size - 1, "names": len(owners)}
+    return tell(trial, key, ("rank", "number"), list(enumerate(counts)), **params)

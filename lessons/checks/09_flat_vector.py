@@ -436,7 +436,10 @@ def wrong_buffer(trials: Sequence[Trial]) -> Diagnosis | None:
     number, got = elements(trial.case), trial.values()[0]
     if found.key == "unknown" and same(got[:number], np.arange(number) + 1.0):
         found.key = "padding_not_zero"
-    found.params = {"name": next(iter(trial.case["shapes"])), "padding": numbers(got[number:])}
+    want = filled(trial.case, places(trial.case))
+    held = places(trial.case).items()
+    wrong = [name for name, place in held if not same(got[place.astype(int)], want[place.astype(int)])]
+    found.params = {"name": wrong[0] if wrong else "", "padding": numbers(got[number:])}
     found.head, found.rows = buffer_table(trial)
     return found
 

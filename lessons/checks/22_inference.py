@@ -154,8 +154,9 @@ MISTAKES = (
     ("outputs_reversed", lambda t, r: right(t, r)[::-1]),
     ("last_missing", lambda t, r: right(t, r)[: rounds_of(t.case) - 1]),
     ("last_missing", lambda t, r: right(t, r)[:-1]),
-    ("one_batch_only", lambda t, r: right(t, r)[:1]),
-    ("one_batch_only", lambda t, r: right(t, r)[-1:]),
+    ("first_batch_only", lambda t, r: right(t, r)[:1]),
+    ("last_batch_only", lambda t, r: right(t, r)[-1:]),
+    ("last_batch_only", lambda t, r: right(t, r)[rounds_of(t.case) - 1 :]),
 )
 
 
@@ -214,7 +215,7 @@ def changed(trials: Sequence[Trial]) -> Diagnosis | None:
     for trial in trials:
         for report in trial.ranks:
             if report["params"]:
-                return Diagnosis("changed_input", {"name": "u.param"}, report["line"], shown(trial))
+                return Diagnosis("changed_input", {"name": "u.param"}, None, shown(trial))
     names = ("units", "batches", "rounds", "comm")
     return evidence.changed_input(trials, names) or evidence.part_of_input(trials)
 

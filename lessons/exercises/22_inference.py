@@ -4,8 +4,8 @@
 # 出。各个 rank 的批数不同，有的一批也没有；rounds 是最多的那个 rank 的批数。
 # full = comm.all_gather(u.param, u.layout) 是这一层的全部参数，要所有 rank 一起调用。x = u.forward(full, x)
 # 算这一层；u.forget() 扔掉它记下的激活。任何时候只许有一层的全部参数，激活用完就扔。
-# 通过条件：N = 1、2、3、4，批数相等和不等都对，没有人永远等下去；同时在内存里的只有一层；每一轮、每一层恰好收
-# 集一次。
+# 通过条件：N = 1、2、3、4，批数相等和不等都对，没有人永远等下去；用过的层不留着。多留一层、多收集几次，通过但
+# 会提醒：应当只有一层在内存里，每一轮、每一层恰好收集一次。
 # 检查：python lessons/exercises/22_inference.py
 #
 # Goal: Each rank has its shard u.param of each layer, as at stage 3, and batches of its own. Return the
@@ -14,8 +14,9 @@
 # full = comm.all_gather(u.param, u.layout) is all of a layer, and all ranks have to call it together. x =
 # u.forward(full, x) computes the layer, u.forget() drops the activations that it has kept. Never have more
 # than one layer whole, and drop activations after use.
-# Done when: it is right for N = 1, 2, 3 and 4 and for equal and unequal numbers of batches, and nobody waits
-# for ever; one layer is in memory at a time; and each is gathered once a round.
+# Done when: it is right for N = 1, 2, 3 and 4 and for equal and unequal numbers of batches, nobody waits for
+# ever, and layers that have been used are not kept. One layer too many in memory, or gathers beyond one a
+# layer and round, pass with a remark.
 # Check: python lessons/exercises/22_inference.py
 
 import numpy as np

@@ -45,6 +45,7 @@ WRONG = {
         "def owner",
         "SEEN = {}\n\n\ndef owner",
     ),
+    "owner_none": ('"little") % size', '"little") % max(1, size - 1)'),
     "owner_few": ('int.from_bytes(digest, "little") % size', 'int.from_bytes(name.encode(), "big") % size'),
     "raised": ("name.encode()", "name"),
     "returns_type": ("return order[rank::size]", "return list(order[rank::size])"),

@@ -19,7 +19,8 @@ WRONG = {
         "if here else batches[0][:0] if batches else __import__('numpy').zeros((0, 5))",
     ),
     "last_missing": ("range(rounds)", "range(rounds - 1)"),
-    "one_batch_only": ("return outputs", "return outputs[-1:]"),
+    "first_batch_only": ("    return outputs", "        return outputs"),
+    "last_batch_only": ("range(rounds):\n", "range(rounds):\n        outputs = []\n"),
     "returns_type": ("return outputs", "return x"),
     "changed_input": (
         "        if here:\n            outputs",
