@@ -208,6 +208,25 @@ def test_nobody_else_waits_when_a_run_of_one_process_is_interrupted():
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "zero_ref: interrupted\n")
 
 
+def test_an_interrupt_within_a_finalizer_is_not_lost():
+    program = """
+import time, weakref
+from zero_ref import launch, model
+
+def interrupted():
+    raise KeyboardInterrupt
+
+def main():
+    weakref.finalize(Something(), interrupted)  # dies at once
+    time.sleep(20)
+
+class Something: pass
+launch.run(main)
+"""
+    result = mpirun(0, "-c", program, limit=10)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "zero_ref: interrupted\n")
+
+
 def test_lines_of_ranks_do_not_mix_even_without_buffers():
     program = "from zero_ref import launch; from mpi4py import MPI\nr = MPI.COMM_WORLD.rank\n"
     program += "for i in range(300): launch.say(f'{r} ' + 'x' * 60 + f' {i}')"

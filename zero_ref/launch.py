@@ -5,10 +5,13 @@ Nothing here imports numpy or mpi4py: both read their settings once, when they a
 
 import ctypes
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 
 def prepare_environment() -> None:
@@ -109,6 +112,7 @@ def run(main: Callable[[], None]) -> None:
 
     A rank that raises would otherwise wait for the others in MPI's shutdown, and they for it.
     """
+    sys.unraisablehook = _interrupt_again
     try:
         main()
     except CleanEnd as error:
@@ -128,6 +132,14 @@ def run(main: Callable[[], None]) -> None:
         if _alone():
             raise
         abort("".join(traceback.format_exception(error)), 1)
+
+
+def _interrupt_again(dropped: Any) -> None:
+    """Ctrl-C within a finalizer, as the ledger has them, where Python drops exceptions: once more, later."""
+    if dropped.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _alone() -> bool:
