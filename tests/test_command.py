@@ -202,12 +202,12 @@ def raising():
         return failing(module, function, "2", str(call), "raise ValueError('planted')")
 
     with ThreadPoolExecutor(3) as three:
-        return dict(zip(RAISES, three.map(run, RAISES)))
+        return {plant: three.submit(run, plant) for plant in RAISES}
 
 
 @pytest.mark.parametrize("module, function, call", RAISES)
 def test_a_rank_that_raises_ends_all_ranks_with_one_message(module, function, call, raising):
-    fails_with_one_message(raising[module, function, call])
+    fails_with_one_message(raising[module, function, call].result())
 
 
 def test_running_out_of_memory_ends_all_ranks_with_one_message():
