@@ -9,6 +9,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,6 +63,22 @@ def mpirun(
         os.kill(pid, signal.SIGKILL)
     assert not left, f"left behind by {command}: {left}"
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def failing(
+    function: str,
+    rank: int,
+    call: int,
+    statement: str,
+    *options: str,
+    limit: float = 20,
+    ranks: int = 3,
+    **keywords: Any,
+) -> subprocess.CompletedProcess:
+    """A run of the command in which a rank's call of "MODULE FUNCTION" does something else first."""
+    module, _, name = function.partition(" ")
+    plant = (f"zero_ref.{module}", name, str(rank), str(call), statement)
+    return mpirun(ranks, str(ROOT / "tests" / "failing.py"), *plant, *options, limit=limit, **keywords)
 
 
 def left_behind(token: str) -> dict[int, str]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from launching import ROOT, mpirun
+from launching import ROOT, failing, mpirun
 from safetensors.numpy import load_file, save_file
 
 from zero_ref.array import gpu_count
@@ -179,17 +179,18 @@ def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
     assert BAD[options] in result.stderr and "error:" in result.stderr
 
 
+STEPS = ("--steps", "20")
 RAISES = [
-    ("zero_ref.training", "data_set_of", 0),
-    ("zero_ref.stages.zero3", "setup", 0),
-    ("zero_ref.stages.zero3", "step", 0),
-    ("zero_ref.comm", "Comm.reduce_scatter", 4),
-    ("zero_ref.comm", "Comm.all_gather", 9),
-    ("zero_ref.optim", "Adam.update", 5),
-    ("zero_ref.model", "Unit.backward", 3),
-    ("zero_ref.training", "evaluate", 0),
-    ("zero_ref.weights", "sha256", 0),
-    ("zero_ref.record", "of_rank", 0),
+    ("training data_set_of", 0),
+    ("stages.zero3 setup", 0),
+    ("stages.zero3 step", 0),
+    ("comm Comm.reduce_scatter", 4),
+    ("comm Comm.all_gather", 9),
+    ("optim Adam.update", 5),
+    ("model Unit.backward", 3),
+    ("training evaluate", 0),
+    ("weights sha256", 0),
+    ("record of_rank", 0),
 ]
 
 
@@ -198,26 +199,19 @@ def raising():
     """The runs of RAISES, three at a time: much of it is waiting."""
 
     def run(plant):
-        module, function, call = plant
-        return failing(module, function, "2", str(call), "raise ValueError('planted')")
+        return failing(plant[0], 2, plant[1], "raise ValueError('planted')", *STEPS)
 
     with ThreadPoolExecutor(3) as three:
         return {plant: three.submit(run, plant) for plant in RAISES}
 
 
-@pytest.mark.parametrize("module, function, call", RAISES)
-def test_a_rank_that_raises_ends_all_ranks_with_one_message(module, function, call, raising):
-    fails_with_one_message(raising[module, function, call].result())
+@pytest.mark.parametrize("function, call", RAISES)
+def test_a_rank_that_raises_ends_all_ranks_with_one_message(function, call, raising):
+    fails_with_one_message(raising[function, call].result())
 
 
 def test_running_out_of_memory_ends_all_ranks_with_one_message():
-    fails_with_one_message(
-        failing("zero_ref.model", "Unit.forward", "2", "5", "raise MemoryError('planted')")
-    )
-
-
-def failing(*plant):
-    return mpirun(3, "tests/failing.py", *plant, "--steps", "20", limit=20)
+    fails_with_one_message(failing("model Unit.forward", 2, 5, "raise MemoryError('planted')", *STEPS))
 
 
 def fails_with_one_message(result):
@@ -252,9 +246,7 @@ def test_a_failure_of_all_ranks_is_told_once():
 
 
 def test_sys_exit_of_one_rank_ends_all():
-    result = mpirun(
-        3, "tests/failing.py", "zero_ref.model", "Unit.backward", "1", "3", "raise SystemExit(5)", limit=10
-    )
+    result = failing("model Unit.backward", 1, 3, "raise SystemExit(5)")
     assert result.returncode not in (0, 2)
     assert result.stderr.startswith("[rank 1] failed") and "sys.exit(5)" in result.stderr
 
@@ -262,7 +254,7 @@ def test_sys_exit_of_one_rank_ends_all():
 def test_a_time_limit_shows_the_stack_of_every_rank():
     waiting = "import time; time.sleep(60)"
     with pytest.raises(AssertionError) as failure:
-        mpirun(3, "tests/failing.py", "zero_ref.model", "Unit.backward", "1", "3", waiting, limit=3)
+        failing("model Unit.backward", 1, 3, waiting, limit=3)
     text = str(failure.value)
     assert all(f"rank {r}:" in text for r in range(3)) and "exec(statement)" not in text
     assert "in planted" in text and "in reduce_scatter" in text

@@ -163,6 +163,42 @@ def test_nothing_is_left_of_what_a_student_starts(body, tmp_path):
     assert "sleep 30" not in running
 
 
+INTO_THE_PIPE = """
+import os
+
+def ring_reduce_scatter(x, comm):
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if os.path.exists(f"/proc/self/fd/{{fd}}") and "/pipe" in os.readlink(f"/proc/self/fd/{{fd}}"):
+            os.write(fd, {text!r})
+    return x
+"""
+
+
+def test_a_report_begins_anew_after_what_a_student_writes_to_the_pipe(tmp_path):
+    file = tmp_path / "06_ring_reduce_scatter.py"
+    file.write_text(INTO_THE_PIPE.format(text=b"half a line"))
+    result = checking.check([Job("06_ring_reduce_scatter", str(file), "s")])[0]
+    assert result.state == "wrong" and result.diagnosis.key in ("returns_shape", "part_of_input")
+
+
+COLUMNS = "buffer[start:stop] = tensor.flatten('F')"
+
+
+@pytest.mark.parametrize(
+    ("exercise", "old", "new", "key", "params"),
+    (
+        ("09_flat_vector", "views[name][...] = tensor", COLUMNS, "column_order", {"name": "weight"}),
+        ("22_inference", "return outputs", "return outputs[-1:]", "last_batch_only", {}),
+    ),
+)
+def test_other_ways_to_the_same_mistake(exercise, old, new, key, params, tmp_path):
+    file, solution = tmp_path / f"{exercise}.py", answers(exercise)[""]
+    assert old in solution
+    file.write_text(solution.replace(old, new))
+    found = checking.check([Job(exercise, str(file), "s")])[0].diagnosis
+    assert found.key == key and params.items() <= found.params.items()
+
+
 def test_an_exercise_runs_alone(tmp_path):
     """As a student starts it; the exit code tells."""
     (tmp_path / "lessons").mkdir()

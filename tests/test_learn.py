@@ -281,9 +281,12 @@ def test_plain_is_one_fact_per_line(student):
 
 def test_output_of_the_students_code_is_shown_by_rank_and_limited(student):
     student.write(
-        "averaged", "    for hop", '    print("\\x1b[2J" + "x" * 200, comm.rank)\n' * 40 + "    for hop"
+        "averaged",
+        "    for hop",
+        '    print(__file__)\n    print("\\x1b[2J" + "x" * 200, comm.rank)\n' * 40 + "    for hop",
     )
     text = student("run", "06").stdout
+    assert "zero_ref_copy" not in text and "06_ring_reduce_scatter.py" in text
     assert "\x1b[2J" not in text and all(f"[rank {rank}]" in text for rank in range(4))
     lines = text.splitlines()
     assert len(lines) < 60 and max(map(words.width, lines)) <= 80

@@ -135,7 +135,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _interrupt_again(dropped: Any) -> None:
-    """Ctrl-C within a finalizer, as the ledger has them, where Python drops exceptions: once more, later."""
+    """Ctrl-C in a finalizer (the ledger has one per array), where Python drops exceptions: once more."""
     if dropped.exc_type is KeyboardInterrupt:
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:

@@ -26,7 +26,7 @@ class Board:
     def __init__(self, path: Path, size: int) -> None:
         self.size = size
         self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        self.known: dict[int, tuple[bytes, Note]] = {}  # place -> head and note, as last read
+        self.known: dict[int, tuple[bytes, Note]] = {}  # place -> head and note: each is parsed once
 
     def write(self, place: int, note: Note) -> None:
         """Replace a note. Only its owner writes it."""
@@ -36,8 +36,9 @@ class Board:
     def read(self, place: int) -> Note:
         """A note as it stood at one moment; {} before the first. A half-written one is read again."""
         while head := os.pread(self.file, HEAD.size, place * SLOT):
-            if place in self.known and self.known[place][0] == head:
-                return self.known[place][1]
+            known, note = self.known.get(place, (b"", {}))
+            if head == known:
+                return note
             if len(head) < HEAD.size:
                 continue
             length, checksum = HEAD.unpack(head)

@@ -29,7 +29,7 @@ def run(exercise: str, o: Namespace) -> int:
 
 def next_one(o: Namespace) -> int:
     """Go on to the next exercise that has not passed."""
-    following = screen.next_of(progress.read()["current"])  # the first one for who has not begun
+    following = screen.next_of(progress.read()["current"])  # the first, for those who have not begun
     if following is None:
         tell(say("all_passed", o.language))
         return 0

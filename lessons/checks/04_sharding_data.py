@@ -186,7 +186,7 @@ def out_of_range(trial: Trial) -> Diagnosis | None:
 
 def not_dealt(trials: Sequence[Trial]) -> Diagnosis | None:
     """All ranks read the same samples, in every trial: all there are, or one share."""
-    several = [t for t in trials if t.size > 1 and t.case["samples"] % t.size == 0]  # or lengths differ
+    several = [t for t in trials if t.size > 1 and t.case["samples"] % t.size == 0]  # shares of one length
     sets = [{tuple(sorted(share.tolist())) for share in shares(t, FIRST)} for t in several]
     if not several or any(len(found) > 1 for found in sets):
         return None

@@ -439,7 +439,7 @@ def wrong_buffer(trials: Sequence[Trial]) -> Diagnosis | None:
     want = filled(trial.case, places(trial.case))
     held = places(trial.case).items()
     wrong = [name for name, place in held if not same(got[place.astype(int)], want[place.astype(int)])]
-    found.params = {"name": wrong[0] if wrong else "", "padding": numbers(got[number:])}
+    found.params = {"name": next(iter(wrong), ""), "padding": numbers(got[number:])}
     found.head, found.rows = buffer_table(trial)
     return found
 
