@@ -1,5 +1,6 @@
 """A small problem with awkward sizes, and a run of it at any stage, for the tests under mpirun."""
 
+import os
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from zero_ref.training import STAGES
 from zero_ref.weights import named_tensors, sha256
 
 NARROW = ("float16", "bfloat16")
+TRANSPORT = os.environ.get("ZERO_REF_TEST_TRANSPORT", "mpi")
 SAMPLES, BATCH, STEPS = 41, 12, 20  # batches of 12, 12, 12 and 5; the last is split in 2 and 3
 
 
@@ -69,7 +71,7 @@ class Small:
 
     def _run(self) -> "Small":
         """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
-        self.comm = comm_for(self.reduce, self.dtype)
+        self.comm = comm_for(self.reduce, self.dtype, TRANSPORT)
         size, problem = self.comm.size, data(self.classes, self.dtype)
         self.widths = [6, *self.hidden, problem.task.outputs]
         weights = {
@@ -92,7 +94,8 @@ class Small:
             rank=self.comm.rank,
             shares=self.shares or [1] * size,
         )
-        kinds = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}
+        here = optim.for_device()
+        kinds = {"sgd": here.SGD, "adam": here.Adam, "adamw": here.AdamW}
         module = zero3_prefetch if self.prefetch else STAGES[self.stage]
         wide = "float32" if self.dtype in NARROW else self.dtype
         make = partial(kinds[self.optimizer], dtype=wide, **self.settings)

@@ -86,7 +86,7 @@ print(full - resident())
 def test_mpirun_of_another_family_is_told(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "4")  # mpirun started four, MPI sees one
     with pytest.raises(UsageError, match="families"):
-        training.connect("native", "float32")
+        training.connect()
 
 
 def test_a_clean_end_is_one_line_and_its_code(capfd):

@@ -1,7 +1,8 @@
-"""The arrays: NumPy on the CPU, CuPy on a GPU. Nothing else in the project imports CuPy.
+"""The arrays: NumPy on the CPU, CuPy on a GPU.
 
 Every array that lives longer than a line is born here or passed through `track`, with the kind
-under which the ledger counts it.
+under which the ledger counts it. Only kernels.py, staging.py and nccl.py import CuPy, too, and are
+imported themselves only once a GPU has been selected.
 """
 
 import types
@@ -29,6 +30,13 @@ def gpu_count() -> int:
     return cupy.cuda.runtime.getDeviceCount() if cupy.cuda.is_available() else 0
 
 
+def nccl_here() -> bool:
+    """Whether CuPy can load NCCL."""
+    from cupy.cuda import nccl
+
+    return bool(nccl.available)
+
+
 def select(device: str, local_rank: int = 0, mpi_takes_device_arrays: bool = False) -> str:
     """Choose where arrays live, for the whole process; return "cpu" or "gpu".
 
@@ -47,8 +55,19 @@ def select(device: str, local_rank: int = 0, mpi_takes_device_arrays: bool = Fal
     else:
         _cupy = None
     _mpi_takes_device_arrays = mpi_takes_device_arrays
+    xp.__dict__.clear()
     xp.__dict__.update(vars(_cupy or np))
     return "gpu" if gpus else "cpu"
+
+
+def on_gpu() -> bool:
+    """Whether arrays live on a GPU."""
+    return _cupy is not None
+
+
+def staged() -> bool:
+    """Whether arrays live where MPI cannot read them: on a GPU, and MPI takes host memory only."""
+    return _cupy is not None and not _mpi_takes_device_arrays
 
 
 def track(kind: str, array: Array) -> Array:
@@ -83,7 +102,7 @@ def to_numpy(array: Array) -> np.ndarray:
 
 def wire_like(array: Array) -> Array:
     """The memory that MPI uses for `array`, with undefined contents if it is not the array."""
-    if _cupy is None or _mpi_takes_device_arrays:
+    if not staged():
         return array
     import cupyx
 
@@ -104,9 +123,15 @@ def copy(target: Array, source: Array) -> None:
             source.get(out=target)
         else:
             target.set(source)
-    elif _address(target) != _address(source):
-        target[...] = source
+    else:
+        move(target, source)
     finish()
+
+
+def move(target: Array, source: Array) -> None:
+    """target[...] = source, free if they are one; on a GPU complete when what is asked for before is."""
+    if _address(target) != _address(source):
+        target[...] = source
 
 
 def finish() -> None:

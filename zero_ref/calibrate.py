@@ -11,7 +11,7 @@ import numpy as np
 
 from zero_ref import array, launch, model, optim
 from zero_ref.clip import sum_of_squares
-from zero_ref.comm import Comm, on_rank_0
+from zero_ref.comm import Comm, comm_for, on_rank_0
 from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
 from zero_ref.timing import Link, Machine, hops, write
@@ -70,7 +70,8 @@ def calibrate(comm: Comm) -> Machine:
 
 def calibrate_to(path: str) -> None:
     """The command: measure on all ranks, and rank 0 writes FILE.json and says what it found."""
-    comm = connect("auto", "float32")
+    connect()
+    comm = comm_for("auto", "float32")
     on_rank_0(comm, lambda: check_writable(path))
     machine = calibrate(comm)
 

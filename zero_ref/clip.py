@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from zero_ref.array import Array, empty, xp
+from zero_ref.array import Array, empty, on_gpu, xp
 from zero_ref.comm import Comm
-from zero_ref.optim import BLOCK
+from zero_ref.optim import BLOCK, for_device
 
 
 def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None = None) -> tuple[float, float]:
@@ -17,15 +18,17 @@ def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None = None) -> 
     otherwise the norm is wrong by a factor that depends on N. Padding is zero and adds nothing.
     Squares are added in float64; the norm has the same bits on every rank and at every stage.
     """
-    squares = sum(sum_of_squares(shard) for shard in shards)
+    squares = float(sum(sum_of_squares(shard) for shard in shards))
     norm = math.sqrt(comm.sum(squares))
     if not math.isfinite(norm):
         return norm, 0.0
     return norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
 
 
-def sum_of_squares(vector: Array) -> float:
-    """The sum of the squares of a vector's elements, in float64."""
+def sum_of_squares(vector: Array) -> Any:
+    """The sum of the squares of a vector's elements, in float64: a number, on a GPU an array () there."""
+    if on_gpu():
+        return for_device().sum_of_squares(vector)
     scratch = empty(min(BLOCK, vector.size), "float64", "buffer")
     total = 0.0
     for start in range(0, vector.size, BLOCK):

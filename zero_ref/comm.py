@@ -33,22 +33,27 @@ class Comm:
     """All ranks, with MPI's own algorithms (`--reduce native`).
 
     Full vectors have shape (layout.padded,), in model order; shards (layout.counts[rank],).
+    wire_like, copy: the memory in which a vector travels, and the way there and back (see array.py).
     """
+
+    wire_like = staticmethod(array.wire_like)
+    copy = staticmethod(array.copy)
 
     def __init__(self) -> None:
         self.mpi = MPI.COMM_WORLD
         self.rank = self.mpi.rank
         self.size = self.mpi.size
+        self.others = [rank for rank in range(self.size) if rank != self.rank]
         self.step = 0  # of the training run, for messages
 
     def reduce_scatter(self, full: Array, layout: FlatLayout) -> Array:
         """Sum `full` over the ranks; return this rank's shard of the sum. `full` stays as it is."""
         ranked = layout.rank_order(full)
         shard = empty(layout.counts[self.rank], full.dtype, "gradient")
-        send, receive = array.wire_like(ranked), array.wire_like(shard)
-        array.copy(send, ranked)
+        send, receive = self.wire_like(ranked), self.wire_like(shard)
+        self.copy(send, ranked)
         self._reduce_scatter(send, receive, layout)
-        array.copy(shard, receive)
+        self.copy(shard, receive)
         ledger.count_sent("reduce_scatter", (layout.padded - shard.size) * shard.itemsize)
         return shard
 
@@ -57,13 +62,13 @@ class Comm:
 
         `shard` may be a view of `out`, as `self.shard(out, layout)` is: then nothing is copied.
         """
-        gathering = Gathering(shard, layout, self.rank, out)
+        gathering = Gathering(shard, layout, self, out)
         sent = self._all_gather(gathering.wire, layout)
         return gathering.arrived(sent)
 
     def start_all_gather(self, shard: Array, layout: FlatLayout) -> "Gathering":
         """Begin an all-gather and go on; `finish_all_gather` waits for it. `shard` must not change."""
-        gathering = Gathering(shard, layout, self.rank)
+        gathering = Gathering(shard, layout, self)
         gathering.request, gathering.sent = self._start_all_gather(gathering.wire, layout)
         return gathering
 
@@ -96,7 +101,7 @@ class Comm:
         self.mpi.Allgatherv(text, [texts, lengths.tolist()])
         return [json.loads(part.tobytes()) for part in np.split(texts, np.cumsum(lengths)[:-1])]
 
-    # What `--reduce` replaces. Both work on buffers in rank order that MPI may read and write.
+    # What `--reduce` and `--transport` replace. All work on buffers in rank order, which wire_like() gave.
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
         if len(set(layout.counts)) == 1:
@@ -127,19 +132,19 @@ class Gathering:
     layout, dtype: of the vector; request, sent: once it is started.
     """
 
-    request: MPI.Request
+    request: Any  # MPI.Request, or what has its Wait()
     sent: int  # elements, by this rank
 
-    def __init__(self, shard: Array, layout: FlatLayout, rank: int, out: Array = None) -> None:
-        self.layout, self.dtype = layout, shard.dtype
+    def __init__(self, shard: Array, layout: FlatLayout, comm: Comm, out: Array = None) -> None:
+        self.layout, self.dtype, self.copy = layout, shard.dtype, comm.copy
         self.full = out if out is not None else empty(layout.padded, shard.dtype, "gathered")
         self.ranked = self.full if layout.blocks is None else empty(layout.padded, shard.dtype, "buffer")
-        self.wire = array.wire_like(self.ranked)
-        array.copy(self.wire[layout.slice_of(rank)], shard)
+        self.wire = comm.wire_like(self.ranked)
+        self.copy(self.wire[layout.slice_of(comm.rank)], shard)
 
     def arrived(self, sent: int) -> Array:
         """The full vector, in model order, which this object gives up; `sent` elements are booked."""
-        array.copy(self.ranked, self.wire)
+        self.copy(self.ranked, self.wire)
         full, ranked = self.full, self.ranked
         self.full = self.ranked = self.wire = None  # whoever got the vector decides how long it lives
         self.layout.to_model_order(ranked, full)
@@ -165,29 +170,54 @@ class OrderedComm(Comm):
             receive[...] = send
             return
         piece = min(max(layout.counts), PIECE)
+        parts, total = self._scratch(send, piece)
+        done = 0
+        for place in layout.pieces(piece):
+            # Of rank r's shard, elements place[r] travel now; of a short shard, fewer or none.
+            terms = self._terms(send[place[self.rank]], parts)
+            self._exchange(
+                {rank: send[place[rank]] for rank in self.others}, {rank: terms[rank] for rank in self.others}
+            )
+            done = add_up(terms, receive, done, total)
+
+    def _scratch(self, send: Array, piece: int) -> tuple[Array, Array]:
+        """Memory for a piece of everybody else, and for a sum of 16-bit numbers, which is rounded once."""
         parts = array.wire_scratch(send, (self.size - 1) * piece)
-        narrow = send.itemsize == 2  # summed in float32 then, and rounded once
-        total = array.wire_scratch(send, piece, "float32") if narrow else None
-        others = [rank for rank in range(self.size) if rank != self.rank]
-        for start in range(0, max(layout.counts), piece):
-            # Of every rank's shard, elements [start, start + piece) travel now; of a short one, fewer.
-            width = [max(0, min(piece, count - start)) for count in layout.counts]
-            offset = [begin + start for begin in layout.offsets]
-            terms = [send[offset[self.rank] : offset[self.rank] + width[self.rank]]] * self.size
-            requests = []
-            for place, rank in enumerate(others):
-                terms[rank] = parts[place * piece : place * piece + width[self.rank]]
-                requests.append(self.mpi.Irecv(plain(terms[rank]), rank))
-            for rank in others:
-                requests.append(self.mpi.Isend(plain(send[offset[rank] : offset[rank] + width[rank]]), rank))
-            MPI.Request.Waitall(requests)
-            result = receive[start : start + width[self.rank]]
-            sum_of = result if total is None else total[: width[self.rank]]
-            sum_of[...] = terms[0]
-            for term in terms[1:]:
-                sum_of += term
-            if total is not None:
-                result[...] = sum_of
+        return parts, array.wire_scratch(send, piece, "float32") if send.itemsize == 2 else None
+
+    def _terms(self, mine: Array, parts: Array) -> list[Array]:
+        """What is added up for me, by rank: my own piece, and memory as long for everybody else's."""
+        piece = parts.size // (self.size - 1)
+        terms = [parts[start : start + mine.size] for start in range(0, parts.size, piece)]
+        return [*terms[: self.rank], mine, *terms[self.rank :]]
+
+    def _exchange(self, going: dict[int, Array], coming: dict[int, Array]) -> None:
+        """Send going[r] to rank r and receive coming[r] from it, for all others at the same time."""
+        array.finish()  # on a GPU the sums of the piece before, which MPI would overwrite
+        exchange(self.mpi, going, coming)
+
+
+def exchange(mpi: MPI.Comm, going: dict[int, Array], coming: dict[int, Array]) -> None:
+    """Send going[r] to rank r and receive coming[r] from it, all at the same time."""
+    requests = [mpi.Irecv(plain(part), rank) for rank, part in coming.items()]
+    requests += [mpi.Isend(plain(part), rank) for rank, part in going.items()]
+    MPI.Request.Waitall(requests)
+
+
+def add_up(terms: list[Array], target: Array, done: int, total: Array = None) -> int:
+    """Write the sum of `terms`, in their order, into target[done:]; return how far `target` is full then.
+
+    total: where the sum is made, if not in `target`, to be rounded once.
+    """
+    n = terms[0].size
+    result = target[done : done + n]
+    sum_of = result if total is None else total[:n]
+    sum_of[...] = terms[0]
+    for term in terms[1:]:
+        sum_of += term
+    if total is not None:
+        result[...] = sum_of
+    return done + n
 
 
 class AutoComm(OrderedComm):
@@ -262,9 +292,18 @@ def on_rank_0(comm: Comm, action: Callable[[], None]) -> None:
 REDUCE = {"auto": AutoComm, "native": Comm, "ordered": OrderedComm, "ring": RingComm}
 
 
-def comm_for(reduce: str, dtype: str) -> Comm:
-    """All ranks of this run, with the sums of `--reduce`, or ordered ones for `dtype` of 16 bits."""
-    return (OrderedComm if np.dtype(dtype).itemsize == 2 else REDUCE[reduce])()
+def comm_for(reduce: str, dtype: str, transport: str = "mpi") -> Comm:
+    """All ranks, with the sums of `--reduce` (ordered ones for `dtype` of 16 bits), for the selected device."""
+    ordered = reduce == "ordered" or np.dtype(dtype).itemsize == 2
+    if transport == "nccl":
+        from zero_ref.nccl import NcclComm
+
+        return NcclComm(ordered)
+    if array.staged() and (ordered or reduce == "auto"):
+        from zero_ref.staging import StagedComm
+
+        return StagedComm()
+    return OrderedComm() if ordered else REDUCE[reduce]()
 
 
 def mpi_takes_device_arrays() -> bool:
@@ -280,9 +319,9 @@ def mpi_takes_device_arrays() -> bool:
         return False
 
 
-def local_rank() -> int:
-    """This rank's number among the ranks of its machine."""
+def local_rank() -> tuple[int, int]:
+    """This rank's number among the ranks of its machine, and how many these are."""
     node = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
-    number = node.rank
+    number, ranks = node.rank, node.size
     node.Free()
-    return number
+    return number, ranks

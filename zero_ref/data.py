@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from zero_ref.array import Array, from_numpy
+from zero_ref.array import Array, track, xp
 from zero_ref.launch import UsageError
 from zero_ref.layout import bounds, hash_owner
 
@@ -245,7 +245,7 @@ class Batches:
     """Samples as one rank sees them: for each step, its part of each micro-batch.
 
     ids: the samples, sorted. shares: one whole number a rank, samples are dealt in proportion.
-    stored: the ids of the samples that this rank keeps; x and y are theirs.
+    stored: the ids of the samples that this rank keeps; x and y are theirs, where all arrays live.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class Batches:
         if rule == "hash":
             self.owner = np.array([hash_owner(seed, "sample", int(i), shares) for i in ids], int)
             self.stored = ids[self.owner == rank]
-        self.x, self.y = data.x[self.stored], data.y[self.stored]
+        self.x, self.y = xp.asarray(data.x[self.stored]), xp.asarray(data.y[self.stored])
 
     def global_batch(self, epoch: int, step: int) -> np.ndarray:
         """The ids of the samples of one step, on all ranks together, (batch_size,) or fewer at the end."""
@@ -288,10 +288,10 @@ class Batches:
     def arrays(self, parts: list[np.ndarray]) -> Iterator[tuple[Array, Array]]:
         """x (samples, features) and y of each part, one part at a time."""
         for part in parts:
-            yield tuple(
-                from_numpy(values[np.searchsorted(self.stored, part)], "activation")
-                for values in (self.x, self.y)
-            )
+            yield self._pick(xp.asarray(np.searchsorted(self.stored, part)))
+
+    def _pick(self, rows: Array) -> tuple[Array, Array]:
+        return track("activation", self.x[rows]), track("activation", self.y[rows])
 
     def _mine(self, ids: np.ndarray, epoch: int, step: int, micro_batch: int) -> np.ndarray:
         if self.rule == "hash":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zero_ref.array import on_gpu, staged
 from zero_ref.data import Task
 from zero_ref.layout import LONG, PIECE, FlatLayout
 from zero_ref.ledger import Ledger
@@ -142,13 +143,23 @@ class Run:
     target_bytes: int
     reduce: str = "auto"
     prefetch: bool = False  # the next unit is gathered while one computes
-    counts_scratch: bool = True  # on a GPU, MPI's scratch is host memory, which no ledger counts
+    gpu: bool = False  # updates need no scratch there
+    staged: bool = False  # MPI takes host memory, which no ledger counts; sums in order are made on the GPU
 
 
 def state_bytes(optimizer: str, momentum: float, itemsize: int) -> int:
     """Bytes of optimizer state per parameter: 0 to 2 numbers, and the master of 16-bit parameters."""
     numbers = 2 if optimizer != "sgd" else 1 if momentum else 0
     return 4 * (numbers + 1) if itemsize == 2 else itemsize * numbers
+
+
+def sums(o: argparse.Namespace, itemsize: int) -> str:
+    """How a reduce-scatter adds, as Run.reduce: --reduce, "nccl", or "native" for somebody's own."""
+    if o.own:
+        return "native"
+    if itemsize == 2:
+        return "ordered"
+    return "nccl" if o.transport == "nccl" and o.reduce == "auto" else o.reduce
 
 
 def of_options(o: argparse.Namespace, units: Sequence[Unit], task: Task, rank: int, ranks: int) -> Run:
@@ -164,9 +175,10 @@ def of_options(o: argparse.Namespace, units: Sequence[Unit], task: Task, rank: i
         state_bytes=state_bytes(o.optimizer, o.momentum, itemsize),
         classes=task.classes > 0,
         target_bytes=task.target_bytes,
-        reduce="ordered" if itemsize == 2 else o.reduce,
+        reduce=sums(o, itemsize),
         prefetch=o.prefetch,
-        counts_scratch=o.device == "cpu",
+        gpu=on_gpu(),
+        staged=staged(),
     )
 
 
@@ -319,7 +331,7 @@ class _Walk:
         at_clip = sum(copied) if run.stage == 0 else 0
         self.take("buffer", at_clip)
         for shard in own:
-            self.passing("buffer", 8 * min(BLOCK, shard // e))
+            self.passing("buffer", 0 if run.gpu else 8 * min(BLOCK, shard // e))
         self.drop("buffer", at_clip)
         held = 0  # the last shard taken from the parameters
         for layout, shard, copy in zip(layouts, own, copied):
@@ -328,7 +340,7 @@ class _Walk:
                 self.drop("buffer", held)
                 held = copy
             size = layout.padded if run.stage == 0 else shard // e
-            self.passing("buffer", 2 * min(BLOCK, size) * self.wide)
+            self.passing("buffer", 0 if run.gpu else 2 * min(BLOCK, size) * self.wide)
             if run.stage in (1, 2):
                 self.all_gather_into(layout)
         self.drop("buffer", held)
@@ -343,12 +355,13 @@ class _Walk:
         piece = min(max(layout.counts), PIECE)
         pieces = (run.ranks - 1) * piece * e + (4 * piece if e == 2 else 0)  # the others', a float32 sum
         pieces = pieces if run.ranks > 1 else 0
-        auto = pieces if full >= LONG else 0
-        ring = 2 * max(layout.counts) * e
-        scratch = {"auto": auto, "native": 0, "ordered": pieces, "ring": ring}[run.reduce]
+        auto = pieces if full >= LONG or run.staged else 0
+        uneven = pieces if len(set(layout.counts)) > 1 else 0  # equal ones NCCL reduces itself
+        ring = 2 * max(layout.counts) * e if not run.staged else 0
+        scratch = {"auto": auto, "native": 0, "ordered": pieces, "ring": ring, "nccl": uneven}[run.reduce]
         self.take("buffer", copy)
         self.take("gradient", own)
-        self.passing("buffer", scratch if run.counts_scratch else 0)
+        self.passing("buffer", scratch)
         self.drop("buffer", copy)
         self.book.count_sent("reduce_scatter", full - own)
         return own

@@ -16,7 +16,7 @@ import bisect
 import hashlib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -103,6 +103,17 @@ class FlatLayout:
     def slice_of(self, rank: int) -> slice:
         """Where rank's shard lies in a vector in rank order."""
         return slice(self.offsets[rank], self.offsets[rank] + self.counts[rank])
+
+    def pieces(self, size: int) -> Iterator[list[slice]]:
+        """Everybody's shard in pieces of `size` elements: of each piece in turn, where rank r's is, by r.
+
+        Slices of a vector in rank order; those of a short shard end with empty ones.
+        """
+        for start in range(0, max(self.counts), size):
+            yield [
+                slice(begin + min(start, count), begin + min(start + size, count))
+                for begin, count in zip(self.offsets, self.counts)
+            ]
 
     def shard(self, full: Array, rank: int) -> Array:
         """Rank's elements of `full`, (counts[rank],): a view of slices, a copy of moved blocks."""

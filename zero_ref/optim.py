@@ -5,13 +5,19 @@ with little scratch memory. Each element depends on itself alone, so a shard get
 the whole vector would.
 """
 
+import importlib
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from zero_ref.array import Array, empty, xp, zeros
+from zero_ref.array import Array, empty, on_gpu, xp, zeros
 
 BLOCK = 32768  # elements; a block and its scratch stay in the cache
+
+
+def for_device() -> Any:
+    """The module whose SGD, Adam and AdamW fit where arrays live: this one, or on a GPU kernels.py."""
+    return importlib.import_module("zero_ref.kernels" if on_gpu() else __name__)
 
 
 def walk(vector: Array) -> Iterator[tuple[Array, Array, Array, slice]]:
@@ -85,17 +91,19 @@ class Adam:
         """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
         return {"m": self.m, "v": self.v}
 
+    def corrected(self) -> tuple[float, float]:
+        """lr and eps for this step, which hold both bias corrections: m and v began at 0."""
+        beta1, beta2 = self.betas
+        root = math.sqrt(1 - beta2**self.steps)
+        return self.lr * root / (1 - beta1**self.steps), self.eps * root
+
     def update(self, param: Array, grad: Array, scale: float) -> None:
         """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
         if scale == 0:
             return
         self.steps += 1
         beta1, beta2 = self.betas
-        root = math.sqrt(1 - beta2**self.steps)
-        rate, eps = (
-            self.lr * root / (1 - beta1**self.steps),
-            self.eps * root,
-        )  # both bias corrections
+        rate, eps = self.corrected()
         for p, g, t, block in walk(param):
             m, v = self.m[block], self.v[block]
             xp.multiply(grad[block], scale, out=g, dtype=g.dtype)

@@ -101,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
     ranks("--reduce", choices=("auto", "native", "ordered", "ring"), default="auto", help="(default auto)")
     ranks("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where arrays live (default auto)")
+    ranks("--transport", choices=("mpi", "nccl"), default="mpi", help="of vectors on GPUs (default mpi)")
 
     keep = p.add_argument_group("checkpoints").add_argument
     keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
@@ -138,7 +139,18 @@ FIXED = (
     "momentum",
 )
 # What one command line alone is about.
-PASSING = {"init", "prefetch", "device", "export", "record", "quiet", "timeout", "check", "verify_every"}
+PASSING = {
+    "init",
+    "prefetch",
+    "device",
+    "transport",
+    "export",
+    "record",
+    "quiet",
+    "timeout",
+    "check",
+    "verify_every",
+}
 PASSING |= {"own", "save", "save_every", "keep", "resume", "report", "compare", "trace", "chart", "language"}
 
 
@@ -197,6 +209,8 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
     linear = o.model == "linear"
     if o.own and (o.prefetch or o.dtype in NARROW or o.reduce != "auto" or o.shard_model != "contiguous"):
         p.error("--own goes with equal slices of 32 or 64 bits, and without --prefetch and --reduce")
+    if o.transport == "nccl" and (o.device == "cpu" or o.own or o.reduce in ("native", "ring")):
+        p.error("--transport nccl is for GPUs, and goes with --reduce auto or ordered, not with --own")
     if o.prefetch and o.stage != 3:
         p.error(f"--prefetch is for --stage 3: stage {o.stage} gathers nothing to compute with")
     if linear and o.hidden:

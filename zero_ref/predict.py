@@ -20,7 +20,7 @@ import numpy as np
 from zero_ref import launch, options
 from zero_ref.array import from_numpy, to_numpy, track
 from zero_ref.checkpoint import Checkpoint
-from zero_ref.comm import Comm, agree, on_rank_0, plain
+from zero_ref.comm import Comm, agree, comm_for, on_rank_0, plain
 from zero_ref.data import Task, load_inputs
 from zero_ref.files import in_one_piece
 from zero_ref.launch import UsageError
@@ -119,9 +119,9 @@ def main(arguments: list[str] | None = None) -> None:
     o = parser().parse_args(arguments)
     if o.output and Path(o.output).suffix not in (".csv", ".npz"):
         raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
-    comm = connect("auto", "float32")
+    select_device(o.device, connect())
+    comm = comm_for("auto", "float32")
     watch(comm, o.timeout)
-    select_device(o.device, comm)
     checkpoint = open_together(o.checkpoint, "--checkpoint")
     units = agree(comm, functools.partial(load_units, checkpoint, comm))
     m = checkpoint.manifest

@@ -38,12 +38,11 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
 
     checkpoint: where to go on, verified (see saving.open_together).
     """
-    comm = connect(o.reduce, o.dtype)
-    if o.own:
-        comm = agree(comm, lambda: own.comm(o.own))
+    world = connect()
+    o.device = select_device(o.device, world, o.transport)
+    comm = agree(world, lambda: own.comm(o.own)) if o.own else comm_for(o.reduce, o.dtype, o.transport)
     check = Check(comm) if o.check else None
     watch(comm, o.timeout)
-    o.device = select_device(o.device, comm)
     rule, shares = options.model_rule(o, comm.size)
     data = agree(comm, lambda: data_set_of(o))
     task = data.task
@@ -123,9 +122,9 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     return result
 
 
-def connect(reduce: str, dtype: str) -> Comm:
+def connect() -> Comm:
     """All ranks of this run, once it is sure that mpirun and the MPI library belong together."""
-    comm = comm_for(reduce, dtype)
+    comm = Comm()
     if comm.size == 1 < launch.size_by_launcher():
         raise UsageError("this mpirun and the MPI library of mpi4py are of different families")
     return comm
@@ -138,12 +137,28 @@ def stage_of(o: argparse.Namespace, comm: Comm) -> ModuleType:
     return zero3_prefetch if o.prefetch else STAGES[o.stage]
 
 
-def select_device(device: str, comm: Comm) -> str:
-    """Choose the device on all ranks: "cpu" or "gpu", the same everywhere."""
-    chosen = agree(comm, lambda: array.select(device, local_rank(), mpi_takes_device_arrays()))
+def select_device(device: str, comm: Comm, transport: str = "mpi") -> str:
+    """Choose the device on all ranks: "cpu" or "gpu", the same everywhere. UsageError if `transport` cannot."""
+    number, ranks = local_rank()
+    chosen = agree(comm, lambda: array.select(device, number, mpi_takes_device_arrays()))
     if len(set(comm.everyone(chosen))) > 1:
         raise UsageError(f"--device {device}: some ranks have a GPU and some have none")
+    if transport == "nccl":
+        agree(comm, lambda: check_nccl(chosen, ranks))
     return chosen
+
+
+def check_nccl(device: str, ranks: int) -> None:
+    """UsageError if `ranks` ranks of this machine cannot talk through NCCL."""
+    if device != "gpu":
+        raise UsageError("--transport nccl: there is no GPU here")
+    if ranks > (gpus := array.gpu_count()):
+        raise UsageError(
+            f"--transport nccl: every rank needs a GPU of its own, and {ranks} ranks have {gpus}; "
+            "--transport mpi lets them share one"
+        )
+    if not array.nccl_here():
+        raise UsageError("--transport nccl: CuPy finds no NCCL here (see requirements-gpu.txt)")
 
 
 def check_data(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint | None) -> str:
@@ -182,7 +197,8 @@ def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     settings = {"lr": o.lr, "weight_decay": o.weight_decay, "dtype": "float32" if narrow else o.dtype}
     if o.optimizer == "sgd":
         settings["momentum"] = o.momentum
-    kind = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW}[o.optimizer]
+    here = optim.for_device()
+    kind = {"sgd": here.SGD, "adam": here.Adam, "adamw": here.AdamW}[o.optimizer]
     make = functools.partial(kind, **settings)
     return functools.partial(Master, make=make) if narrow else make
 
@@ -255,6 +271,6 @@ def evaluate(
     loss = comm.sum(loss)
     if classes:
         return {"loss": loss, "accuracy": comm.sum(right) / samples}
-    targets = held_out.y.astype(np.float64)
+    targets = array.to_numpy(held_out.y).astype(np.float64)
     variance = float(((targets - targets.mean(axis=0)) ** 2).mean())
     return {"loss": loss, "r2": 1 - loss / variance if variance else None}

@@ -35,7 +35,9 @@ CALLS = ("reduce_scatter", "all_gather", "start_all_gather", "finish_all_gather"
 EXIT_CODE = 86
 NOTE, HEAD = 512, struct.Struct("<qddH")  # bytes of a note; call, since when, written when, length of text
 # Where a collective is made or noted, not asked for.
-LOWER = (__file__, sys.modules[Comm.__module__].__file__, str(Path(__file__).with_name("events.py")))
+LOWER = {
+    str(Path(__file__).with_name(f"{name}.py")) for name in ("watch", "comm", "staging", "nccl", "events")
+}
 
 
 def around(comm: Comm, wrap: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:

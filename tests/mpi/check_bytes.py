@@ -1,15 +1,12 @@
 """What a rank holds and sends: the ledger against the paper's formulas and against the estimate."""
 
-import os
-
 import numpy as np
 import pytest
-from small import NARROW, Small
+from small import NARROW, TRANSPORT, Small
 
 from zero_ref import array, estimate
 from zero_ref.ledger import ledger
 
-DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 RULES = ("contiguous", "random", "hash", "shares")
 
 
@@ -115,9 +112,10 @@ def compare(run, reduce):
         state_bytes=12 if narrow else 8,
         classes=run.classes,
         target_bytes=8,
-        reduce="ordered" if narrow else reduce,
+        reduce="ordered" if narrow else "nccl" if TRANSPORT == "nccl" and reduce != "ordered" else reduce,
         prefetch=run.prefetch,
-        counts_scratch=DEVICE == "cpu",
+        gpu=array.on_gpu(),
+        staged=array.staged(),
     )
     said = estimate.predict(wanted, set(run.sizes))
     assert said.resting_bytes == run.resting

@@ -7,7 +7,7 @@ import pytest
 import serial
 from small import Small, data
 
-from zero_ref import options, predict, saving
+from zero_ref import array, options, predict, saving
 from zero_ref.ledger import ledger
 from zero_ref.training import STAGES
 
@@ -35,11 +35,11 @@ def gathered(run, x, batch_size):
     params = [STAGES[run.stage].full_param(u, run.comm).copy() for u in run.units]
     rows = []
     for start in range(0, len(x), batch_size):
-        h = x[start : start + batch_size].copy()
+        h = array.from_numpy(x[start : start + batch_size].copy(), "activation")
         for u, param in zip(run.units, params):
             h = u.forward(param, h)
             u.forget()
-        rows.append(h)
+        rows.append(array.to_numpy(h))
     return np.concatenate(rows)
 
 

@@ -3,15 +3,17 @@
 A test that fails on one rank leaves the others in a collective, so the first failure ends them all.
 """
 
+import importlib
 import os
 import sys
 import time
 
 import pytest
 
-import zero_ref.estimate
 from zero_ref import array
-from zero_ref.comm import Comm, local_rank
+from zero_ref.comm import Comm, local_rank, mpi_takes_device_arrays
+
+PIECEWISE = ("zero_ref.comm", "zero_ref.estimate", "zero_ref.staging")
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +24,15 @@ def comm():
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Some units of these tests are long for a reduce-scatter, and go in several pieces."""
-    for module in (zero_ref.comm, zero_ref.estimate):
-        monkeypatch.setattr(module, "LONG", 200)
+    for module in filter(None, map(sys.modules.get, PIECEWISE)):
+        monkeypatch.setattr(module, "LONG", 200, raising=False)
         monkeypatch.setattr(module, "PIECE", 7)
 
 
 def pytest_configure(config):
-    array.select(os.environ.get("ZERO_REF_TEST_DEVICE", "cpu"), local_rank())
+    array.select(os.environ.get("ZERO_REF_TEST_DEVICE", "cpu"), local_rank()[0], mpi_takes_device_arrays())
+    if array.on_gpu():
+        importlib.import_module("zero_ref.staging")  # so that small_pieces finds it
 
 
 def pytest_collection_modifyitems(items):

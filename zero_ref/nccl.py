@@ -1,0 +1,81 @@
+"""`--transport nccl`: the collectives from GPU to GPU, through NCCL. Every rank has a GPU of its own.
+
+The calls are the same and the ledger counts the same bytes. MPI is left with what is not a vector: the
+sum of one number, reports, and telling everybody where to meet. Python waits for nothing here: NCCL's work
+stands in line on the GPU like any other.
+"""
+
+from typing import Any
+
+import cupy
+import numpy as np
+from cupy.cuda import nccl
+
+from zero_ref import array
+from zero_ref.array import Array
+from zero_ref.comm import OrderedComm
+from zero_ref.layout import FlatLayout
+
+
+class NcclComm(OrderedComm):
+    """All ranks, one a GPU. ordered: sums in rank order, not NCCL's own.
+
+    NCCL reduces equal shards only, and would round 16-bit numbers at every hop; all else goes in pieces
+    that are exchanged and added in rank order.
+    """
+
+    wire_like = staticmethod(lambda vector: vector)
+    copy = staticmethod(array.move)
+
+    def __init__(self, ordered: bool) -> None:
+        super().__init__()
+        self.ordered = ordered
+        key = np.frombuffer(nccl.get_unique_id() if self.rank == 0 else bytes(128), np.uint8).copy()
+        self.mpi.Bcast(key)
+        self.nccl = nccl.NcclCommunicator(self.size, key.tobytes(), self.rank)
+        self.beside = cupy.cuda.Stream(non_blocking=True)  # for what travels while a unit computes
+
+    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:
+        if self.ordered or len(set(layout.counts)) > 1:
+            super()._reduce_scatter(send, receive, layout)
+            return
+        kind = {4: nccl.NCCL_FLOAT32, 8: nccl.NCCL_FLOAT64}[send.itemsize]
+        stream = cupy.cuda.get_current_stream().ptr
+        self.nccl.reduceScatter(send.data.ptr, receive.data.ptr, receive.size, kind, nccl.NCCL_SUM, stream)
+
+    def _all_gather(self, wire: Array, layout: FlatLayout) -> int:
+        own = wire[layout.slice_of(self.rank)]
+        if len(set(layout.counts)) == 1:
+            stream = cupy.cuda.get_current_stream().ptr
+            self.nccl.allGather(own.data.ptr, wire.data.ptr, own.nbytes, nccl.NCCL_UINT8, stream)
+        else:
+            places = {rank: wire[layout.slice_of(rank)] for rank in self.others}
+            self._exchange(dict.fromkeys(self.others, own), places)
+        return own.size * (self.size - 1)
+
+    def _start_all_gather(self, wire: Array, layout: FlatLayout) -> tuple[Any, int]:
+        self.beside.wait_event(cupy.cuda.get_current_stream().record())
+        with self.beside:
+            sent = self._all_gather(wire, layout)
+        return GatheringBeside(self.beside.record()), sent
+
+    def _exchange(self, going: dict[int, Array], coming: dict[int, Array]) -> None:
+        """Send going[r] to rank r and receive coming[r] from it, for all others at the same time."""
+        stream = cupy.cuda.get_current_stream().ptr
+        nccl.groupStart()
+        for call, parts in ((self.nccl.send, going), (self.nccl.recv, coming)):
+            for rank, part in parts.items():
+                if part.size:
+                    call(part.data.ptr, part.nbytes, nccl.NCCL_UINT8, rank, stream)
+        nccl.groupEnd()
+
+
+class GatheringBeside:
+    """An all-gather under way on a stream of its own."""
+
+    def __init__(self, done: cupy.cuda.Event) -> None:
+        self.done = done
+
+    def Wait(self) -> None:
+        """What is computed from now on comes after it."""
+        cupy.cuda.get_current_stream().wait_event(self.done)
