@@ -63,6 +63,7 @@ class Small:
     shard_data: str = "contiguous"
     reduce: str = "native"
     prefetch: bool = False
+    transport: str = TRANSPORT
     seed: int = 3
 
     def run(self) -> "Small":
@@ -71,7 +72,7 @@ class Small:
 
     def _run(self) -> "Small":
         """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
-        self.comm = comm_for(self.reduce, self.dtype, TRANSPORT)
+        self.comm = comm_for(self.reduce, self.dtype, self.transport)
         size, problem = self.comm.size, data(self.classes, self.dtype)
         self.widths = [6, *self.hidden, problem.task.outputs]
         weights = {

@@ -293,7 +293,7 @@ REDUCE = {"auto": AutoComm, "native": Comm, "ordered": OrderedComm, "ring": Ring
 
 
 def comm_for(reduce: str, dtype: str, transport: str = "mpi") -> Comm:
-    """All ranks, with the sums of `--reduce` (ordered ones for `dtype` of 16 bits), for the selected device."""
+    """All ranks, with the sums of `--reduce`, but ordered for `dtype` of 16 bits; for the device selected."""
     ordered = reduce == "ordered" or np.dtype(dtype).itemsize == 2
     if transport == "nccl":
         from zero_ref.nccl import NcclComm

@@ -24,7 +24,7 @@ class NcclComm(OrderedComm):
     that are exchanged and added in rank order.
     """
 
-    wire_like = staticmethod(lambda vector: vector)
+    wire_like = staticmethod(lambda array: array)
     copy = staticmethod(array.move)
 
     def __init__(self, ordered: bool) -> None:

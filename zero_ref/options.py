@@ -139,19 +139,9 @@ FIXED = (
     "momentum",
 )
 # What one command line alone is about.
-PASSING = {
-    "init",
-    "prefetch",
-    "device",
-    "transport",
-    "export",
-    "record",
-    "quiet",
-    "timeout",
-    "check",
-    "verify_every",
-}
-PASSING |= {"own", "save", "save_every", "keep", "resume", "report", "compare", "trace", "chart", "language"}
+PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
+PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
+PASSING |= {"report", "compare", "trace", "chart", "language"}
 
 
 def resumes(arguments: list[str] | None = None) -> str | None:

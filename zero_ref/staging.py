@@ -43,7 +43,7 @@ class Slot:
 class StagedComm(OrderedComm):
     """All ranks, each with arrays on a GPU; pieces of PIECE elements go through pinned memory."""
 
-    wire_like = staticmethod(lambda vector: vector)  # pieces leave from where they are
+    wire_like = staticmethod(lambda array: array)  # pieces leave from where they are
     copy = staticmethod(array.move)
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class StagedComm(OrderedComm):
             self.up.wait_event(computing.record())  # then the next piece may lie in `parts`
 
     def _start_down(self, send: Array, places: list[list[slice]], number: int) -> dict[int, np.ndarray]:
-        """Begin to copy piece `number` of everybody else's shard to host memory; where it will be, by rank."""
+        """Begin to copy piece `number` of all others' shards to host memory: where they will be, by rank."""
         if number == len(places):
             return {}
         slot, parts = self.leaving[number % 2], {rank: send[places[number][rank]] for rank in self.others}
@@ -86,7 +86,7 @@ class StagedComm(OrderedComm):
         return arrays
 
     def _up(self, number: int, going: dict[int, np.ndarray], targets: dict[int, Array]) -> None:
-        """Exchange piece `number`, and begin to copy to the GPU what has come, into targets[r] from rank r."""
+        """Exchange piece `number`, and begin to copy what has come from rank r to targets[r], on the GPU."""
         slot = self.coming[number % 2]
         arrays = slot.like(targets)
         exchange(self.mpi, going, arrays)

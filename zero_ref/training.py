@@ -138,7 +138,7 @@ def stage_of(o: argparse.Namespace, comm: Comm) -> ModuleType:
 
 
 def select_device(device: str, comm: Comm, transport: str = "mpi") -> str:
-    """Choose the device on all ranks: "cpu" or "gpu", the same everywhere. UsageError if `transport` cannot."""
+    """Choose the device on all ranks: "cpu" or "gpu", the same everywhere, and what `transport` can use."""
     number, ranks = local_rank()
     chosen = agree(comm, lambda: array.select(device, number, mpi_takes_device_arrays()))
     if len(set(comm.everyone(chosen))) > 1:

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-
 from small import TRANSPORT
 
 from zero_ref import array

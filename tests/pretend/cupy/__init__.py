@@ -23,7 +23,9 @@ __version__ = "pretended"
 
 _luck = random.Random(int(os.environ.get("ZERO_REF_PRETEND_SEED", "0")))
 _streams = []
+_free = {}  # (stream, bytes) -> pieces of memory that nobody has
 live_bytes = 0  # in arrays that own their memory
+hooks = []
 
 
 class Stream:
@@ -120,19 +122,21 @@ class Memory:
     """What arrays and their views share. As in CuPy's pool, work that still waits does not keep it:
     when the last array dies, a new one of the same stream may have it at once."""
 
-    free = {}  # (stream, bytes) -> pieces that nobody has
-
     def __init__(self, nbytes):
         global live_bytes
         self.stream = _now
-        self.pieces = self.free.setdefault((_now.ptr, nbytes), [])
+        self.pieces = _free.setdefault((_now.ptr, nbytes), [])
         self.piece = self.pieces.pop() if self.pieces else np.full(nbytes, 0xA5, "uint8")
         live_bytes += nbytes
+        for hook in hooks:
+            hook.malloc_postprocess(device_id=0, size=nbytes, mem_size=nbytes, mem_ptr=0, pmem_id=id(self))
 
     def __del__(self):
         global live_bytes
         piece = self.piece
         live_bytes -= piece.nbytes
+        for hook in hooks:
+            hook.free_postprocess(device_id=0, mem_size=piece.nbytes, mem_ptr=0, pmem_id=id(self))
         self.stream.queue.append(lambda: piece.fill(0xA5))
         self.pieces.append(piece)
 
@@ -314,9 +318,12 @@ def _function(name):
     return call
 
 
-NAMES = """matmul dot add subtract multiply divide maximum minimum greater square sqrt exp log tanh sum negative
-not_equal equal less less_equal greater_equal abs invert power isfinite argmax max""".split()
-globals().update({name: _function(name) for name in NAMES})
+for _name in (
+    *("matmul", "dot", "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "square"),
+    *("sqrt", "exp", "log", "tanh", "negative", "abs", "invert", "isfinite", "sum", "max", "argmax"),
+    *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+):
+    globals()[_name] = _function(_name)
 
 
 def _method(name, reverse=False, in_place=False):

@@ -5,7 +5,7 @@ import os
 import cupy
 from cupy import Event, Stream
 
-__all__ = ["Device", "Event", "Stream", "get_current_stream", "is_available", "runtime"]
+__all__ = ["Device", "Event", "MemoryHook", "Stream", "get_current_stream", "is_available", "runtime"]
 
 
 def is_available():
@@ -26,6 +26,23 @@ class Device:
     def synchronize(self):
         for stream in cupy._streams:
             stream.synchronize()
+
+
+class MemoryHook:
+    """Is told of every piece of memory that is taken or given back."""
+
+    def __enter__(self):
+        cupy.hooks.append(self)
+        return self
+
+    def __exit__(self, *_):
+        cupy.hooks.remove(self)
+
+    def malloc_postprocess(self, **_):
+        pass
+
+    def free_postprocess(self, **_):
+        pass
 
 
 class runtime:

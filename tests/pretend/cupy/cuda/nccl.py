@@ -2,9 +2,10 @@
 
 import ctypes
 
-import cupy
 import numpy as np
 from mpi4py import MPI
+
+import cupy
 
 available = True
 NCCL_UINT8, NCCL_FLOAT16, NCCL_FLOAT32, NCCL_FLOAT64, NCCL_SUM = 1, 6, 7, 8, 0

@@ -1,0 +1,212 @@
+"""What is of a GPU alone: kernels, memory by CuPy's pool, and the same training as on the CPU.
+
+On a GPU, or with tests/pretend in PYTHONPATH on a pretended one; skipped elsewhere.
+"""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+from small import TRANSPORT, Small
+
+from zero_ref import array, autograd, model, optim
+from zero_ref.clip import clip, sum_of_squares
+from zero_ref.comm import Comm, comm_for, local_rank, mpi_takes_device_arrays
+from zero_ref.data import Batches, DataSet
+from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
+from zero_ref.stages import zero3_prefetch
+from zero_ref.training import STAGES
+
+pytestmark = pytest.mark.skipif(not array.on_gpu(), reason="no GPU")
+
+OPTIMIZERS = {
+    "sgd": ("SGD", {"lr": 0.05}),
+    "sgd decay": ("SGD", {"lr": 0.05, "weight_decay": 0.1}),
+    "sgd momentum": ("SGD", {"lr": 0.05, "momentum": 0.9}),
+    "sgd momentum decay": ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}),
+    "adam": ("Adam", {"lr": 0.01}),
+    "adam decay": ("Adam", {"lr": 0.03, "betas": (0.5, 0.9), "eps": 1e-2, "weight_decay": 0.1}),
+    "adamw": ("AdamW", {"lr": 0.01}),
+    "adamw decay": ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+}
+
+
+def on_device(values):
+    return array.from_numpy(values, "buffer")
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    """A function that runs another one with arrays on the CPU."""
+
+    def on_the_cpu(action):
+        array.select("cpu")
+        try:
+            return action()
+        finally:
+            array.select("gpu", local_rank()[0], mpi_takes_device_arrays())
+
+    return on_the_cpu
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype, narrow", [("float32", None), ("float64", None), ("float32", "float16")])
+def test_a_kernel_makes_the_bits_of_the_cpu(name, dtype, narrow, cpu):
+    kind, settings = OPTIMIZERS[name]
+    random = np.random.default_rng(4)
+    start = random.normal(size=1000).astype(dtype)
+    steps = [(random.normal(size=1000).astype(narrow or dtype), scale) for scale in (1.0, 0.3, 0.7, 0.0)]
+
+    def updated():
+        param, optimizer = on_device(start.copy()), getattr(optim.for_device(), kind)(1000, dtype, **settings)
+        for grad, scale in steps:
+            given = on_device(grad.copy())
+            optimizer.update(param, given, scale)
+            assert array.to_numpy(given).tobytes() == grad.tobytes()
+        assert optimizer.steps == 3
+        return [array.to_numpy(a).tobytes() for a in (param, *optimizer.state().values())]
+
+    assert type(getattr(optim.for_device(), kind)).__name__ == "type"
+    assert getattr(optim.for_device(), kind).__module__ == "zero_ref.kernels"
+    assert updated() == cpu(updated)
+
+
+@pytest.mark.parametrize("n", (0, 1, 129, 100_003))
+@pytest.mark.parametrize("dtype", ("float16", "bfloat16", "float32", "float64"))
+def test_squares_are_added_in_float64(n, dtype):
+    values = (np.random.default_rng(n).normal(size=n) * 300).astype(dtype)  # of float16, they overflow
+    wide = values.astype(float)
+    assert float(sum_of_squares(on_device(values))) == pytest.approx(float((wide * wide).sum()), rel=1e-12)
+
+
+def test_an_update_needs_no_memory():
+    for kind, settings in OPTIMIZERS.values():
+        optimizer = getattr(optim.for_device(), kind)(1000, "float32", **settings)
+        param, grad = on_device(np.ones(1000, "f4")), on_device(np.ones(1000, "f4"))
+        with Pool() as pool:
+            optimizer.update(param, grad, 1.0)
+            assert pool.most == 0
+
+
+@pytest.mark.parametrize("stage", range(4))
+@pytest.mark.parametrize("dtype, far", [("float32", 1e-4), ("float64", 1e-11), ("float16", 2e-2)])
+def test_training_is_that_of_the_cpu(stage, dtype, far, cpu):
+    for optimizer, settings in (("sgd", {"lr": 0.1, "momentum": 0.9}), ("adamw", {"lr": 0.01})):
+        settings = dict(dtype=dtype, optimizer=optimizer, settings=settings, clip_norm=0.42, micro_batches=2)
+        here = Small(stage, **settings).run()
+        there = cpu(lambda stage=stage, settings=settings: Small(stage, transport="mpi", **settings).run())
+        for a, b in zip(here.tensors, there.tensors):
+            assert np.allclose(a.astype(float), b.astype(float), rtol=far, atol=far)
+        assert np.allclose(here.losses, there.losses, rtol=far, atol=0)
+
+
+class Pool:
+    """Bytes that have been asked of CuPy's pool and not given back, since it was entered.
+
+    live: now; most: at most.
+    """
+
+    def __init__(self):
+        import cupy
+
+        pool = self
+
+        class Hook(cupy.cuda.MemoryHook):
+            name = "ledger"
+
+            def malloc_postprocess(self, *, size, pmem_id, **_):
+                pool.sizes[pmem_id] = size
+                pool.live += size
+                pool.most = max(pool.most, pool.live)
+
+            def free_postprocess(self, *, pmem_id, **_):
+                pool.live -= pool.sizes.pop(pmem_id, 0)
+
+        self.hook, self.sizes, self.live, self.most = Hook(), {}, 0, 0
+
+    def __enter__(self):
+        self.hook.__enter__()
+        return self
+
+    def __exit__(self, *_):
+        self.hook.__exit__()
+
+
+WATCHED = {
+    "empty zeros matmul subtract multiply divide greater exp log": lambda: array.xp,
+    "reduce_scatter all_gather start_all_gather finish_all_gather sum": lambda: Comm,
+    "forward backward": lambda: model.Unit,
+    "backward": lambda: autograd.Tensor,
+}
+
+
+@pytest.mark.parametrize("stage, prefetch", [(0, False), (1, False), (2, False), (3, False), (3, True)])
+@pytest.mark.parametrize(
+    "rule, classes, dtype", [("contiguous", True, "float32"), ("hash", False, "float16")]
+)
+def test_the_ledger_is_the_pool(stage, prefetch, rule, classes, dtype, comm, monkeypatch):
+    """At every call of an array function, a collective or a layer, to the byte."""
+    Small(3, dtype=dtype, steps=1).run()  # what libraries take once, they have now
+    random = np.random.default_rng(0)
+    y = random.integers(0, 3, 14) if classes else random.normal(size=(14, 3)).astype("float32")
+    data = DataSet(random.normal(size=(14, 13)).astype(dtype), y, 3 if classes else 0)
+    batches = Batches(data, np.arange(14), 9, 2, rank=comm.rank, shares=[1] * comm.size)
+    units = model.build([13, 11, 6, 3], lambda n, s: FlatLayout(n, s, comm.size, rule), dtype, seed=0)
+    module = zero3_prefetch if prefetch else STAGES[stage]
+    ranks = comm_for("auto", dtype, TRANSPORT)
+    loss_grad = model.loss_grad(classes, 9)
+    looked = itertools.count()
+
+    with Pool() as pool:
+        held = ledger.live_total
+        ledger.forget_peaks()
+
+        def look(where):
+            next(looked)
+            assert ledger.live_total - held == pool.live, where
+
+        def watched(name, function):
+            def call(*arguments, **keywords):
+                look(f"before {name}")
+                return function(*arguments, **keywords)
+
+            return call
+
+        for names, owner in WATCHED.items():
+            for name in names.split():
+                monkeypatch.setattr(owner(), name, watched(name, getattr(owner(), name)))
+        module.setup(units, ranks, lambda n: optim.for_device().AdamW(n, dtype))
+        look("after setup")
+        resting = pool.live
+        for step in range(2):
+            arrays = batches.arrays(batches.parts(0, step))
+            module.step(units, ranks, arrays, loss_grad, lambda c, shards: clip(c, shards, 1.0))
+            del arrays
+            look("after a step")
+            assert pool.live == resting
+        assert next(looked) > 100
+        assert 0 <= pool.most - (ledger.peak_total - held) <= SMALL
+        monkeypatch.undo()
+        del units, batches
+
+
+# What no ledger counts and is gone at once: numbers on their own, row numbers of a batch, scratch of a sum.
+SMALL = 4096
+
+
+def test_one_rank_needs_no_host_memory(comm, monkeypatch):
+    if comm.size > 1 or not array.staged():
+        pytest.skip("there are others to talk to")
+    import cupyx
+
+    monkeypatch.setattr(cupyx, "empty_pinned", lambda *_: pytest.fail("pinned memory"))
+    for stage in range(4):
+        Small(stage, reduce="auto", steps=2).run()
+
+
+def test_the_device_is_the_one_that_was_asked_for():
+    assert os.environ["ZERO_REF_TEST_DEVICE"] == "gpu" and array.gpu_count() > 0
+    run = Small(3, steps=1).run()
+    assert all(type(u.param).__module__.startswith("cupy") for u in run.units)
