@@ -1,8 +1,9 @@
-"""Step time and memory of every stage beside PyTorch's: python benchmarks/bench.py [--help]
+"""Step time and memory of every stage beside PyTorch's: python benchmarks/bench.py [--device gpu] [--help]
 
 In each round every system runs once, one after another, so what disturbs the machine disturbs all of
 them; ratios are taken within a round, and the median over the rounds is shown. PyTorch takes part where
-it is installed (requirements-bench.txt). Writes bench.json beside the table.
+it is installed (requirements-bench.txt). Writes bench.json beside the table. On a GPU one rank runs
+beside plain PyTorch, both in float32 without TF32; MiB are those of their pools of device memory.
 """
 
 import argparse
@@ -23,9 +24,12 @@ SHAPES = {  # widths, batch of all ranks together, steps
     "W1": ([784, 1024, 1024, 10], 256, 60),
     "W2": ([2048] * 9, 64, 8),
     "digits": ([64, 128, 64, 10], 64, 600),
+    "G1": ([4096] * 9, 4096, 20),  # for a GPU
 }
-PEERS = ("ddp", "ddp-zero1", "fsdp2-keep", "fsdp2")
 RIVALS = {0: ("ddp", "ddp-zero1"), 1: ("ddp", "ddp-zero1"), 2: ("fsdp2-keep",), 3: ("fsdp2",)}
+ON_A_GPU = dict.fromkeys(range(4), ("torch",))
+
+Rivals = dict[int, tuple[str, ...]]  # stage: what it is compared with
 
 
 def output(command: list[str], count: int = 1, **environment: str) -> dict[str, float]:
@@ -45,10 +49,11 @@ def output(command: list[str], count: int = 1, **environment: str) -> dict[str, 
     return json.loads(texts[0].strip().splitlines()[-1])
 
 
-def ours(stage: int, ranks: int, shape: str) -> dict[str, float]:
+def ours(stage: int, ranks: int, shape: str, device: str) -> dict[str, float]:
     widths, batch, steps = SHAPES[shape]
     data = ["--data", "synthetic", "--samples", str(4 * batch), "--test-fraction", "0"]
     model = ["--features", str(widths[0]), "--classes", str(widths[-1]), "--batch-size", str(batch)]
+    model += ["--device", device]
     hidden = ["--hidden", ",".join(map(str, widths[1:-1])), "--steps", str(steps), "--stage", str(stage)]
     return output(["mpirun", "-n", str(ranks), sys.executable, str(HERE / "ours.py"), *data, *model, *hidden])
 
@@ -58,31 +63,27 @@ def peer(kind: str, ranks: int, shape: str) -> dict[str, float]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
-    command = [
-        sys.executable,
-        str(HERE / "peers.py"),
-        kind,
-        ",".join(map(str, widths)),
-        str(batch),
-        str(steps),
-    ]
+    what = [str(HERE / "on_a_gpu.py")] if kind == "torch" else [str(HERE / "peers.py"), kind]
+    command = [sys.executable, *what, ",".join(map(str, widths)), str(batch), str(steps)]
     return output(command, ranks, MASTER_ADDR="localhost", MASTER_PORT=port)
 
 
-def floor(ranks: int, shape: str) -> dict[str, float]:
+def floor(ranks: int, shape: str, device: str) -> dict[str, float]:
     widths, batch, _ = SHAPES[shape]
     command = ["mpirun", "-n", str(ranks), sys.executable, str(HERE / "floor.py")]
-    return output([*command, ",".join(map(str, widths)), str(batch)])
+    return output([*command, ",".join(map(str, widths)), str(batch), device])
 
 
-def rounds(number: int, ranks: int, shape: str, peers: tuple[str, ...]) -> list[dict[str, dict[str, float]]]:
+def rounds(
+    number: int, ranks: int, shape: str, rivals: Rivals, device: str
+) -> list[dict[str, dict[str, float]]]:
     """What each system said, round by round."""
     found = []
     for _ in range(number):
-        said = {"floor": floor(ranks, shape)}
+        said = {"floor": floor(ranks, shape, device)}
         for stage in range(4):
-            said[f"stage {stage}"] = ours(stage, ranks, shape)
-            for kind in [k for k in peers if k in RIVALS[stage] and k not in said]:
+            said[f"stage {stage}"] = ours(stage, ranks, shape, device)
+            for kind in [kind for kind in rivals[stage] if kind not in said]:
                 said[kind] = peer(kind, ranks, shape)
         found.append(said)
         print(".", end="", file=sys.stderr, flush=True)
@@ -93,36 +94,39 @@ def median(found: list[dict[str, dict[str, float]]], name: str, what: str = "ms"
     return statistics.median(said[name][what] for said in found)
 
 
-def table(found: list[dict[str, dict[str, float]]]) -> str:
-    """A line per system: ms and MiB, over the floor, and over the faster rival."""
+def table(found: list[dict[str, dict[str, float]]], all_rivals: Rivals) -> str:
+    """A line per system: ms and MiB, over the floor, over its products alone, and over the faster rival."""
     lines = []
     for name in found[0]:
         line = [name, median(found, name), found[0][name].get("mib") and median(found, name, "mib")]
-        line.append(statistics.median(said[name]["ms"] / said["floor"]["ms"] for said in found))
-        rivals = RIVALS[int(name[-1])] if name.startswith("stage") else ()
-        there = [kind for kind in rivals if kind in found[0]]
+        for what in ("ms", "products"):
+            line.append(statistics.median(said[name]["ms"] / said["floor"][what] for said in found))
+        there = all_rivals[int(name[-1])] if name.startswith("stage") else ()
         ratios = [said[name]["ms"] / min(said[k]["ms"] for k in there) for said in found] if there else []
         lines.append([*line, statistics.median(ratios) if ratios else None, " or ".join(there)])
-    heads = ["", "ms per step", "MiB", "over floor", "over rival", "the faster of"]
-    return tabulate(lines, heads, floatfmt=("", ".2f", ".0f", ".2f", ".2f"))
+    heads = ["", "ms per step", "MiB", "over floor", "over products", "over rival", "the faster of"]
+    return tabulate(lines, heads, floatfmt=("", ".2f", ".0f", ".2f", ".2f", ".2f"))
 
 
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=5)
-    p.add_argument("--ranks", default="1,2,4")
-    p.add_argument("--shapes", default="W1,W2", help=f"of {', '.join(SHAPES)}")
+    p.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    p.add_argument("--ranks", help="(default 1,2,4; on a GPU 1)")
+    p.add_argument("--shapes", help=f"of {', '.join(SHAPES)} (default W1,W2; on a GPU G1)")
     p.add_argument("--json", default="bench.json", metavar="FILE")
     o = p.parse_args()
-    peers = PEERS if importlib.util.find_spec("torch") else ()
+    rivals, shapes, numbers = {"cpu": (RIVALS, "W1,W2", "1,2,4"), "gpu": (ON_A_GPU, "G1", "1")}[o.device]
+    if not importlib.util.find_spec("torch"):
+        rivals = dict.fromkeys(rivals, ())
     results = {}
-    for shape in o.shapes.split(","):
-        for ranks in map(int, o.ranks.split(",")):
-            found = rounds(o.rounds, ranks, shape, peers)
+    for shape in (o.shapes or shapes).split(","):
+        for ranks in map(int, (o.ranks or numbers).split(",")):
+            found = rounds(o.rounds, ranks, shape, rivals, o.device)
             results[f"{shape}, {ranks} ranks"] = found
             widths, batch, steps = SHAPES[shape]
             print(f"\n{shape}: {'-'.join(map(str, widths))}, batch {batch}, {steps} steps, {ranks} ranks")
-            print(table(found), flush=True)
+            print(table(found, rivals), flush=True)
             Path(o.json).write_text(json.dumps(results))
 
 

@@ -1,7 +1,7 @@
 """One run of zero_ref for bench.py: `mpirun -n N python benchmarks/ours.py [options of zero_ref.train]`.
 
 Prints one line of JSON: milliseconds per step (the median, on rank 0), and MiB of resident memory that
-a rank needed beyond its imports (the most of any rank).
+a rank needed beyond its imports, or on a GPU of its memory (the most of any rank).
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from memory import peak
+from memory import peak, pool
 
 import zero_ref  # before numpy, see its docstring
 from zero_ref import options
@@ -21,6 +21,7 @@ assert zero_ref.__version__
 before = peak()
 record = train(options.parse([*sys.argv[1:], "--quiet"]))
 comm = Comm()
-mib = max(comm.everyone((peak() - before) / 1024))
+mine = pool() if record["config"]["device"] == "gpu" else (peak() - before) / 1024
+mib = max(comm.everyone(mine))
 if comm.rank == 0:
     print(json.dumps({"ms": 1e3 * record["seconds_per_step"], "mib": mib}))

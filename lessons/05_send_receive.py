@@ -21,7 +21,7 @@ import inspect
 import numpy as np
 from _lesson import each, ranks, say, show
 
-from zero_ref.comm import OrderedComm, RingComm
+from zero_ref.comm import RingComm, exchange
 
 comm = ranks(4)
 N, rank, mpi = comm.size, comm.rank, comm.mpi
@@ -160,19 +160,19 @@ for size in (2, 3, 4):
     meant, got = shift("Sendrecv", size), shift("Sendrecv", size, step=-1)
     assert (meant == got) == (size == 2)
     show(f"left <-> right, {size} ranks: rank 0 got {got[0]} {'=' if got == meant else '!='} {meant[0]}")
-assert "Sendrecv(" in inspect.getsource(RingComm) and "Isend(" in inspect.getsource(OrderedComm)
+assert "Sendrecv(" in inspect.getsource(RingComm) and "Isend(" in inspect.getsource(exchange)
 
 # %% [markdown] id="05-end" lang="zh"
 # ## 记住
 #
 # - 阻塞的发送围成一圈就是死锁；小消息被库存着，错误就藏了起来。用 `Ssend` 测试。
-# - 解法：奇偶次序（N = 1 不行）；`Sendrecv`，`zero_ref/comm.py` 的 `RingComm` 就用它；`Isend` 再等待，`OrderedComm` 就这么写。
+# - 解法：奇偶次序（N = 1 不行）；`Sendrecv`，`zero_ref/comm.py` 的 `RingComm` 就用它；`Isend` 再等待，同一文件的 `exchange` 就这么写。
 # - 只有两个 rank 时，左邻居就是右邻居，认错了也看不出来。至少用三个来试。
 # - 接下来：数在圈上一路向右，每到一处加一份：环形 reduce-scatter。
-# %% [markdown] id="05-end" lang="en" src="f01f2375"
+# %% [markdown] id="05-end" lang="en" src="72ee1787"
 # ## To remember
 #
 # - Blocking sends round a circle are a deadlock; the library stores small messages, and the mistake hides. Test with `Ssend`.
-# - Cures: odd and even (not for N = 1); `Sendrecv`, as in `RingComm` of `zero_ref/comm.py`; `Isend` and then wait, as in `OrderedComm`.
+# - Cures: odd and even (not for N = 1); `Sendrecv`, as in `RingComm` of `zero_ref/comm.py`; `Isend` and then wait, as in its `exchange`.
 # - With two ranks the left neighbour is the right one, and to mix them up goes unnoticed. Test with three at least.
 # - Next: numbers travel to the right, and each rank adds its part: the ring reduce-scatter.

@@ -30,9 +30,9 @@ def train(ranks, *options, **keywords):
     return result
 
 
-def recorded(tmp_path, ranks, *options):
+def recorded(tmp_path, ranks, *options, **keywords):
     file = tmp_path / "record.json"
-    train(ranks, "--quiet", "--record", str(file), *options)
+    train(ranks, "--quiet", "--record", str(file), *options, **keywords)
     return json.loads(file.read_text())
 
 
@@ -69,6 +69,35 @@ def test_the_command_gives_the_same_weights_at_every_stage(tmp_path):
     records = [recorded(tmp_path, 3, "--steps", "25", "--stage", str(stage)) for stage in range(4)]
     assert len({record["weights_sha256"] for record in records}) == 1
     assert records[0]["loss"] == records[3]["loss"]
+
+
+PRETENDED = {
+    "PYTHONPATH": os.pathsep.join(str(ROOT / "tests" / name) for name in ("stacks", "pretend", ".."))
+}
+
+NCCL = ("--transport", "nccl")
+
+
+def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
+    """On a pretended one, which multiplies matrices as the CPU does: see tests/pretend."""
+    line = ("--epochs", "2", "--micro-batches", "2", "--clip-norm", "0.3")
+    cpu = recorded(tmp_path, 3, "--reduce", "ordered", *line)
+    for options, gpus in (((), 1), (("--prefetch", "--verify-every", "5", "--check"), 1), (NCCL, 3)):
+        on_gpus = {**PRETENDED, "ZERO_REF_PRETEND_GPUS": str(gpus)}
+        gpu = recorded(tmp_path, 3, "--device", "gpu", *options, *line, **on_gpus)
+        assert gpu["config"]["device"] == "gpu"
+        assert gpu["weights_sha256"] == cpu["weights_sha256"] and gpu["loss"] == cpu["loss"]
+        assert [r["sent_bytes_per_step"] for r in gpu["ranks"]] == [
+            r["sent_bytes_per_step"] for r in cpu["ranks"]
+        ]
+        for rank in gpu["ranks"]:
+            assert rank["peak_total_bytes"] == rank["predicted"]["peak_total_bytes"]
+
+
+def test_nccl_wants_a_gpu_for_each_rank():
+    result = mpirun(3, *TRAIN, "--device", "gpu", *NCCL, ZERO_REF_PRETEND_GPUS="2", **PRETENDED)
+    assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1
+    assert "3 ranks have 2" in result.stderr
 
 
 def test_without_mpirun_it_runs_as_one_rank(tmp_path):
@@ -163,6 +192,7 @@ BAD = {
     "--init other.safetensors": "layers.0.bias",
     "--record nowhere/r.json": "nowhere",
     "--device gpu": "GPU",
+    "--transport nccl": "there is no GPU here",
 }
 
 
@@ -171,7 +201,7 @@ def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
     (tmp_path / "text.csv").write_text("1,2\n3,four\n")
     np.savez(tmp_path / "nan.npz", x=np.full((5, 2), np.nan), y=np.arange(5) % 2)
     save_file({"layers.0.weight": np.zeros((2, 2), "f4")}, tmp_path / "other.safetensors")
-    if options == "--device gpu" and gpu_count():
+    if options in ("--device gpu", "--transport nccl") and gpu_count():
         pytest.skip("there is a GPU")
     result = mpirun(3, *TRAIN, *options.split(), cwd=tmp_path, limit=20)
     assert result.returncode == 2

@@ -46,6 +46,7 @@ DEFAULTS = {
     "shard_model": "contiguous",
     "reduce": "auto",
     "device": "auto",
+    "transport": "mpi",
     "export": None,
     "record": None,
     "report": None,
@@ -111,6 +112,10 @@ WRONG = [
     "--shard-model weights",
     "--reduce fast",
     "--device tpu",
+    "--transport smoke",
+    "--device cpu --transport nccl",
+    "--transport nccl --reduce ring",
+    "--transport nccl --own x",
     "--export",
     "--report",
     "--compare r.json",
@@ -228,8 +233,8 @@ LONG += " --shard-model weights=2,1 --stage 1"
 @pytest.mark.parametrize("line", ["", "--model linear", "--dtype float16", LONG, "--data a.csv", "--lr 0"])
 def test_a_resumed_run_has_the_options_of_the_first(line):
     first = parse(
-        f"{line} --save x --save-every 3 --keep 2 --quiet --record r --device cpu --report p --trace t"
-        " --compare c --chart --language zh"
+        f"{line} --save x --save-every 3 --keep 2 --quiet --record r --device gpu --transport nccl"
+        " --report p --trace t --compare c --chart --language zh"
     )
     again = options.parse(["--resume", "x"], options.lasting(first))
     passing = {name: DEFAULTS[name] for name in options.PASSING}

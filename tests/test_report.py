@@ -392,6 +392,7 @@ def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run, opened
     assert sum(len(rank["events"]) for rank in record["recorded_step"]["ranks"]) > 60_000
     for rank in record["recorded_step"]["ranks"]:
         whole = [dict(live) for live in page.levels(rank)]
+        alive = [sum(at.values()) for at in whole]
         live, peak = dict(whole[0]), 0
         thin = page.thinned_events(rank, 1000)
         assert len(thin) <= 1000
@@ -400,10 +401,11 @@ def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run, opened
             changes = event[4] if event[1] == "several" else [[event[2], event[3], event[4]]]
             for kind, _, nbytes in changes if event[1] not in ("begin", "end") else []:
                 live[kind] += nbytes
-            number += event[7] if event[1] == "several" else 1
+            before, number = number, number + (event[7] if event[1] == "several" else 1)
             assert live == whole[number]
+            assert max(alive[before : number + 1]) == max(alive[before], alive[number]), "a peak is hidden"
             peak = max(peak, sum(live.values()))
-        assert number == len(rank["events"]) and peak == max(sum(at.values()) for at in whole)
+        assert number == len(rank["events"]) and peak == max(alive)
     text_of_page = page.of({"a": record}, {}, "en")
     assert len(text_of_page.encode()) < 1_000_000
     (tmp_path / "long.html").write_text(text_of_page, encoding="utf-8")

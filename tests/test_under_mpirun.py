@@ -40,7 +40,7 @@ def test_under_mpirun(ranks):
     ],
 )
 def test_on_a_pretended_gpu(ranks, sixth, names, environment):
-    """CuPy of tests/pretend: NumPy's arrays, but what is asked for is done later, in any order that may be."""
+    """CuPy of tests/pretend: NumPy's arrays, but work is done later, in any order that may be."""
     files = [str(MPI / f"check_{name}.py") for name in names.split()] if names != "*" else FILES
     run(ranks, "gpu", files, PYTHONPATH=PRETEND, ZERO_REF_SIXTH=sixth, **environment)
 

@@ -288,10 +288,10 @@ class Batches:
     def arrays(self, parts: list[np.ndarray]) -> Iterator[tuple[Array, Array]]:
         """x (samples, features) and y of each part, one part at a time."""
         for part in parts:
-            yield self._pick(xp.asarray(np.searchsorted(self.stored, part)))
-
-    def _pick(self, rows: Array) -> tuple[Array, Array]:
-        return track("activation", self.x[rows]), track("activation", self.y[rows])
+            yield tuple(
+                track("activation", values[xp.asarray(np.searchsorted(self.stored, part))])
+                for values in (self.x, self.y)
+            )
 
     def _mine(self, ids: np.ndarray, epoch: int, step: int, micro_batch: int) -> np.ndarray:
         if self.rule == "hash":

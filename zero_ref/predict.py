@@ -119,7 +119,9 @@ def main(arguments: list[str] | None = None) -> None:
     o = parser().parse_args(arguments)
     if o.output and Path(o.output).suffix not in (".csv", ".npz"):
         raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
-    select_device(o.device, connect())
+    world = connect()
+    watch(world, o.timeout)
+    select_device(o.device, world)
     comm = comm_for("auto", "float32")
     watch(comm, o.timeout)
     checkpoint = open_together(o.checkpoint, "--checkpoint")

@@ -39,6 +39,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     checkpoint: where to go on, verified (see saving.open_together).
     """
     world = connect()
+    watch(world, o.timeout)
     o.device = select_device(o.device, world, o.transport)
     comm = agree(world, lambda: own.comm(o.own)) if o.own else comm_for(o.reduce, o.dtype, o.transport)
     check = Check(comm) if o.check else None

@@ -361,8 +361,8 @@ COLLECTIVES = [
     Bug(
         "the all-gather puts the own shard at the front",
         "comm.py",
-        "array.copy(self.wire[layout.slice_of(rank)], shard)",
-        "array.copy(self.wire[: shard.size], shard)",
+        "self.copy(self.wire[layout.slice_of(comm.rank)], shard)",
+        "self.copy(self.wire[: shard.size], shard)",
     ),
     Bug(
         "an uneven all-gather takes the counts as even",
@@ -384,29 +384,27 @@ COLLECTIVES = [
     ),
     Bug(
         "every piece of a shard is the first",
-        "comm.py",
-        "offset = [begin + start for begin in layout.offsets]",
-        "offset = list(layout.offsets)",
+        "layout.py",
+        "slice(begin + min(start, count), begin + min(start + size, count))",
+        "slice(begin, begin + min(start + size, count) - min(start, count))",
     ),
     Bug(
         "the pieces of a short shard are as long as those of a long one",
-        "comm.py",
-        "max(0, min(piece, count - start)) for count in layout.counts",
-        "max(0, min(piece, max(layout.counts) - start)) for count in layout.counts",
+        "layout.py",
+        "slice(begin + min(start, count), begin + min(start + size, count))",
+        "slice(begin + start, begin + min(start + size, max(self.counts)))",
     ),
     Bug(
         "the ordered sum takes its own part twice and rank 0's never",
         "comm.py",
-        "sum_of[...] = terms[0]",
-        "sum_of[...] = terms[self.rank]",
+        "add_up(terms, receive, done, total)",
+        "add_up([terms[self.rank], *terms[1:]], receive, done, total)",
     ),
     Bug(
         "the ordered sum begins with the own part, in another order on each rank",
         "comm.py",
-        "            for term in terms[1:]:\n",
-        "            terms = terms[self.rank :] + terms[: self.rank]\n"
-        "            sum_of[...] = terms[0]\n"
-        "            for term in terms[1:]:\n",
+        "add_up(terms, receive, done, total)",
+        "add_up(terms[self.rank :] + terms[: self.rank], receive, done, total)",
     ),
     Bug(
         "the ring's reduce-scatter sends to the left but counts shards to the right",
@@ -763,7 +761,12 @@ PRECISION = [
         "self.max_norm and self.max_norm * self.scale",
         "self.max_norm",
     ),
-    Bug("16-bit gradients are summed in 16 bits", "comm.py", "narrow = send.itemsize == 2", "narrow = False"),
+    Bug(
+        "16-bit gradients are summed in 16 bits",
+        "comm.py",
+        '"float32") if send.itemsize == 2 else None',
+        '"float32") if send.itemsize == 1 else None',
+    ),
     Bug(
         "NaN does not stop a run",
         "precision.py",
@@ -1071,6 +1074,113 @@ EVENTS = [
     ),
 ]
 
+ON_A_GPU = [
+    Bug(
+        "a piece leaves before its unit has computed it",
+        "staging.py",
+        "        self.down.wait_event(begin)  # `send` is written by then,\n",
+        "",
+    ),
+    Bug(
+        "MPI sends a piece that is still on its way down",
+        "staging.py",
+        "self.leaving[number % 2].event.synchronize()  #",
+        "pass  #",
+    ),
+    Bug(
+        "a piece is added up before it is up",
+        "staging.py",
+        "            computing.wait_event(self.coming[number % 2].event)\n",
+        "",
+    ),
+    Bug(
+        "a piece overwrites the one that is being added up",
+        "staging.py",
+        "            self.up.wait_event(computing.record())  # then the next piece may lie in `parts`\n",
+        "",
+    ),
+    Bug(
+        "MPI receives into pinned memory from which a piece is still going up",
+        "staging.py",
+        "        self.event.synchronize()\n",
+        "",
+    ),
+    Bug(
+        "an all-gather sends a shard that is not in its place yet",
+        "staging.py",
+        "        comm.down.wait_event(self.begin)  # the shard is in its place by then\n",
+        "",
+    ),
+    Bug(
+        "an all-gather is over before its last piece is up",
+        "staging.py",
+        "            cupy.cuda.get_current_stream().wait_event(comm.up.record())\n",
+        "            pass\n",
+    ),
+    Bug(
+        "pieces come up into memory that somebody still uses",
+        "staging.py",
+        "        comm.up.wait_event(self.begin)  # who had the vector's memory before has gone\n",
+        "",
+    ),
+    Bug(
+        "a gathered unit is kept by the call that gathered it",
+        "staging.py",
+        "        self.wire = None  # it belongs to whoever asked for it\n",
+        "",
+    ),
+    Bug(
+        "Adam's kernel divides before it adds epsilon",
+        "kernels.py",
+        "p = p - m / (sqrt(v) + eps) * rate;",
+        "p = p - m / sqrt(v) * rate;",
+    ),
+    Bug(
+        "SGD's kernel forgets the scale of the gradient",
+        "kernels.py",
+        'body = f"T g = T(grad) * scale; {lines}"',
+        'body = f"T g = T(grad) * (0 * scale + 1); {lines}"',
+    ),
+    Bug(
+        "squares are added in the gradient's type",
+        "kernels.py",
+        '"double(in0) * double(in0)"',
+        '"in0 * in0"',
+    ),
+    Bug(
+        "a GPU-aware MPI is called before the GPU has finished",
+        "array.py",
+        "        move(target, source)\n    finish()\n",
+        "        move(target, source)\n",
+    ),
+]
+NCCL = [
+    Bug(
+        "an all-gather beside begins before its shard is written",
+        "nccl.py",
+        "        self.beside.wait_event(cupy.cuda.get_current_stream().record())\n",
+        "",
+    ),
+    Bug(
+        "a unit computes before its all-gather beside is done",
+        "nccl.py",
+        "        cupy.cuda.get_current_stream().wait_event(self.done)\n",
+        "        pass\n",
+    ),
+    Bug(
+        "uneven shards are reduced as even ones",
+        "nccl.py",
+        "if self.ordered or len(set(layout.counts)) > 1:",
+        "if self.ordered:",
+    ),
+    Bug(
+        "NCCL rounds 16-bit numbers at every hop",
+        "comm.py",
+        "return NcclComm(ordered)",
+        'return NcclComm(reduce == "ordered")',
+    ),
+]
+
 GROUPS = {
     "stage 0": STAGE_0,
     "stage 1": STAGE_1,
@@ -1092,4 +1202,6 @@ GROUPS = {
     "predicting": PREDICTING,
     "faults": FAULTS,
     "events": EVENTS,
+    "gpu": ON_A_GPU,
+    "nccl": NCCL,
 }

@@ -27,6 +27,12 @@ WORKERS, RANKS, LIMIT = 2, 3, 40  # bugs at a time, ranks, seconds a check
 UNIT = [f"tests/test_{name}.py" for name in ("autograd", "layout", "optim", "data", "ledger", "estimate")]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
+GPU = "comm bits gpu bytes precision"
+PRETENDED = {  # checks on a pretended GPU: name, and what it takes
+    "staged": {"ZERO_REF_SIXTH": "0"},
+    "nccl": {"ZERO_REF_SIXTH": "1", "ZERO_REF_TEST_TRANSPORT": "nccl", "ZERO_REF_PRETEND_GPUS": "3"},
+    "aware": {"ZERO_REF_SIXTH": "2", "ZERO_REF_GPU_MPI": "1"},
+}
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
         name: (RANKS, f"tests/mpi/check_{name}.py")
@@ -41,6 +47,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
     "events": (RANKS, "tests/mpi/check_events.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
+    **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
 FIRST = {  # by group, where it is not the order above
     "extremes": ["unit"],
@@ -57,6 +64,8 @@ FIRST = {  # by group, where it is not the order above
     "predicting": ["predict"],
     "faults": ["faults"],
     "events": ["events", "report"],
+    "gpu": ["staged", "aware"],
+    "nccl": ["nccl"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M
@@ -75,9 +84,12 @@ def run(check: str, folder: Path, limit: float) -> tuple[str, str]:
     """(the test that fails, or another end) of a check of the copy in `folder`; ("", "") if all is well."""
     ranks, *arguments = CHECKS[check]
     pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *arguments)
-    path = f"{folder / 'tests' / 'stacks'}:{folder}"
+    environment = {"PYTHONPATH": f"{folder / 'tests' / 'stacks'}:{folder}"}
+    if check in PRETENDED:
+        environment = {"PYTHONPATH": f"{folder / 'tests' / 'pretend'}:{environment['PYTHONPATH']}"}
+        environment |= {"ZERO_REF_TEST_DEVICE": "gpu", **PRETENDED[check]}
     try:
-        result = mpirun(ranks, *pytest, limit=limit, cwd=folder, PYTHONPATH=path)
+        result = mpirun(ranks, *pytest, limit=limit, cwd=folder, **environment)
         text, end = f"{result.stdout}\n{result.stderr}", f"{check} ends with code {result.returncode}"
         if result.returncode == 0:
             return "", ""
