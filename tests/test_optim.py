@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from zero_ref import compiled
 from zero_ref.clip import clip, sum_of_squares
 from zero_ref.ledger import ledger
 from zero_ref.optim import BLOCK, SGD, Adam, AdamW
@@ -161,6 +162,49 @@ def test_an_empty_vector_is_no_problem(name):
     optimizer, param = make(name, 0), np.empty(0)
     optimizer.update(param, np.empty(0), 1.0)
     assert param.size == 0
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_compiled_makes_the_same_bits_without_scratch(name, dtype, monkeypatch):
+    pytest.importorskip("numba")
+    monkeypatch.setattr(compiled, "LONG", 1000)
+    kind, settings = MAKERS[name]
+    rng, n = np.random.default_rng(6), 1003
+    start = rng.normal(size=n).astype(dtype)
+    here, there = kind(n, dtype, **settings), getattr(compiled, kind.__name__)(n, dtype, **settings)
+    ours, theirs = start.copy(), start.copy()
+    tiny = np.finfo(dtype).smallest_subnormal
+    for scale in (1.0, 0.3, 0.0, 0.7):
+        grad = (rng.normal(size=n) * 10.0 ** rng.integers(-30, 30, n)).astype(dtype)
+        grad[:7] = 0, -0.0, np.inf, -np.inf, np.nan, tiny, -3 * tiny
+        given = grad.copy()
+        with np.errstate(all="ignore"):
+            here.update(ours, grad, scale)
+        ledger.forget_peaks()
+        before = ledger.peak_total
+        there.update(theirs, grad, scale)
+        assert ledger.peak_total == before and grad.tobytes() == given.tobytes()
+        assert theirs.tobytes() == ours.tobytes() and there.steps == here.steps
+        for mine, other in zip(here.state().values(), there.state().values()):
+            assert other.tobytes() == mine.tobytes()
+    assert (compiled.scratch(n, False), compiled.scratch(n, True), compiled.scratch(999, False)) == (
+        0,
+        2006,
+        1998,
+    )
+
+
+def test_without_numba_and_for_other_gradients_an_update_is_that_of_optim(monkeypatch):
+    monkeypatch.setattr(compiled, "LONG", 10)
+    monkeypatch.setattr(compiled, "loop", lambda *_: pytest.fail("compiled"))
+    ours, theirs, grad = np.ones(12, "f4"), np.ones(12, "f4"), np.full(12, 0.5, "f2")
+    Adam(12, "float32").update(ours, grad, 1.0)
+    compiled.Adam(12, "float32").update(theirs, grad, 1.0)
+    monkeypatch.setattr(compiled, "loop", lambda *_: None)
+    compiled.Adam(12, "float32").update(theirs, grad.astype("f4"), 1.0)
+    Adam(12, "float32").update(ours, grad.astype("f4"), 1.0)
+    assert theirs.tobytes() == ours.tobytes() and compiled.scratch(12, False) == 24
 
 
 class Others:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zero_ref.array import on_gpu, staged
+from zero_ref import clip
+from zero_ref.array import staged
 from zero_ref.data import Task
 from zero_ref.layout import LONG, PIECE, FlatLayout
 from zero_ref.ledger import Ledger
 from zero_ref.model import Unit
-from zero_ref.optim import BLOCK
+from zero_ref.optim import for_device
 
 
 def model_state_bytes(
@@ -143,7 +144,6 @@ class Run:
     target_bytes: int
     reduce: str = "auto"
     prefetch: bool = False  # the next unit is gathered while one computes
-    gpu: bool = False  # updates need no scratch there
     staged: bool = False  # MPI takes host memory, which no ledger counts; sums in order are made on the GPU
 
 
@@ -177,7 +177,6 @@ def of_options(o: argparse.Namespace, units: Sequence[Unit], task: Task, rank: i
         target_bytes=task.target_bytes,
         reduce=sums(o, itemsize),
         prefetch=o.prefetch,
-        gpu=on_gpu(),
         staged=staged(),
     )
 
@@ -331,7 +330,7 @@ class _Walk:
         at_clip = sum(copied) if run.stage == 0 else 0
         self.take("buffer", at_clip)
         for shard in own:
-            self.passing("buffer", 0 if run.gpu else 8 * min(BLOCK, shard // e))
+            self.passing("buffer", clip.scratch(shard // e))
         self.drop("buffer", at_clip)
         held = 0  # the last shard taken from the parameters
         for layout, shard, copy in zip(layouts, own, copied):
@@ -340,7 +339,7 @@ class _Walk:
                 self.drop("buffer", held)
                 held = copy
             size = layout.padded if run.stage == 0 else shard // e
-            self.passing("buffer", 0 if run.gpu else 2 * min(BLOCK, size) * self.wide)
+            self.passing("buffer", for_device().scratch(size, e == 2) * self.wide)
             if run.stage in (1, 2):
                 self.all_gather_into(layout)
         self.drop("buffer", held)

@@ -114,7 +114,6 @@ def compare(run, reduce):
         target_bytes=8,
         reduce="ordered" if narrow else "nccl" if TRANSPORT == "nccl" and reduce != "ordered" else reduce,
         prefetch=run.prefetch,
-        gpu=array.on_gpu(),
         staged=array.staged(),
     )
     said = estimate.predict(wanted, set(run.sizes))
