@@ -25,11 +25,6 @@ def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None = None) -> 
     return norm, 1.0 if max_norm is None else min(1.0, max_norm / (norm + 1e-6))
 
 
-def scratch(n: int) -> int:
-    """Bytes of scratch memory that the norm of n elements takes."""
-    return 0 if on_gpu() else 8 * min(BLOCK, n)
-
-
 def sum_of_squares(vector: Array) -> Any:
     """The sum of the squares of a vector's elements, in float64: a number, on a GPU an array () there."""
     if on_gpu():

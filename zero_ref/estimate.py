@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zero_ref import clip
-from zero_ref.array import staged
+from zero_ref.array import on_gpu, staged
 from zero_ref.data import Task
 from zero_ref.layout import LONG, PIECE, FlatLayout
 from zero_ref.ledger import Ledger
 from zero_ref.model import Unit
-from zero_ref.optim import for_device
+from zero_ref.optim import BLOCK, for_device
 
 
 def model_state_bytes(
@@ -330,7 +329,7 @@ class _Walk:
         at_clip = sum(copied) if run.stage == 0 else 0
         self.take("buffer", at_clip)
         for shard in own:
-            self.passing("buffer", clip.scratch(shard // e))
+            self.passing("buffer", 0 if on_gpu() else 8 * min(BLOCK, shard // e))  # squares, in float64
         self.drop("buffer", at_clip)
         held = 0  # the last shard taken from the parameters
         for layout, shard, copy in zip(layouts, own, copied):
