@@ -55,7 +55,7 @@ $(VENV)/ready: requirements.txt requirements-gpu.txt
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(if $(CUDA),sed 's/cuda13x/cuda$(CUDA)x/' requirements-gpu.txt > $(VENV)/gpu.txt)
+	$(if $(CUDA),sed 's/cuda13x/cuda$(CUDA)x/; s/cu13/cu$(CUDA)/' requirements-gpu.txt > $(VENV)/gpu.txt)
 	$(if $(CUDA),python -m pip install --quiet --disable-pip-version-check -r $(VENV)/gpu.txt)
 	touch $@
 

@@ -95,6 +95,11 @@ def to_numpy(array: Array) -> np.ndarray:
     return _cupy.asnumpy(array) if _cupy else array
 
 
+def scalar(array: Array) -> Any:
+    """An array () as a Python float; on a GPU in float64 where it is, for float() to wait for some day."""
+    return array.astype("float64") if _cupy else float(array)
+
+
 # MPI reads and writes host memory. On the CPU the functions below cost nothing: the wire
 # buffer is the array itself. On a GPU it is pinned host memory, unless the MPI library itself
 # takes device arrays; then it is the array, once the GPU has finished writing it.

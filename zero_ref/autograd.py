@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Callable
 
-from zero_ref.array import Array, empty, track, xp
+from zero_ref.array import Array, empty, scalar, track, xp
 
 _creation = itertools.count()
 
@@ -155,8 +155,8 @@ def at_least_float32(a: Array) -> Array:
 def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
     """Sum over the batch of -log softmax(logits)[label], divided by `samples`.
 
-    logits (batch, classes), labels (batch,) whole numbers; `data` of the result is a Python float,
-    and 1.0 is where its backward() begins. `samples` counts the whole optimizer
+    logits (batch, classes), labels (batch,) whole numbers; `data` of the result is a number (see
+    array.scalar), and 1.0 is where its backward() begins. `samples` counts the whole optimizer
     step, all ranks and micro-batches, so that gradients are only ever summed, never averaged.
     """
     rows = track("activation", xp.arange(len(labels)))
@@ -176,7 +176,7 @@ def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
         xp.multiply(p, g / samples, out=p)
         logits.add_grad(rounded, p)
 
-    return Tensor(float(true.sum()) / samples, (logits,), backward)
+    return Tensor(scalar(true.sum()) / samples, (logits,), backward)
 
 
 def mean_squared_error(outputs: Tensor, targets: Array, samples: int) -> Tensor:
@@ -192,4 +192,4 @@ def mean_squared_error(outputs: Tensor, targets: Array, samples: int) -> Tensor:
         outputs.add_grad(rounded, difference)
 
     squared = track("activation", xp.square(difference))
-    return Tensor(float(squared.sum()) / numbers, (outputs,), backward)
+    return Tensor(scalar(squared.sum()) / numbers, (outputs,), backward)

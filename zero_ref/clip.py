@@ -18,7 +18,7 @@ def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None = None) -> 
     otherwise the norm is wrong by a factor that depends on N. Padding is zero and adds nothing.
     Squares are added in float64; the norm has the same bits on every rank and at every stage.
     """
-    squares = float(sum(sum_of_squares(shard) for shard in shards))
+    squares = sum(sum_of_squares(shard) for shard in shards)
     norm = math.sqrt(comm.sum(squares))
     if not math.isfinite(norm):
         return norm, 0.0

@@ -85,10 +85,13 @@ class Comm:
         """This rank's elements of a full vector; a view where the rule allows one. No message."""
         return layout.shard(full, self.rank)
 
-    def sum(self, value: float) -> float:
-        """The sum of one number over the ranks, added in rank order: the same bits everywhere."""
+    def sum(self, value: Any) -> float:
+        """The sum of one number over the ranks, added in rank order: the same bits everywhere.
+
+        value: a number, or an array () on a GPU. Here it is that Python waits for the GPU.
+        """
         values = np.empty(self.size)
-        self.mpi.Allgather(np.array([value], float), values)
+        self.mpi.Allgather(np.array([float(value)]), values)
         ledger.count_sent("other", 8 * (self.size - 1))
         return float(sum(values.tolist()))
 

@@ -138,7 +138,8 @@ def build(
 def loss_grad(classes: bool, samples: int, scale: float = 1.0) -> LossGrad:
     """A function (outputs, targets) -> (scale dL/d outputs, loss), where L is the mean over `samples`.
 
-    Cross-entropy for classes, squared error for numbers. `samples` counts the whole step.
+    Cross-entropy for classes, squared error for numbers. `samples` counts the whole step. The loss is
+    a number, on a GPU one that lies there (see array.scalar).
     """
     loss_of = cross_entropy if classes else mean_squared_error
 

@@ -69,17 +69,17 @@ class Guard:
     def __init__(self, units: Sequence[Unit], max_norm: float | None) -> None:
         self.units, self.max_norm = units, max_norm
         self.steps = 0  # steps asked for
-        self.bad_loss = False  # whether a loss on this rank was not finite
+        self.losses: list[Any] = []  # of this rank in this step
 
     def listen(self, loss_grad: LossGrad) -> LossGrad:
-        """The same loss_grad; a loss that is not finite is remembered, to name its rank."""
+        """The same loss_grad; losses are remembered, to name the rank of one that is not finite."""
 
         def heard(outputs: Array, targets: Array) -> tuple[Array, float]:
             g, loss = loss_grad(outputs, targets)
-            self.bad_loss = self.bad_loss or not math.isfinite(loss)
+            self.losses.append(loss)
             return g, loss
 
-        self.bad_loss = False
+        self.losses.clear()
         return heard
 
     def __call__(self, comm: Comm, shards: Sequence[Array]) -> tuple[float, float]:
@@ -99,7 +99,8 @@ class Guard:
                 bad = f"{unit.layout.name}.{unit.layout.tensor_of(comm.rank, int(places[0]))}"
         found = [f"{name} (rank {rank}'s shard)" for rank, name in enumerate(comm.everyone(bad)) if name]
         where = f"is not finite, first in {', '.join(found)}" if found else "is too large to have a norm"
-        ranks = [str(rank) for rank, bad_loss in enumerate(comm.everyone(self.bad_loss)) if bad_loss]
+        bad_loss = not all(math.isfinite(loss) for loss in self.losses)
+        ranks = [str(rank) for rank, bad in enumerate(comm.everyone(bad_loss)) if bad]
         whose = f"; the loss is not finite on rank {', '.join(ranks)}" if ranks else ""
         return f"step {self.steps}: the gradient {where}{whose}"
 

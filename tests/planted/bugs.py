@@ -987,8 +987,8 @@ FAULTS = [
     Bug(
         "the rank whose loss is not finite is not heard",
         "precision.py",
-        "self.bad_loss or not math.isfinite(loss)",
-        "self.bad_loss",
+        "not all(math.isfinite(loss) for loss in self.losses)",
+        "False",
     ),
 ]
 

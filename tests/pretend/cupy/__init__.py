@@ -26,6 +26,7 @@ _streams = []
 _free = {}  # (stream, bytes) -> pieces of memory that nobody has
 live_bytes = 0  # in arrays that own their memory
 hooks = []
+waits = 0  # how often Python has waited for the GPU
 
 
 class Stream:
@@ -60,6 +61,8 @@ class Stream:
         return True
 
     def synchronize(self):
+        global waits
+        waits += 1
         while self.go_on(whatever_it_takes=True):
             pass
 
@@ -111,6 +114,8 @@ class Event:
         (stream or _now).record(self)
 
     def synchronize(self):
+        global waits
+        waits += 1
         if self.mark:
             self.mark.reach()
 
