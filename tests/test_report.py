@@ -387,7 +387,7 @@ def longer(record, times):
     return record
 
 
-def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run, opened, tmp_path):
+def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run):
     record = longer(record_of(run), 200)
     assert sum(len(rank["events"]) for rank in record["recorded_step"]["ranks"]) > 60_000
     for rank in record["recorded_step"]["ranks"]:
@@ -406,6 +406,10 @@ def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run, opened
             assert max(alive[before : number + 1]) == max(alive[before], alive[number]), "a peak is hidden"
             peak = max(peak, sum(live.values()))
         assert number == len(rank["events"]) and peak == max(alive)
+
+
+def test_the_page_says_which_events_are_taken_together(run, opened, tmp_path):
+    record = longer(record_of(run), 200)
     text_of_page = page.of({"a": record}, {}, "en")
     assert len(text_of_page.encode()) < 1_000_000
     (tmp_path / "long.html").write_text(text_of_page, encoding="utf-8")

@@ -59,9 +59,7 @@ class StagedComm(OrderedComm):
         piece = min(max(layout.counts), PIECE)
         parts, total = self._scratch(send, piece)
         computing = cupy.cuda.get_current_stream()
-        begin = computing.record()
-        self.down.wait_event(begin)  # `send` is written by then,
-        self.up.wait_event(begin)  # and who had the memory of `parts` before has gone
+        self.down.wait_event(computing.record())  # `send` is written by then; so nothing goes up before
         places = list(layout.pieces(piece))
         going = self._start_down(send, places, 0)
         done = 0
@@ -111,9 +109,8 @@ class GatheringByPieces:
 
     def __init__(self, comm: StagedComm, wire: Array, layout: FlatLayout) -> None:
         self.comm, self.wire = comm, wire
-        self.begin = cupy.cuda.get_current_stream().record()
         self.places = list(layout.pieces(PIECE)) if comm.size > 1 else []
-        comm.down.wait_event(self.begin)  # the shard is in its place by then
+        comm.down.wait_event(cupy.cuda.get_current_stream().record())  # the shard is in its place by then
         self.down = []  # each piece of the shard in host memory, and when it is there
         for place in self.places:
             part = wire[place[comm.rank]]
@@ -124,7 +121,6 @@ class GatheringByPieces:
     def Wait(self) -> None:
         """Exchange all pieces. What is computed from now on finds them in the vector."""
         comm = self.comm
-        comm.up.wait_event(self.begin)  # who had the vector's memory before has gone
         for number, (place, (leaves, is_down)) in enumerate(zip(self.places, self.down)):
             is_down.synchronize()
             going = dict.fromkeys(comm.others, leaves)

@@ -208,6 +208,34 @@ def test_one_rank_needs_no_host_memory(comm, monkeypatch):
         Small(stage, reduce="auto", steps=2).run()
 
 
+def test_memory_that_waiting_work_still_reads_is_not_overwritten(comm):
+    """What has died is used again at once, though the GPU has not come to its last reader yet."""
+    ranks, layout = (
+        comm_for("auto", "float32", TRANSPORT),
+        FlatLayout("unit", {"w": (20 * comm.size,)}, comm.size),
+    )
+    vectors = [
+        np.random.default_rng([9, i, comm.rank]).normal(size=layout.padded).astype("f4") for i in range(9)
+    ]
+    doubled, gathered, reduced = [], [], []
+    for vector in vectors:
+        full = on_device(vector)
+        doubled.append(full * 2)
+        shard = ranks.shard(full, layout).copy()
+        reduced.append(ranks.reduce_scatter(full, layout))
+        del full
+        gathered.append(ranks.all_gather(shard, layout) + 0)
+    sums = [ranks.reduce_scatter(on_device(vector), layout) for vector in vectors]
+    for vector, twice, whole, shard, again in zip(vectors, doubled, gathered, reduced, sums):
+        everybodys = np.array(comm.everyone(vector.tolist()), "f4")
+        own = layout.slice_of(comm.rank)
+        assert np.array_equal(array.to_numpy(twice), 2 * vector)
+        expected = np.concatenate([v[layout.slice_of(r)] for r, v in enumerate(everybodys)])
+        assert np.array_equal(array.to_numpy(whole), expected)
+        assert np.allclose(array.to_numpy(shard), everybodys.sum(0)[own], rtol=1e-5, atol=1e-5)
+        assert np.array_equal(array.to_numpy(again), array.to_numpy(shard))
+
+
 @pytest.mark.parametrize("stage", range(4))
 def test_python_waits_for_two_numbers_a_step(stage, comm):
     """The norm and the loss, which are summed over the ranks; all else is for MPI's sake."""
