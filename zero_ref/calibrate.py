@@ -137,8 +137,8 @@ def _collective(comm: Comm, name: str, n: int) -> Callable[[], Any]:
 
 
 def _update(n: int) -> Callable[[], Any]:
-    """Adam's update of n parameters, and the squares of their gradient."""
-    adam, param, grad = optim.for_device().Adam(n, "float32"), np.zeros(n, "float32"), np.ones(n, "float32")
+    """Adam's update of n parameters, block by block as without numba, and the squares of their gradient."""
+    adam, param, grad = optim.Adam(n, "float32"), np.zeros(n, "float32"), np.ones(n, "float32")
 
     def update() -> None:
         sum_of_squares(grad)
