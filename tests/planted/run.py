@@ -27,7 +27,7 @@ WORKERS, RANKS, LIMIT = 2, 3, 40  # bugs at a time, ranks, seconds a check
 UNIT = [f"tests/test_{name}.py" for name in ("autograd", "layout", "optim", "data", "ledger", "estimate")]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
-GPU = "comm bits gpu bytes precision"
+GPU = "comm gpu bits bytes precision"
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
     "staged": {"ZERO_REF_SIXTH": "0"},

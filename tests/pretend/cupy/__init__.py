@@ -445,7 +445,7 @@ class ReductionKernel:
     def __call__(self, a):
         scope = {"double": np.float64}
         return _call(
-            lambda v: np.asarray(eval(self.map, scope, {self.input: v.astype(self.dtype)}).sum()), (a,), {}
+            lambda v: np.asarray(eval(self.map, scope, {self.input: v}).sum(dtype=self.dtype)), (a,), {}
         )
 
 
