@@ -39,6 +39,13 @@ def _queue(work, stream):
     cupy._streams[stream].add(work)
 
 
+def _soon(values, stream):
+    """A function that gives `values` as they are when the call begins: perhaps now, if nothing is before it."""
+    if not cupy._streams[stream].queue and cupy._luck.random() < 0.5:
+        values = values.copy()
+    return lambda: values
+
+
 def _at(pointer, count, kind):
     dtype = np.dtype(TYPES[kind])
     place = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(pointer) if count else bytearray()
@@ -53,15 +60,22 @@ class NcclCommunicator:
 
     def reduceScatter(self, send, receive, count, kind, op, stream):
         assert op == NCCL_SUM
-        source, target = _at(send, count * self.mpi.size, kind), _at(receive, count, kind)
-        _queue(lambda: self.mpi.Reduce_scatter_block(source, target), stream)
+        source, target = _soon(_at(send, count * self.mpi.size, kind), stream), _at(receive, count, kind)
+
+        def work():
+            counts = self.mpi.allgather(count)
+            assert len(set(counts)) == 1, f"NCCL reduces equal shards only, not {counts}"
+            self.mpi.Reduce_scatter_block(source(), target)
+
+        _queue(work, stream)
 
     def allGather(self, send, receive, count, kind, stream):
-        source, target = _at(send, count, kind), _at(receive, count * self.mpi.size, kind)
-        _queue(lambda: self.mpi.Allgather(source.copy(), target), stream)
+        source, target = _soon(_at(send, count, kind), stream), _at(receive, count * self.mpi.size, kind)
+        _queue(lambda: self.mpi.Allgather(source().copy(), target), stream)
 
     def send(self, pointer, count, kind, peer, stream):
-        _group.append((lambda: self.mpi.Isend(_at(pointer, count, kind), peer), stream))
+        source = _soon(_at(pointer, count, kind), stream)
+        _group.append((lambda: self.mpi.Isend(source(), peer), stream))
 
     def recv(self, pointer, count, kind, peer, stream):
         _group.append((lambda: self.mpi.Irecv(_at(pointer, count, kind), peer), stream))
