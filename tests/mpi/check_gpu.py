@@ -94,7 +94,9 @@ def test_an_update_needs_no_memory():
 @pytest.mark.parametrize("dtype, far", [("float32", 1e-4), ("float64", 1e-11), ("float16", 2e-2)])
 def test_training_is_that_of_the_cpu(stage, dtype, far, cpu):
     for optimizer, settings in (("sgd", {"lr": 0.1, "momentum": 0.9}), ("adamw", {"lr": 0.01})):
-        settings = dict(dtype=dtype, optimizer=optimizer, settings=settings, clip_norm=0.42, micro_batches=2)
+        settings = dict(
+            dtype=dtype, optimizer=optimizer, settings=settings, clip_norm=0.42, micro_batches=2, steps=5
+        )
         here = Small(stage, **settings).run()
         there = cpu(lambda stage=stage, settings=settings: Small(stage, transport="mpi", **settings).run())
         for a, b in zip(here.tensors, there.tensors):

@@ -40,7 +40,7 @@ def _queue(work, stream):
 
 
 def _soon(values, stream):
-    """A function that gives `values` as they are when the call begins: perhaps now, if nothing is before it."""
+    """A function that gives `values` as they are when a call begins: perhaps now, if it need not wait."""
     if not cupy._streams[stream].queue and cupy._luck.random() < 0.5:
         values = values.copy()
     return lambda: values
