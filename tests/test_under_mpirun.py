@@ -31,7 +31,7 @@ def test_under_mpirun(ranks):
 
 
 @pytest.mark.parametrize(
-    "ranks, sixth, names, environment",
+    "ranks, twelfth, names, environment",
     [
         pytest.param(3, "0", "*", {}, id="mpi"),
         pytest.param(3, "1", "bits bytes comm gpu precision", NCCL, id="nccl"),
@@ -39,10 +39,10 @@ def test_under_mpirun(ranks):
         pytest.param(1, "3", "bits gpu", {}, id="one rank"),
     ],
 )
-def test_on_a_pretended_gpu(ranks, sixth, names, environment):
+def test_on_a_pretended_gpu(ranks, twelfth, names, environment):
     """CuPy of tests/pretend: NumPy's arrays, but work is done later, in any order that may be."""
     files = [str(MPI / f"check_{name}.py") for name in names.split()] if names != "*" else FILES
-    run(ranks, "gpu", files, PYTHONPATH=PRETEND, ZERO_REF_SIXTH=sixth, **environment)
+    run(ranks, "gpu", files, PYTHONPATH=PRETEND, ZERO_REF_TWELFTH=twelfth, **environment)
 
 
 @pytest.mark.gpu

@@ -104,6 +104,17 @@ def test_training_is_that_of_the_cpu(stage, dtype, far, cpu):
         assert np.allclose(here.losses, there.losses, rtol=far, atol=0)
 
 
+@pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
+@pytest.mark.parametrize("rule", ("contiguous", "hash"))
+def test_prefetch_makes_the_same_bits_and_holds_two_units(dtype, rule):
+    settings = dict(dtype=dtype, rule=rule, reduce="auto", micro_batches=2, steps=4)
+    plain, ahead = Small(3, **settings).run(), Small(3, prefetch=True, **settings).run()
+    assert (ahead.sha256, ahead.losses, ahead.norms) == (plain.sha256, plain.losses, plain.norms)
+    sizes = [u.layout.padded * u.dtype.itemsize for u in ahead.units]
+    assert plain.peak["gathered"] == max(sizes)
+    assert ahead.peak["gathered"] == max(map(sum, zip(sizes, sizes[1:])))
+
+
 class Pool:
     """Bytes that have been asked of CuPy's pool and not given back, since it was entered.
 

@@ -30,9 +30,9 @@ REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfet
 GPU = "comm gpu bits bytes precision"
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
-    "staged": {"ZERO_REF_SIXTH": "0"},
-    "nccl": {"ZERO_REF_SIXTH": "1", "ZERO_REF_TEST_TRANSPORT": "nccl", "ZERO_REF_PRETEND_GPUS": "3"},
-    "aware": {"ZERO_REF_SIXTH": "2", "ZERO_REF_GPU_MPI": "1"},
+    "staged": {"ZERO_REF_TWELFTH": "0"},
+    "nccl": {"ZERO_REF_TWELFTH": "1", "ZERO_REF_TEST_TRANSPORT": "nccl", "ZERO_REF_PRETEND_GPUS": "3"},
+    "aware": {"ZERO_REF_TWELFTH": "2", "ZERO_REF_GPU_MPI": "1"},
 }
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
