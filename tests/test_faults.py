@@ -63,6 +63,18 @@ def test_a_rank_that_does_not_come_is_named_with_those_who_wait(how, absent):
     assert re.search(told, ranks[1]), ranks
 
 
+def test_over_nccl_it_is_a_number_that_the_others_wait_for():
+    """Vectors are in the GPUs' hands there, and Python waits in the sum of the norm."""
+    options = (*STEPS, "--timeout", "2", "--device", "gpu", "--transport", "nccl")
+    pretended = os.pathsep.join(str(ROOT / "tests" / name) for name in ("stacks", "pretend", ".."))
+    sleeps = ("model Unit.backward", 1, 3, "import time; time.sleep(60)")
+    result = failing(*sleeps, *options, limit=12, PYTHONPATH=pretended, ZERO_REF_PRETEND_GPUS="3")
+    head, *ranks = lines(result)
+    assert result.returncode != 0 and "was not complete after 2 s" in head
+    assert "sum of one number, step 2" in ranks[0] and "sum of one number, step 2" in ranks[2]
+    assert ranks[1].startswith("[rank 1] never came")
+
+
 def test_a_slow_rank_is_not_a_fault():
     result = failing("model Unit.backward", 1, 3, "import time; time.sleep(3)", *STEPS, "--timeout", "4")
     assert result.returncode == 0 and result.stderr == ""

@@ -38,8 +38,9 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """At 3 ranks all cases, at 1, 2 and 4 a third, at 5 a sixth, at 8 a twelfth.
 
-    ZERO_REF_ALL_CASES=1 runs all. Two ranks hide mistakes, and more than three crowd two cores. At 1, 2 and 4 together every case is run.
-    Of the files for which a GPU makes less of a difference, ZERO_REF_TWELFTH says which twelfth.
+    ZERO_REF_ALL_CASES=1 runs all. Two ranks hide mistakes, and more than three crowd two cores. At 1, 2 and 4
+    together every case is run. Of the files for which a GPU makes less of a difference, ZERO_REF_TWELFTH says
+    which twelfth.
     """
     part = {1: slice(0, None, 3), 2: slice(1, None, 3), 4: slice(2, None, 3)}
     part |= {5: slice(0, None, 6), 8: slice(1, None, 12)}
