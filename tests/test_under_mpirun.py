@@ -34,7 +34,7 @@ def test_under_mpirun(ranks):
     "ranks, twelfth, names, environment",
     [
         pytest.param(3, "0", "*", {}, id="mpi"),
-        pytest.param(3, "1", "bits bytes comm gpu precision", NCCL, id="nccl"),
+        pytest.param(3, "1", "bytes comm gpu", NCCL, id="nccl"),
         pytest.param(2, "2", "bits comm gpu", {"ZERO_REF_GPU_MPI": "1"}, id="mpi that reads a GPU's memory"),
         pytest.param(1, "3", "bits gpu", {}, id="one rank"),
     ],
