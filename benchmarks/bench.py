@@ -116,6 +116,8 @@ def main() -> None:
     p.add_argument("--shapes", help=f"of {', '.join(SHAPES)} (default W1,W2; on a GPU G1)")
     p.add_argument("--json", default="bench.json", metavar="FILE")
     o = p.parse_args()
+    if o.device == "gpu" and o.ranks not in (None, "1"):
+        p.error("--device gpu compares one rank with plain PyTorch on one GPU")
     rivals, shapes, numbers = {"cpu": (RIVALS, "W1,W2", "1,2,4"), "gpu": (ON_A_GPU, "G1", "1")}[o.device]
     if not importlib.util.find_spec("torch"):
         rivals = dict.fromkeys(rivals, ())

@@ -10,7 +10,9 @@ import pytest
 from launching import ROOT, failing, mpirun
 from safetensors.numpy import load_file, save_file
 
+from zero_ref import compare
 from zero_ref.array import gpu_count
+from zero_ref.timing import Link, Machine
 
 TRAIN = ("-m", "zero_ref.train")
 KINDS = {"parameter", "gathered", "gradient", "full_gradient", "optimizer", "activation", "buffer"}
@@ -76,6 +78,7 @@ PRETENDED = {
 }
 
 NCCL = ("--transport", "nccl")
+MACHINE = Machine(reduce_scatter=Link(0, 1), all_gather=Link(0, 1))
 
 
 def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
@@ -86,6 +89,8 @@ def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
         on_gpus = {**PRETENDED, "ZERO_REF_PRETEND_GPUS": str(gpus)}
         gpu = recorded(tmp_path, 3, "--device", "gpu", *options, *line, **on_gpus)
         assert gpu["config"]["device"] == "gpu"
+        found, _ = compare.expected(gpu, MACHINE)  # in a process without a GPU
+        assert compare.differences(gpu, found) == []
         assert gpu["weights_sha256"] == cpu["weights_sha256"] and gpu["loss"] == cpu["loss"]
         assert [r["sent_bytes_per_step"] for r in gpu["ranks"]] == [
             r["sent_bytes_per_step"] for r in cpu["ranks"]

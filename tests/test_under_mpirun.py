@@ -14,6 +14,7 @@ from zero_ref.array import gpu_count
 MPI = Path(__file__).parent / "mpi"
 FILES = sorted(map(str, MPI.glob("check_*.py")))
 RANKS = (1, 2, 3, 4, 5, 8)
+NAMES = ("bits", "bytes", "comm", "gpu", "precision")  # for which NCCL makes a difference
 NCCL = {"ZERO_REF_TEST_TRANSPORT": "nccl", "ZERO_REF_PRETEND_GPUS": "3"}
 PRETEND = os.pathsep.join([str(MPI.parent / name) for name in ("stacks", "pretend", "..")])
 
@@ -50,3 +51,11 @@ def test_on_a_pretended_gpu(ranks, twelfth, names, environment):
 @pytest.mark.parametrize("ranks", (1, 2, 3, 4))
 def test_on_the_gpu(ranks):
     run(ranks, "gpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("ranks", (1, 2, 4))
+def test_over_nccl(ranks):
+    if gpu_count() < ranks:
+        pytest.skip(f"{ranks} ranks need as many GPUs")
+    run(ranks, "gpu", [str(MPI / f"check_{name}.py") for name in NAMES], ZERO_REF_TEST_TRANSPORT="nccl")

@@ -30,6 +30,11 @@ def gpu_count() -> int:
     return cupy.cuda.runtime.getDeviceCount() if cupy.cuda.is_available() else 0
 
 
+def gpu_name() -> str:
+    """The place on the bus of the GPU that this process uses."""
+    return str(_cupy.cuda.Device().pci_bus_id)
+
+
 def nccl_here() -> bool:
     """Whether CuPy can load NCCL."""
     from cupy.cuda import nccl
@@ -96,13 +101,14 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def scalar(array: Array) -> Any:
-    """An array () as a Python float; on a GPU in float64 where it is, for float() to wait for some day."""
+    """An array () as a Python float. On a GPU it stays there, in float64; float() of it waits for the GPU."""
     return array.astype("float64") if _cupy else float(array)
 
 
 # MPI reads and writes host memory. On the CPU the functions below cost nothing: the wire
 # buffer is the array itself. On a GPU it is pinned host memory, unless the MPI library itself
-# takes device arrays; then it is the array, once the GPU has finished writing it.
+# takes device arrays; then it is the array, once the GPU has finished writing it. (staging.py and
+# nccl.py send arrays from where they are, and have ways of their own.)
 
 
 def wire_like(array: Array) -> Array:

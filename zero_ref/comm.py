@@ -322,9 +322,9 @@ def mpi_takes_device_arrays() -> bool:
         return False
 
 
-def local_rank() -> tuple[int, int]:
-    """This rank's number among the ranks of its machine, and how many these are."""
+def local_rank() -> int:
+    """This rank's number among the ranks of its machine."""
     node = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
-    number, ranks = node.rank, node.size
+    number = node.rank
     node.Free()
-    return number, ranks
+    return number

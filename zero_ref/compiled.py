@@ -28,12 +28,12 @@ def loop(make: Callable[[bool, bool], Callable], a: bool, b: bool) -> Callable |
 
 def loop_for(param: Array, grad: Array, make: Callable, a: bool, b: bool) -> Callable | None:
     """The compiled loop, if it is of use for these vectors (n,)."""
-    return loop(make, a, b) if param.size >= LONG and param.dtype == grad.dtype else None
+    return loop(make, a, b) if takes(param.size, param.dtype != grad.dtype) else None
 
 
-def scratch(n: int, narrow: bool) -> int:
-    """Elements of scratch memory that an update of n elements takes; narrow: with gradients of 16 bits."""
-    return 0 if n >= LONG and not narrow and loop(adam, False, False) else optim.scratch(n, narrow)
+def takes(n: int, narrow: bool) -> bool:
+    """Whether updates of n elements are compiled; narrow: the gradient has another type, of 16 bits."""
+    return n >= LONG and not narrow
 
 
 def sgd(decays: bool, moves: bool) -> Callable:

@@ -6,17 +6,19 @@ prediction and the ledger equal to the byte.
 """
 
 import argparse
+import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zero_ref import compiled
 from zero_ref.array import on_gpu, staged
 from zero_ref.data import Task
 from zero_ref.layout import LONG, PIECE, FlatLayout
 from zero_ref.ledger import Ledger
 from zero_ref.model import Unit
-from zero_ref.optim import BLOCK, for_device
+from zero_ref.optim import BLOCK
 
 
 def model_state_bytes(
@@ -143,13 +145,24 @@ class Run:
     target_bytes: int
     reduce: str = "auto"
     prefetch: bool = False  # the next unit is gathered while one computes
-    staged: bool = False  # MPI takes host memory, which no ledger counts; sums in order are made on the GPU
+    place: str = "cpu"  # where arrays live, see place_here()
 
 
 def state_bytes(optimizer: str, momentum: float, itemsize: int) -> int:
     """Bytes of optimizer state per parameter: 0 to 2 numbers, and the master of 16-bit parameters."""
     numbers = 2 if optimizer != "sgd" else 1 if momentum else 0
     return 4 * (numbers + 1) if itemsize == 2 else itemsize * numbers
+
+
+def place_here() -> str:
+    """Where arrays live in this process, as Run.place: what takes scratch memory depends on it.
+
+    "cpu"; "compiled", there, with numba; "gpu"; "staged", where MPI takes host memory only, which the
+    ledger does not count.
+    """
+    if on_gpu():
+        return "staged" if staged() else "gpu"
+    return "compiled" if importlib.util.find_spec("numba") else "cpu"
 
 
 def sums(o: argparse.Namespace, itemsize: int) -> str:
@@ -176,7 +189,7 @@ def of_options(o: argparse.Namespace, units: Sequence[Unit], task: Task, rank: i
         target_bytes=task.target_bytes,
         reduce=sums(o, itemsize),
         prefetch=o.prefetch,
-        staged=staged(),
+        place=o.place if hasattr(o, "place") else place_here(),
     )
 
 
@@ -214,11 +227,18 @@ class _Walk:
     def __init__(self, run: Run) -> None:
         self.run, self.book = run, Ledger()
         self.wide = max(4, run.itemsize)  # bytes of a number that is computed with
+        self.on_gpu = run.place in ("gpu", "staged")
         whole = sum(layer.layout.padded for layer in run.layers)
         own = sum(layer.layout.counts[run.rank] for layer in run.layers)
         self.take("parameter", run.itemsize * (own if run.stage >= 3 else whole))
         self.take("gradient", run.itemsize * (own if run.stage >= 2 else whole))
         self.take("optimizer", run.state_bytes * (own if run.stage >= 1 else whole))
+
+    def update_scratch(self, n: int) -> int:
+        """Elements of scratch memory that an update of n elements takes."""
+        if self.on_gpu or (self.run.place == "compiled" and compiled.takes(n, self.run.itemsize == 2)):
+            return 0
+        return 2 * min(BLOCK, n)
 
     def take(self, kind: str, nbytes: int) -> None:
         self.book.add(kind, nbytes)
@@ -329,7 +349,7 @@ class _Walk:
         at_clip = sum(copied) if run.stage == 0 else 0
         self.take("buffer", at_clip)
         for shard in own:
-            self.passing("buffer", 0 if on_gpu() else 8 * min(BLOCK, shard // e))  # squares, in float64
+            self.passing("buffer", 0 if self.on_gpu else 8 * min(BLOCK, shard // e))  # squares, in float64
         self.drop("buffer", at_clip)
         held = 0  # the last shard taken from the parameters
         for layout, shard, copy in zip(layouts, own, copied):
@@ -338,7 +358,7 @@ class _Walk:
                 self.drop("buffer", held)
                 held = copy
             size = layout.padded if run.stage == 0 else shard // e
-            self.passing("buffer", for_device().scratch(size, e == 2) * self.wide)
+            self.passing("buffer", self.update_scratch(size) * self.wide)
             if run.stage in (1, 2):
                 self.all_gather_into(layout)
         self.drop("buffer", held)
@@ -353,9 +373,9 @@ class _Walk:
         piece = min(max(layout.counts), PIECE)
         pieces = (run.ranks - 1) * piece * e + (4 * piece if e == 2 else 0)  # the others', a float32 sum
         pieces = pieces if run.ranks > 1 else 0
-        auto = pieces if full >= LONG or run.staged else 0
+        auto = pieces if full >= LONG or run.place == "staged" else 0
         uneven = pieces if len(set(layout.counts)) > 1 else 0  # equal ones NCCL reduces itself
-        ring = 2 * max(layout.counts) * e if not run.staged else 0
+        ring = 2 * max(layout.counts) * e if run.place != "staged" else 0
         scratch = {"auto": auto, "native": 0, "ordered": pieces, "ring": ring, "nccl": uneven}[run.reduce]
         self.take("buffer", copy)
         self.take("gradient", own)

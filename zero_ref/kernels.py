@@ -34,11 +34,6 @@ def kernel(name: str, scalars: str, vectors: str, lines: str) -> cupy.Elementwis
     return cupy.ElementwiseKernel(inputs, outputs, body, name, options=("--fmad=false",), no_return=True)
 
 
-def scratch(n: int, narrow: bool) -> int:
-    """Elements of scratch memory that an update takes."""
-    return 0
-
-
 class SGD(optim.SGD):
     """optim.SGD in one kernel."""
 

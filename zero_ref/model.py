@@ -18,7 +18,7 @@ from zero_ref.layout import FlatLayout
 DRAWN = 1 << 16  # starting values that are drawn at a time, in float64
 
 Tensors = dict[str, Tensor]
-LossGrad = Callable[[Array, Array], tuple[Array, float]]
+LossGrad = Callable[[Array, Array], tuple[Array, Any]]
 
 
 class Unit:

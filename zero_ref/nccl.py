@@ -1,20 +1,31 @@
 """`--transport nccl`: the collectives from GPU to GPU, through NCCL. Every rank has a GPU of its own.
 
 The calls are the same and the ledger counts the same bytes. MPI is left with what is not a vector: the
-sum of one number, reports, and telling everybody where to meet. Python waits for nothing here: NCCL's work
-stands in line on the GPU like any other.
+sum of one number, reports, and telling everybody where to meet. Once the ranks have met, Python waits for
+nothing here: NCCL's work stands in line on the GPU like any other.
 """
 
+import functools
 from typing import Any
 
 import cupy
 import numpy as np
 from cupy.cuda import nccl
+from mpi4py import MPI
 
 from zero_ref import array
 from zero_ref.array import Array
 from zero_ref.comm import OrderedComm
 from zero_ref.layout import FlatLayout
+
+
+@functools.cache
+def communicator() -> nccl.NcclCommunicator:
+    """NCCL's communicator of all ranks: one a process, as its end is a thing that all ranks do together."""
+    world = MPI.COMM_WORLD
+    key = np.frombuffer(nccl.get_unique_id() if world.rank == 0 else bytes(128), np.uint8).copy()
+    world.Bcast(key)
+    return nccl.NcclCommunicator(world.size, key.tobytes(), world.rank)
 
 
 class NcclComm(OrderedComm):
@@ -30,9 +41,7 @@ class NcclComm(OrderedComm):
     def __init__(self, ordered: bool) -> None:
         super().__init__()
         self.ordered = ordered
-        key = np.frombuffer(nccl.get_unique_id() if self.rank == 0 else bytes(128), np.uint8).copy()
-        self.mpi.Bcast(key)
-        self.nccl = nccl.NcclCommunicator(self.size, key.tobytes(), self.rank)
+        self.nccl = communicator()
         self.beside = cupy.cuda.Stream(non_blocking=True)  # for what travels while a unit computes
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> None:

@@ -16,13 +16,8 @@ BLOCK = 32768  # elements; a block and its scratch stay in the cache
 
 
 def for_device() -> Any:
-    """The module whose SGD, Adam and AdamW are fast where arrays live: same rules, same bits as here."""
+    """The module whose SGD, Adam and AdamW are fast where arrays live: the same rules as here."""
     return importlib.import_module("zero_ref.kernels" if on_gpu() else "zero_ref.compiled")
-
-
-def scratch(n: int, narrow: bool) -> int:
-    """Elements of scratch memory that an update of n elements takes; narrow: with gradients of 16 bits."""
-    return 2 * min(BLOCK, n)
 
 
 def walk(vector: Array) -> Iterator[tuple[Array, Array, Array, slice]]:

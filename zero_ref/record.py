@@ -1,6 +1,6 @@
 """The run record: one JSON object that other programs read, and the summary that people read.
 
-config               the options, complete
+config               the options, complete, and where arrays lived (see estimate.place_here)
 world_size, stage    N and 0 to 3
 parameters           how many, without padding; parameters_padded: with it, over all ranks
 first_step           0, or the steps done before in a resumed run; the rest is about this run alone
@@ -30,7 +30,7 @@ import tabulate
 
 from zero_ref.comm import Comm
 from zero_ref.data import Task
-from zero_ref.estimate import of_options, predict
+from zero_ref.estimate import of_options, place_here, predict
 from zero_ref.files import in_one_piece
 from zero_ref.model import Unit
 
@@ -70,7 +70,7 @@ def of_run(
 ) -> dict[str, Any]:
     """The whole record."""
     return {
-        "config": vars(o),
+        "config": vars(o) | {"place": place_here()},
         "world_size": comm.size,
         "stage": o.stage,
         "parameters": sum(u.layout.elements for u in units),

@@ -104,7 +104,8 @@ class StagedComm(OrderedComm):
 class GatheringByPieces:
     """An all-gather under way: this rank's shard goes down to host memory at once, the rest is in Wait().
 
-    So what is computed between the two, the GPU does while the pieces travel.
+    The shard is pinned as a whole meanwhile, and only pieces of everybody else's. What is computed
+    between the two, the GPU does while the pieces travel.
     """
 
     def __init__(self, comm: StagedComm, wire: Array, layout: FlatLayout) -> None:

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import functools
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -140,25 +141,26 @@ def stage_of(o: argparse.Namespace, comm: Comm) -> ModuleType:
 
 def select_device(device: str, comm: Comm, transport: str = "mpi") -> str:
     """Choose the device on all ranks: "cpu" or "gpu", the same everywhere, and what `transport` can use."""
-    number, ranks = local_rank()
+    number = local_rank()
     chosen = agree(comm, lambda: array.select(device, number, mpi_takes_device_arrays()))
     if len(set(comm.everyone(chosen))) > 1:
         raise UsageError(f"--device {device}: some ranks have a GPU and some have none")
     if transport == "nccl":
-        agree(comm, lambda: check_nccl(chosen, ranks))
+        check_nccl(chosen, comm)
     return chosen
 
 
-def check_nccl(device: str, ranks: int) -> None:
-    """UsageError if `ranks` ranks of this machine cannot talk through NCCL."""
+def check_nccl(device: str, comm: Comm) -> None:
+    """UsageError on all ranks if they cannot talk through NCCL."""
     if device != "gpu":
         raise UsageError("--transport nccl: there is no GPU here")
-    if ranks > (gpus := array.gpu_count()):
+    gpus = len(set(comm.everyone(f"{platform.node()} {array.gpu_name()}")))
+    if gpus < comm.size:
         raise UsageError(
-            f"--transport nccl: every rank needs a GPU of its own, and {ranks} ranks have {gpus}; "
+            f"--transport nccl: every rank needs a GPU of its own, and {comm.size} ranks have {gpus}; "
             "--transport mpi lets them share one"
         )
-    if not array.nccl_here():
+    if not all(comm.everyone(array.nccl_here())):
         raise UsageError("--transport nccl: CuPy finds no NCCL here (see requirements-gpu.txt)")
 
 

@@ -114,7 +114,7 @@ def compare(run, reduce):
         target_bytes=8,
         reduce="ordered" if narrow else "nccl" if TRANSPORT == "nccl" and reduce != "ordered" else reduce,
         prefetch=run.prefetch,
-        staged=array.staged(),
+        place=estimate.place_here(),
     )
     said = estimate.predict(wanted, set(run.sizes))
     assert said.resting_bytes == run.resting

@@ -46,7 +46,7 @@ def cpu(monkeypatch):
         try:
             return action()
         finally:
-            array.select("gpu", local_rank()[0], mpi_takes_device_arrays())
+            array.select("gpu", local_rank(), mpi_takes_device_arrays())
 
     return on_the_cpu
 

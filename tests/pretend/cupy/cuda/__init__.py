@@ -17,15 +17,14 @@ def get_current_stream():
 
 
 class Device:
-    def __init__(self, number=0):
-        self.number = number
+    in_use = 0
+
+    def __init__(self, number=None):
+        self.number = Device.in_use if number is None else number
+        self.pci_bus_id = f"0000:0{self.number}:00.0"
 
     def use(self):
-        pass
-
-    def synchronize(self):
-        for stream in cupy._streams:
-            stream.synchronize()
+        Device.in_use = self.number
 
 
 class MemoryHook:
