@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from zero_ref import compare
 from zero_ref.array import gpu_count
+from zero_ref.optim import BLOCK
 from zero_ref.timing import Link, Machine
 
 TRAIN = ("-m", "zero_ref.train")
@@ -97,6 +98,29 @@ def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
         ]
         for rank in gpu["ranks"]:
             assert rank["peak_total_bytes"] == rank["predicted"]["peak_total_bytes"]
+
+
+def test_the_estimate_knows_what_numba_compiles(tmp_path):
+    """In float64, where the blocks of an update that is not compiled are the largest buffer of one rank."""
+    pytest.importorskip("numba")
+    line = (
+        "--data",
+        "synthetic",
+        "--features",
+        "1024",
+        "--hidden",
+        "1024",
+        "--samples",
+        "40",
+        "--steps",
+        "2",
+    )
+    run = recorded(tmp_path, 3, *line, "--stage", "1", "--dtype", "float64")
+    whole = recorded(tmp_path, 0, *line, "--stage", "0", "--dtype", "float64")
+    assert whole["config"]["place"] == "compiled"
+    assert whole["ranks"][0]["peak_bytes"]["buffer"] == 8 * BLOCK < run["ranks"][0]["peak_bytes"]["buffer"]
+    for rank in (*run["ranks"], *whole["ranks"]):
+        assert rank["peak_bytes"] == rank["predicted"]["peak_bytes"]
 
 
 def test_nccl_wants_a_gpu_for_each_rank():

@@ -17,18 +17,18 @@ LONG = 1 << 20  # elements; to compile takes about 0.3 s, once a process
 
 
 @functools.cache
-def loop(make: Callable[[bool, bool], Callable], a: bool, b: bool) -> Callable | None:
-    """make(a, b), compiled; None without numba."""
+def loop(make: Callable[..., Callable], *kind: bool) -> Callable | None:
+    """make(*kind), compiled; None without numba."""
     try:
         import numba
     except ImportError:
         return None
-    return numba.njit(error_model="numpy")(make(a, b))
+    return numba.njit(error_model="numpy")(make(*kind))
 
 
-def loop_for(param: Array, grad: Array, make: Callable, a: bool, b: bool) -> Callable | None:
+def loop_for(param: Array, grad: Array, make: Callable, *kind: bool) -> Callable | None:
     """The compiled loop, if it is of use for these vectors (n,)."""
-    return loop(make, a, b) if takes(param.size, param.dtype != grad.dtype) else None
+    return loop(make, *kind) if takes(param.size, param.dtype != grad.dtype) else None
 
 
 def takes(n: int, narrow: bool) -> bool:

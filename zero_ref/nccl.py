@@ -35,7 +35,7 @@ class NcclComm(OrderedComm):
     that are exchanged and added in rank order.
     """
 
-    wire_like = staticmethod(lambda array: array)
+    wire_like = staticmethod(lambda array: array)  # NCCL reads and writes vectors where they are
     copy = staticmethod(array.move)
 
     def __init__(self, ordered: bool) -> None:
