@@ -13,7 +13,8 @@ import importlib
 import os
 import signal
 
-from lessons.checker import doctor, progress
+from lessons.checker import progress
+from lessons.checker.student import doctor
 from zero_ref.launch import language as of_environment
 
 ONE = ("run", "hint", "show", "reset", "solution")  # commands on one exercise
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     language = spoken(words_given)
     if words_given and words_given[0] in TEACHERS:
-        return importlib.import_module(f"lessons.checker.{words_given[0]}").main(words_given[1:])
+        return importlib.import_module(f"lessons.checker.teacher.{words_given[0]}").main(words_given[1:])
     try:
         o = parser().parse_args(words_given)
     except Wrong as error:
@@ -101,7 +102,9 @@ def do(o: argparse.Namespace) -> int:
     """What was asked for."""
     if o.command == "doctor":
         return doctor.main(o.language, o.plain)
-    from lessons.checker import commands, learn, runner, screen, words
+    from lessons.checker import words
+    from lessons.checker.ranks import runner
+    from lessons.checker.student import commands, learn, screen
 
     o.limit = getattr(o, "limit", runner.LIMIT)
     if o.command is None:

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from lessons.checker import checking, words  # noqa: E402
-from lessons.checker.runner import Job  # noqa: E402
+from lessons.checker.ranks.runner import Job  # noqa: E402
 
 
 def wrong(exercise: str) -> dict[str, tuple[str, ...]]:

@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from confusion import answers  # noqa: E402
 
 from lessons.checker import checking  # noqa: E402
-from lessons.checker.runner import Job  # noqa: E402
+from lessons.checker.ranks.runner import Job  # noqa: E402
 
 EXERCISE = "06_ring_reduce_scatter"
 LOOP = "    for hop in range(1, comm.size):\n"

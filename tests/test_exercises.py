@@ -12,7 +12,7 @@ from launching import ROOT
 from soak import soak
 
 from lessons.checker import checking, stub, verdict, words
-from lessons.checker.runner import Job
+from lessons.checker.ranks.runner import Job
 
 EXERCISES = words.exercises()
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -101,7 +101,7 @@ def test_the_catalogues_say_the_same_in_both_languages(name):
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_diagnosis_of_the_catalogue_can_be_got(exercise):
     """A key that no check gives is a leftover."""
-    source = "".join(path.read_text() for path in (ROOT / "lessons" / "checker").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "lessons" / "checker").rglob("*.py"))
     source += (ROOT / "lessons" / "checks" / f"{exercise}.py").read_text()
     for key in words.catalogue(exercise).keys() - {"exercise"} - words.catalogue("common").keys():
         assert key in wrong(exercise) or re.search(rf"""["']{key}["']""", source), key
@@ -109,7 +109,7 @@ def test_every_diagnosis_of_the_catalogue_can_be_got(exercise):
 
 def test_every_string_of_the_interface_exists():
     """Each words.say("key") in the code has a text in both languages, and each text is used."""
-    files = [ROOT / "lessons" / "__main__.py", *(ROOT / "lessons" / "checker").glob("*.py")]
+    files = [ROOT / "lessons" / "__main__.py", *(ROOT / "lessons" / "checker").rglob("*.py")]
     code = "".join(path.read_text() for path in files)
     known = words.catalogue("common")["ui"]
     for key in re.findall(r"""\b(?:say|raw)\(\s*["'](\w+)["']""", code):

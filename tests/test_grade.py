@@ -24,12 +24,13 @@ from pathlib import Path
 import pytest
 from launching import ROOT, left_behind, mpirun
 
-from lessons.checker import checking, gradebook, one_student, release, stub, taken, words
+from lessons.checker import checking, stub, words
 from lessons.checker.evidence import Diagnosis
-from lessons.checker.grade import seed_of
-from lessons.checker.handed_in import LARGEST, everybody
-from lessons.checker.records import Record
-from lessons.checker.runner import Outcome
+from lessons.checker.ranks.runner import Outcome
+from lessons.checker.teacher import extract, gradebook, release, student_process
+from lessons.checker.teacher.grade import seed_of
+from lessons.checker.teacher.results import Record
+from lessons.checker.teacher.submissions import LARGEST, everybody
 
 RING = "06_ring_reduce_scatter"
 RIGHT = (ROOT / "tests" / "answers" / f"{RING}.py").read_text(encoding="utf-8")
@@ -92,7 +93,7 @@ def ring_reduce_scatter(x, comm):
     pid = os.getpid()
     while pid > 1:
         with open(f"/proc/{pid}/cmdline") as file:
-            if "lessons.checker.one_student" in file.read():
+            if "lessons.checker.teacher.student_process" in file.read():
                 os.kill(pid, signal.SIGKILL)
         with open(f"/proc/{pid}/stat") as file:
             pid = int(file.read().rpartition(")")[2].split()[1])
@@ -135,7 +136,7 @@ CLASS = {
     "t bomb.zip": ("#" * (40 << 20), "error", "too_large"),
     "u other": (changed("return partial", "return partial / comm.size"), "wrong", "averaged"),
     "w cheats": (
-        "from lessons.checker import reference\n\n"
+        "from lessons.checker.ranks import reference\n\n"
         "def ring_reduce_scatter(x, comm):\n    return reference.ring_reduce_scatter(x, comm)\n",
         "passed",
         None,
@@ -179,7 +180,7 @@ def hand_in(folder: Path) -> None:
 
 def graded(folder: Path, out: Path, *options: str) -> subprocess.CompletedProcess:
     """Run the command, which must leave no process."""
-    command = ("-m", "lessons.checker.grade", str(folder), "--out", str(out), *options)
+    command = ("-m", "lessons.checker.teacher.grade", str(folder), "--out", str(out), *options)
     found = mpirun(0, *command, limit=120, ZERO_REF_LEARN=str(out.parent / "learn"))
     assert found.stderr == ""
     return found
@@ -246,7 +247,7 @@ def test_lines_are_the_students_own(school):
     records = by_source(school.results)
     assert records["b wrong.zip"]["line"] == RIGHT.splitlines().index("    return partial") + 1
     text = AT_THE_TOP.format(answer=RIGHT)
-    kept = taken.take(text, ("ring_reduce_scatter",)).text.splitlines()
+    kept = extract.take(text, ("ring_reduce_scatter",)).text.splitlines()
     assert [a for a, b in zip(kept, text.splitlines()) if a not in ("", b)] == []
 
 
@@ -263,7 +264,7 @@ def test_progress_is_only_information(school):
 
 def test_what_deserves_a_look(school):
     records = by_source(school.results)
-    assert records["w cheats"]["imports"] == ["lessons.checker.reference"]
+    assert records["w cheats"]["imports"] == ["lessons.checker.ranks.reference"]
     assert [source for source, record in records.items() if record["imports"]] == ["w cheats"]
     equal = [set(each["students"]) for each in school.results["equal"]]
     assert {"0042", "m top level", "n 王小明"} in equal and {"b wrong", EVIL} in equal
@@ -418,7 +419,7 @@ def test_only_what_is_needed_is_taken():
         "def f(x):\n    os = 3\n    return helper(x) + right(1), CACHE, ring_all_gather, lambda: sys.path\n"
         "for i in range(3): print(i)\n"
     )
-    found = taken.take(text, ("f",))
+    found = extract.take(text, ("f",))
     kept = [line for line in found.text.splitlines() if line]
     assert kept[:6] == [
         "from __future__ import annotations",
@@ -438,25 +439,25 @@ def test_only_what_is_needed_is_taken():
     "text", ["def f(:", "x\x00", "(" * 500 + ")" * 500, "def f():\n  x = " + "-" * 100000 + "1"]
 )
 def test_what_python_cannot_read_is_taken_as_it_is(text):
-    found = taken.take(text, ("f",))
+    found = extract.take(text, ("f",))
     assert (found.parsed, found.text) == (False, text)
 
 
 def test_who_imports_what_is_to_be_written_has_written_nothing():
     text = "from _exercise import ring_reduce_scatter\n"
-    assert taken.take(text, ("ring_reduce_scatter",)).text.strip() == ""
+    assert extract.take(text, ("ring_reduce_scatter",)).text.strip() == ""
     text += "mine = ring_reduce_scatter\ndef f(x): return mine(x)\n"
-    assert taken.take(text, ("f",)).project == ["_exercise.ring_reduce_scatter"]
+    assert extract.take(text, ("f",)).project == ["_exercise.ring_reduce_scatter"]
 
 
 def test_a_mark_of_utf8_and_lines_of_windows():
-    found = taken.take("\ufeff" + RIGHT.replace("\n", "\r\n"), ("ring_reduce_scatter",))
+    found = extract.take("\ufeff" + RIGHT.replace("\n", "\r\n"), ("ring_reduce_scatter",))
     assert found.parsed and "\r" not in found.text and found.functions
 
 
 def test_fingerprints():
     def of(text: str) -> str:
-        return taken.fingerprint(ast.parse(text).body[0])[0]
+        return extract.fingerprint(ast.parse(text).body[0])[0]
 
     one = of("def f(x, comm):\n    '''d'''\n    s: int = 0\n    for i in range(x): s += i\n    return s")
     assert one == of("def g(a, c):\n    t = 0  # t\n    for k in range(a):\n        t += k\n    return t")
@@ -491,7 +492,7 @@ def test_archives_in_folders_and_links(tmp_path):
 
 def test_later_exercises_build_on_earlier_ones_that_have_passed(monkeypatch, capfd, tmp_path):
     asked, states = [], iter(["passed", "wrong", "passed"])
-    monkeypatch.setattr(one_student.earlier, "WRITTEN_IN", {"a": "06_a", "b": "07_b"})
+    monkeypatch.setattr(student_process.prerequisites, "WRITTEN_IN", {"a": "06_a", "b": "07_b"})
 
     def check(jobs, limit):
         asked.append(jobs[0])
@@ -503,14 +504,14 @@ def test_later_exercises_build_on_earlier_ones_that_have_passed(monkeypatch, cap
         return [checking.Result(jobs[0], Outcome(), wrong, 0.1)]
 
     monkeypatch.setattr(checking, "check", check)
-    monkeypatch.setattr(one_student.words, "part", lambda *a: a[1].params["text"])
+    monkeypatch.setattr(student_process.words, "part", lambda *a: a[1].params["text"])
     plan = {e: {"text": "", "seed": e[:2]} for e in ("06_a", "07_b", "08_c")}
     plan = {"exercises": plan, "limit": 1, "language": "en"}
     monkeypatch.setattr(sys, "stdin", argparse.Namespace(read=lambda: json.dumps(plan)))
     old = signal.getsignal(signal.SIGTERM)
     saved = os.dup(1)
     try:
-        one_student.main()
+        student_process.main()
     finally:
         os.dup2(saved, 1)
         os.close(saved)
@@ -533,8 +534,8 @@ def never_ends(jobs, limit):
 @pytest.mark.parametrize("check, word", [(fails, "in the check"), (never_ends, "more than 0 s")])
 def test_a_fault_of_the_checker_costs_nobody_points(monkeypatch, tmp_path, check, word):
     monkeypatch.setattr(checking, "check", check)
-    monkeypatch.setattr(one_student, "SLACK", 0.05)
-    found = one_student.one(RING, tmp_path / "x.py", "s", {}, 0.01, "en")
+    monkeypatch.setattr(student_process, "SLACK", 0.05)
+    found = student_process.one(RING, tmp_path / "x.py", "s", {}, 0.01, "en")
     assert (found["status"], found["key"]) == ("error", "checker_failed") and word in found["says"]
 
 
@@ -546,7 +547,7 @@ def test_ctrl_c_ends_all(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "lessons.checker.grade",
+        "lessons.checker.teacher.grade",
         str(tmp_path / "class"),
         "--out",
         str(tmp_path / "o"),
@@ -581,7 +582,7 @@ UNUSABLE = {
 
 @pytest.mark.parametrize("name", UNUSABLE)
 def test_unusable_input_is_one_line(name, tmp_path, monkeypatch, capsys):
-    from lessons.checker import grade
+    from lessons.checker.teacher import grade
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
@@ -603,7 +604,7 @@ def test_unusable_input_is_one_line(name, tmp_path, monkeypatch, capsys):
 def student_tree(tmp_path_factory):
     target = tmp_path_factory.mktemp("released") / "zero_ref"
     found = mpirun(
-        0, "-m", "lessons.checker.release", str(target), ZERO_REF_LEARN=str(target.parent / "learn")
+        0, "-m", "lessons.checker.teacher.release", str(target), ZERO_REF_LEARN=str(target.parent / "learn")
     )
     assert (found.returncode, found.stderr) == (0, ""), found.stdout
     return target
@@ -695,7 +696,7 @@ def test_a_solution_that_would_go_out_is_found(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["teaching.md", "teaching.zh.md"])
 def test_the_page_for_teachers_names_what_exists(name):
-    from lessons.checker import grade
+    from lessons.checker.teacher import grade
 
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     known = set()

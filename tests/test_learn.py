@@ -21,8 +21,9 @@ import pytest
 from confusion import answers
 from launching import left_behind
 
-from lessons.checker import doctor, once, picture, progress, screen, stub, words
-from lessons.checker.sequence import Bar, Message, course
+from lessons.checker import progress, stub, words
+from lessons.checker.student import attempt, doctor, picture, screen
+from lessons.checker.student.sequence import Bar, Message, course
 
 pytest_plugins = ["browser"]  # the fixture `opened`
 
@@ -45,10 +46,10 @@ class Student:
         for name in (f"lessons/{FIRST}.py", f"tests/answers/{FIRST}.py"):
             (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.tree / name)
-        for kind, end in (("catalogue", "toml"), ("checks", "py")):
+        for end in ("toml", "py"):
             for name in (FIRST, SECOND):
                 shutil.copy(
-                    ROOT / "lessons" / kind / f"{FIRST}.{end}", self.tree / f"lessons/{kind}/{name}.{end}"
+                    ROOT / f"lessons/checks/{FIRST}.{end}", self.tree / f"lessons/checks/{name}.{end}"
                 )
         self.exercises.mkdir()
         self.file = self.exercises / f"{FIRST}.py"
@@ -311,10 +312,10 @@ def test_what_is_checked_is_a_copy(student, monkeypatch):
     def check(jobs, limit):
         student.file.write_text("saved meanwhile")
         assert Path(jobs[0].file).read_bytes() == before and Path(jobs[0].file).name == student.file.name
-        return [once.Result(jobs[0], once.Outcome(), None, 0.0)]
+        return [attempt.Result(jobs[0], attempt.Outcome(), None, 0.0)]
 
-    monkeypatch.setattr(once.checking, "check", check)
-    data = once.check(FIRST)
+    monkeypatch.setattr(attempt.checking, "check", check)
+    data = attempt.check(FIRST)
     assert "\n".join(data["source"]) + "\n" == before.decode()
 
 
@@ -322,7 +323,7 @@ def test_a_broken_earlier_function_is_not_built_upon(monkeypatch, tmp_path):
     monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path))
     for state, used in (("passed", True), ("wrong", False), ("note", True), ("not_started", False)):
         progress.note(FIRST, state, None)
-        assert ("ring_reduce_scatter" in once.checking.own_functions()) == used
+        assert ("ring_reduce_scatter" in attempt.checking.own_functions()) == used
         assert progress.read()["exercises"][FIRST]["passed"]
 
 
@@ -481,7 +482,9 @@ def test_every_string_has_both_languages_and_the_same_places():
 def test_every_string_that_is_asked_for_exists():
     ui = words.catalogue("common")["ui"]
     names = ("commands", "doctor", "hints", "learn", "picture", "screen")
-    sources = {name: (ROOT / f"lessons/checker/{name}.py").read_text(encoding="utf-8") for name in names}
+    sources = {
+        name: (ROOT / f"lessons/checker/student/{name}.py").read_text(encoding="utf-8") for name in names
+    }
     sources["main"] = (ROOT / "lessons" / "__main__.py").read_text(encoding="utf-8")
     say = r"""(?:words\.|doctor\.|(?<![.\w]))say\(\s*["'](\w+)["'], """
     asked = {key for text in sources.values() for key in re.findall(say, text)}

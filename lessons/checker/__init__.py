@@ -1,15 +1,13 @@
 """What tells a student what is wrong, and shows it.
 
-    board     one note per rank in a file: what it does, and what it waits for; the proof of a hang
-    talk      the `comm` that a student gets: messages that leave when somebody receives them
-    ranks     one process of a check: loads the student's file, makes the trials, reports what happened
-    runner    the checker's own process: starts the ranks, reads their reports, ends them all
-    evidence  from what happened to one diagnosis
-    words     a diagnosis in Chinese and in English
+At the top: one check. checking runs it, evidence and verdict make one diagnosis of what happened, words says
+it in Chinese and in English, progress keeps it.
 
-    grade, handed_in, taken, one_student    the teacher's side: run again what a class has handed in
-    records, gradebook, class_page          what came out, as tables, JSON, XML and a page
-    release                                 what students get: no solutions
+    ranks/     the processes of a check: start them, load the student's file, let them talk, prove a hang
+    stages/    what a step() of one ZeRO stage does and should do, for exercises 08, 11, 12 and 13
+    student/   what a student types, and sees in the terminal and on a page
+    teacher/   run again what a class has handed in; make what students get
 
-Each exercise has a file of its own in lessons/checks: what is tried, and what each wrong answer leaves.
+Each exercise has two files of its own in lessons/checks: what is tried, and what each wrong answer leaves
+(NN_name.py), and the words for it (NN_name.toml).
 """

@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lessons.checker import earlier, progress, runner, stub, verdict
+from lessons.checker import progress, stub, verdict
 from lessons.checker.evidence import Diagnosis
-from lessons.checker.runner import Job, Outcome
+from lessons.checker.ranks import prerequisites, runner
+from lessons.checker.ranks.runner import Job, Outcome
 
 EXIT = {"passed": 0, "note": 0, "wrong": 1, "not_started": 2}
 
@@ -40,7 +41,7 @@ def own_functions() -> dict[str, str]:
     done = progress.read()["exercises"]
     return {
         name: str(file_of(exercise))
-        for name, exercise in earlier.WRITTEN_IN.items()
+        for name, exercise in prerequisites.WRITTEN_IN.items()
         if (record := done.get(exercise, {})).get("passed")
         and record.get("state") not in ("wrong", "not_started")
     }
@@ -73,5 +74,5 @@ def job_of(exercise: str, reference: bool = False, seed: str | None = None) -> J
     reference: build on zero_ref in place of the student's earlier functions
     """
     own = {} if reference else own_functions()
-    files = {name: file for name, file in own.items() if earlier.WRITTEN_IN[name] != exercise}
+    files = {name: file for name, file in own.items() if prerequisites.WRITTEN_IN[name] != exercise}
     return Job(exercise, str(file_of(exercise)), seed or secrets.token_hex(8), files)

@@ -5,13 +5,14 @@ returned with each known mistake. The mistake that explains *all* trials is the 
 trial that shows it is what the student sees. What nothing explains is shown as it is.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import ast
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-
-BASE = 64  # of the barcodes
 
 
 @dataclass
@@ -195,54 +196,6 @@ def attempt(mistake: Right, trial: Trial, rank: int) -> Any:
         return Unknown("?")
 
 
-def barcode(length: int, rank: int) -> np.ndarray:
-    """(length,) float64: element i of rank r is (i + 1) * 64^r, so that a sum tells who is in it.
-
-    At most 31 elements, so that a part that is in it twice is still one digit.
-    """
-    return (np.arange(length) + 1.0) * BASE**rank
-
-
-def read_barcode(value: float, size: int) -> list[int]:
-    """The digits of one number, one per rank: element + 1, times how often it is in."""
-    number, digits = round(value), []
-    for _ in range(size):
-        number, digit = divmod(number, BASE)
-        digits.append(digit)
-    return digits
-
-
-def barcode_text(value: float, size: int) -> str:
-    """What is in a sum of barcodes: "x[3]: 0 1 2x2" is element 3 of ranks 0, 1 and twice of rank 2."""
-    if not 0 < value < BASE**size or value != round(value):  # nor NaN
-        return f"{value:.7g}"
-    digits = read_barcode(value, size)
-    units = [digit for digit in digits if digit]
-    element = min(units)
-    if any(digit % element for digit in units):  # of several elements
-        return " ".join(f"x[{digit - 1}]:{rank}" for rank, digit in enumerate(digits) if digit)
-    times = [(rank, digit // element) for rank, digit in enumerate(digits) if digit]
-    return f"x[{element - 1}]: " + " ".join(f"{rank}x{n}" if n > 1 else str(rank) for rank, n in times)
-
-
-def barcode_table(trial: Trial, right: Right) -> list[tuple[Any, str, str]]:
-    """Rows for a table of sums of barcodes: per rank what should be in its first element and what is."""
-    rows = []
-    for rank, value in enumerate(trial.values()):
-        want = np.ravel(right(trial, rank))
-        got = np.ravel(value) if isinstance(value, np.ndarray) else np.array([])
-        differ = [i for i in range(min(len(want), len(got))) if not same(got[i], want[i])]
-        place = differ[0] if differ else 0
-        texts = [barcode_text(float(v[place]), trial.size) if place < len(v) else "-" for v in (want, got)]
-        rows.append((rank, *texts))
-    return rows
-
-
-def lacking(value: float, element: int, size: int) -> list[int]:
-    """The ranks whose part is not in a barcode sum of `element`."""
-    return [rank for rank, digit in enumerate(read_barcode(value, size)) if digit != element + 1]
-
-
 def cost(
     trials: Sequence[Trial], nbytes: Right, messages: Right | None = None, state: str = "wrong"
 ) -> Diagnosis | None:
@@ -286,3 +239,87 @@ def earliest(
         if first is not None:
             return first
     return found
+
+
+# Results of several arrays: each is looked at by itself, with the line of the student's that wrote it.
+
+
+def written(student: ModuleType, function: str, first: bool = False) -> dict[str, int]:
+    """Name -> the last line of a student's function that assigns to it or into it, or the first."""
+    tree = ast.parse(Path(str(student.__file__)).read_text(encoding="utf-8-sig"))
+    lines: dict[str, int] = {}
+    for node in (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function):
+        for statement in ast.walk(node):
+            for name in targets(statement):
+                known = lines.get(name, statement.lineno)
+                lines[name] = (min if first else max)(statement.lineno, known)
+    return lines
+
+
+def targets(node: ast.AST) -> Iterator[str]:
+    """The names that a statement writes: x of `x = `, `x += `, `x[0] = ` and `x, y = `."""
+    if isinstance(node, ast.Assign):
+        waiting = list(node.targets)
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+        waiting = [node.target]
+    else:
+        return
+    while waiting:
+        target = waiting.pop()
+        if isinstance(target, ast.Name):
+            yield target.id
+        elif isinstance(target, ast.Subscript | ast.Starred):
+            waiting.append(target.value)
+        elif isinstance(target, ast.Tuple | ast.List):
+            waiting += target.elts
+
+
+def part(trials: Sequence[Trial], number: int, name: str) -> list[Trial]:
+    """The trials as if only the number-th of the values had been returned, at the line that wrote `name`."""
+    found = []
+    for trial in trials:
+        ranks = []
+        for report in trial.ranks:
+            (values,) = report["value"].values()  # of a tuple or list
+            line = report["lines"].get(name, report["line"])
+            ranks.append(report | {"value": values[number], "line": line})
+        found.append(Trial(trial.case, ranks))
+    return found
+
+
+# Answers without ranks: the trial that shows it, and dictionaries of numbers by name.
+
+
+def first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) -> Diagnosis | None:
+    """What `look` finds in the first trial in which it finds something; with that trial's line and case."""
+    for trial in trials:
+        if found := look(trial):
+            found.line, found.case = trial.ranks[0]["line"], trial.case
+            return found
+    return None
+
+
+def of_case(make: Callable[[dict[str, Any]], Any]) -> Right:
+    """A right answer, or a mistake, that depends on what was asked alone."""
+    return lambda trial, _: make(trial.case)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number)
+
+
+def no_bill(value: Any, want: dict[str, float]) -> Diagnosis | None:
+    """What is wrong with a dictionary before its numbers are looked at: its type, its keys, their types."""
+    if value is None:
+        return Diagnosis("returns_nothing", {"wanted": "dict"})
+    if not isinstance(value, dict):
+        total = is_number(value) and same(value, sum(want.values()))
+        params = {"wanted": "dict", "got": kind_of(value), "total": value if total else ""}
+        return Diagnosis("total_only" if total else "returns_type", params)
+    if value.keys() != want.keys():
+        missing, more = want.keys() - value.keys(), map(str, value.keys() - want.keys())
+        return Diagnosis("keys", {"missing": sorted(missing) or "-", "more": sorted(more) or "-"})
+    for name, number in value.items():
+        if not is_number(number):
+            return Diagnosis("returns_type", {"wanted": f"{name}: int", "got": kind_of(number)})
+    return None

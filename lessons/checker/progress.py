@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lessons.checker.runner import ROOT
+from lessons import ROOT
 
 # passed: has passed since the file was last reset; at: when it first did; state: of the last check;
 # hints: how many were shown; level: how many of the exercise's own; hinted: the diagnoses of shown hints
@@ -126,7 +126,7 @@ def last(exercise: str) -> Path:
 
 
 def last_run(exercise: str) -> dict[str, Any] | None:
-    """What once.py wrote of an exercise's last run; None before the first."""
+    """What student/attempt.py wrote of an exercise's last run; None before the first."""
     try:
         found = json.loads(last(exercise).read_text(encoding="utf-8"))
     except (OSError, ValueError):

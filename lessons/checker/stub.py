@@ -7,11 +7,11 @@ python -m lessons.checker.stub --force 06    writes this one anew
 
 import sys
 import textwrap
-from pathlib import Path
 
+from lessons import ROOT
 from lessons.checker.words import LANGUAGES, catalogue, exercises, wrapped
 
-FOLDER = Path(__file__).parents[1] / "exercises"
+FOLDER = ROOT / "lessons" / "exercises"
 HEADS = {"zh": ("目标", "通过条件", "检查"), "en": ("Goal", "Done when", "Check")}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lessons.checker.evidence import Diagnosis, Trial
-from lessons.checker.runner import Job, Outcome
+from lessons.checker.ranks.runner import Job, Outcome
 
 
 def check_of(exercise: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""A diagnosis, and everything else that is said, in Chinese and in English: lessons/catalogue.
+"""A diagnosis, and everything else that is said, in Chinese and in English: lessons/checks/*.toml.
 
 common.toml has what all exercises share, NN_name.toml an exercise: its text, its hints and its diagnoses.
 A diagnosis is a key with parameters; in the catalogues a key has for each language
@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from lessons import ROOT
 from lessons.checker.evidence import Diagnosis
 
-FOLDER = Path(__file__).parents[1] / "catalogue"
+FOLDER = ROOT / "lessons" / "checks"
 LANGUAGES = ("zh", "en")
 COLUMNS = 80
 

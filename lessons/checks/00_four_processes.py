@@ -10,8 +10,8 @@ from typing import Any
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Right, Trial, Unknown
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
 
 FUNCTIONS = ("who",)
 RANKS = 4

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Right, Trial, Unknown, kind_of, same
-from lessons.checker.parts import part, written
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.evidence import Diagnosis, Right, Trial, Unknown, kind_of, part, same, written
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
 
 FUNCTIONS = ("linear_backward",)
 RANKS = 1

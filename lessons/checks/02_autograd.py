@@ -15,9 +15,9 @@ from typing import Any
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Right, Trial, Unknown, kind_of
-from lessons.checker.graph import Node, relu
-from lessons.checker.talk import Talk
-from lessons.checker.trial import encode, observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import encode, observe
+from lessons.given.graph import Node, relu
 
 FUNCTIONS = ("backward",)
 RANKS = 1

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, same
-from lessons.checker.parts import part, written
-from lessons.checker.talk import Talk
-from lessons.checker.trial import encode, observe
+from lessons.checker.evidence import Diagnosis, Trial, part, same, written
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import encode, observe
 
 FUNCTIONS = ("adam_step",)
 RANKS = 1

@@ -17,8 +17,8 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial
-from lessons.checker.talk import Talk
-from lessons.checker.trial import encode, observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import encode, observe
 
 FUNCTIONS = ("my_samples", "owner")
 RANKS = 4

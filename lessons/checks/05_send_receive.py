@@ -10,9 +10,9 @@ import numpy as np
 
 from lessons.checker import evidence, verdict
 from lessons.checker.evidence import Diagnosis, Trial
-from lessons.checker.runner import Outcome
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
+from lessons.checker.ranks.runner import Outcome
 
 FUNCTIONS = ("ring_shift",)
 RANKS = 5

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, barcode
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.barcode import barcode, barcode_table
+from lessons.checker.evidence import Diagnosis, Trial
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
 from zero_ref.layout import bounds
 
 FUNCTIONS = ("ring_reduce_scatter",)
@@ -94,7 +95,7 @@ def decoded(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | Non
     """The same diagnosis with its barcodes read: which element came, and of which ranks."""
     if found is not None and found.head == ("rank", "wanted", "got") and not found.key.startswith("returns"):
         trial = next(trial for trial in trials if trial.case == found.case)
-        found.head, found.rows = ("rank", "wanted_parts", "got_parts"), evidence.barcode_table(trial, right)
+        found.head, found.rows = ("rank", "wanted_parts", "got_parts"), barcode_table(trial, right)
     return found
 
 

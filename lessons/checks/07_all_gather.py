@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, barcode
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.barcode import BASE, barcode, barcode_text, read_barcode
+from lessons.checker.evidence import Diagnosis, Trial
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
 from zero_ref.layout import bounds
 
 FUNCTIONS = ("ring_all_gather", "ring_all_reduce")
@@ -253,8 +254,8 @@ def slot_text(values: np.ndarray, size: int) -> str:
         return "-"
     found = []
     for value in values.astype(float).tolist():
-        whole = np.isfinite(value) and value == round(value) and 0 < value < evidence.BASE**size
-        digits = evidence.read_barcode(value, size) if whole else []
+        whole = np.isfinite(value) and value == round(value) and 0 < value < BASE**size
+        digits = read_barcode(value, size) if whole else []
         found.append("+".join(str(rank) for rank, digit in enumerate(digits) if digit) or "?")
     return "/".join(dict.fromkeys(found))
 
@@ -279,11 +280,11 @@ def by_parts(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | No
 
 def part_text(number: float, place: int, size: int) -> str:
     """Of which ranks this element is, and how often: "x[3]: 0 1 2x2"."""
-    if not np.isfinite(number) or number != round(number) or not 0 < number < evidence.BASE**size:
+    if not np.isfinite(number) or number != round(number) or not 0 < number < BASE**size:
         return f"{number:.7g}"
-    times = [divmod(digit, place + 1) for digit in evidence.read_barcode(number, size)]
+    times = [divmod(digit, place + 1) for digit in read_barcode(number, size)]
     if any(rest for _, rest in times):
-        return evidence.barcode_text(float(number), size)
+        return barcode_text(float(number), size)
     ranks = [f"{rank}x{n}" if n > 1 else str(rank) for rank, (n, _) in enumerate(times) if n]
     return f"x[{place}]: " + " ".join(ranks)
 

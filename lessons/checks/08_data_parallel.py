@@ -1,25 +1,13 @@
 """Exercise 08: the student's step() of stage 0 beside the real one."""
 
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
+from functools import partial
 
-from lessons.checker import stage_mistakes, stages
-from lessons.checker.evidence import Diagnosis, Trial
-from lessons.checker.talk import Talk
+from lessons.checker.stages import act as stage
+from lessons.checker.stages import mistakes
 
 FUNCTIONS = ("step",)
 RANKS = 4
-STAGE = 0
 
-cases = stages.cases
-
-
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
-    """All steps of one trial."""
-    return stages.act(case, comm, student.step, STAGE)
-
-
-def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
-    """As every stage."""
-    return stage_mistakes.diagnose(trials, STAGE)
+cases = stage.cases
+act = partial(stage.act, 0)
+diagnose = partial(mistakes.diagnose, 0)

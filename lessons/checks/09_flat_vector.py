@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.bills import first
-from lessons.checker.evidence import Diagnosis, Trial, decode, kind_of, same
-from lessons.checker.talk import Talk
-from lessons.checker.trial import encode, observe
+from lessons.checker.evidence import Diagnosis, Trial, decode, first, kind_of, same
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import encode, observe
 from zero_ref.layout import bounds
 
 FUNCTIONS = ("partition", "flatten")

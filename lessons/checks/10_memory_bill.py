@@ -6,10 +6,9 @@ from types import ModuleType
 from typing import Any
 
 from lessons.checker import evidence
-from lessons.checker.bills import first, no_bill, of_case
-from lessons.checker.evidence import Diagnosis, Trial, same
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.evidence import Diagnosis, Trial, first, no_bill, of_case, same
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
 from zero_ref import estimate
 
 FUNCTIONS = ("model_state_bytes",)

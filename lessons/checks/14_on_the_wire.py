@@ -7,10 +7,9 @@ from types import ModuleType
 from typing import Any
 
 from lessons.checker import evidence
-from lessons.checker.bills import first, is_number, no_bill, of_case
-from lessons.checker.evidence import Diagnosis, Trial, kind_of
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.evidence import Diagnosis, Trial, first, is_number, kind_of, no_bill, of_case
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
 from zero_ref import estimate
 
 FUNCTIONS = ("bytes_sent", "peak_gathered")

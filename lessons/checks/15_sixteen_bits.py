@@ -10,9 +10,9 @@ import numpy as np
 
 from lessons.checker import evidence, words
 from lessons.checker.evidence import Diagnosis, Trial, decode
-from lessons.checker.sums import Sums, sums
-from lessons.checker.talk import Talk
-from lessons.checker.trial import encode, observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import encode, observe
+from lessons.checker.ranks.sum_only import Sums, sums
 
 FUNCTIONS = ("to_bfloat16", "scaled_step")
 RANKS = 3

@@ -12,9 +12,9 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial
-from lessons.checker.sums import Sums, sums
-from lessons.checker.talk import Talk
-from lessons.checker.trial import encode, observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import encode, observe
+from lessons.checker.ranks.sum_only import Sums, sums
 
 FUNCTIONS = ("global_norm", "clip_scale", "loss_weights")
 RANKS = 3

@@ -22,8 +22,8 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial, Unknown, kind_of, same
-from lessons.checker.talk import Talk
-from lessons.checker.trial import encode, observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import encode, observe
 from zero_ref.layout import bounds
 
 FUNCTIONS = ("save_sharded", "load_resharded")

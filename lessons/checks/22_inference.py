@@ -9,8 +9,8 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial, kind_of, same
-from lessons.checker.talk import Talk
-from lessons.checker.trial import observe
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import observe
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit, build
 
@@ -68,8 +68,8 @@ class Short(Exception):
 
 def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call, on the shards of stage 3."""
-    from lessons.checker.stage_comm import WatchedComm
-    from lessons.checker.stages import Log
+    from lessons.checker.stages.comm import WatchedComm
+    from lessons.checker.stages.log import Log
     from zero_ref.ledger import ledger
     from zero_ref.stages import zero3
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial, decode
-from lessons.checker.hooks import MOMENTS, there_and_back
-from lessons.checker.talk import Talk
-from lessons.checker.trial import ReturnLine, encode
+from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import ReturnLine, encode
+from lessons.given.hooks import MOMENTS, there_and_back
 from zero_ref import model, optim
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit, build
@@ -129,8 +129,8 @@ def where(error: Exception, files: Sequence[str]) -> tuple[str, int] | None:
 
 def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """Steps with the student's hooks; then, of several, those of the real stage, with the same parameters."""
-    from lessons.checker.stage_comm import WatchedComm
-    from lessons.checker.stages import Log
+    from lessons.checker.stages.comm import WatchedComm
+    from lessons.checker.stages.log import Log
     from zero_ref.stages import zero2, zero3
 
     log, padding = Log(comm), []

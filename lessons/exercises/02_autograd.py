@@ -17,7 +17,7 @@
 
 from _exercise import check
 
-from lessons.checker.graph import Node
+from lessons.given.graph import Node
 
 
 def backward(root: Node) -> None:

@@ -18,6 +18,6 @@ def check(file: str) -> None:
 
 
 def __getattr__(name: str) -> Callable:
-    from lessons.checker import earlier
+    from lessons.checker.ranks import prerequisites
 
-    return earlier.function(name)
+    return prerequisites.function(name)

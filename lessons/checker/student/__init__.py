@@ -1,0 +1,1 @@
+"""What a student types, and sees in the terminal and on a page."""

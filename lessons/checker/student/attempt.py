@@ -1,0 +1,183 @@
+"""One check of the student's file as it is at this moment, noted in progress and kept for its picture.
+
+    python -m lessons.checker.student.attempt 06_ring_reduce_scatter [--use reference] [--limit 10]
+
+The exit code is that of `python -m lessons run`. While a student works, every check is such a process: it
+can be given up at any time, and ends its ranks when it is.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from lessons.checker import checking, progress, verdict, words
+from lessons.checker.checking import Result
+from lessons.checker.evidence import Diagnosis
+from lessons.checker.ranks.runner import LIMIT, Outcome
+
+EVENTS = 2000  # of a rank that are kept for the picture
+PRINTED = 100_000  # characters
+SOURCE = 400_000
+
+Data = dict[str, Any]
+
+
+def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted: bool = True) -> Data:
+    """Check, note it, keep it; returns what is kept.
+
+    What is checked is a copy: whoever saves during the check does not get half of each version.
+    """
+    job = checking.job_of(exercise, reference)
+    file = Path(job.file)
+    with tempfile.TemporaryDirectory(prefix="zero_ref_copy_") as folder:
+        copy = Path(folder) / file.name
+        try:
+            copy.write_bytes(file.read_bytes())
+        except OSError as error:
+            missing = Diagnosis("unreadable", {"text": error.strerror or type(error).__name__})
+            result = Result(job, Outcome(), missing, 0.0)
+        else:
+            job.file = str(copy)
+            result = checking.check([job], limit)[0]
+        data = kept(result, copy)
+    key = result.diagnosis.key if result.diagnosis else None
+    progress.note(exercise, result.state, key, counted)
+    progress.save_last(exercise, data)
+    return data
+
+
+def kept(result: Result, file: Path) -> Data:
+    """A result as JSON can hold it: texts for the diagnosis, one trial with its events, the source."""
+    try:
+        source = file.read_text(encoding="utf-8-sig", errors="replace")[:SOURCE]
+    except OSError:
+        source = ""
+    trial = shown_trial(result)
+    return {
+        "exercise": result.job.exercise,
+        "when": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "state": result.state,
+        "seconds": round(result.seconds, 3),
+        "diagnosis": told(result.diagnosis) if result.diagnosis else None,
+        "file": file.name,
+        "functions": list(checking.functions(result.job.exercise)),
+        "source": source.splitlines(),
+        "printed": short_paths(result.outcome.printed, file)[:PRINTED],
+        "trial": trial,
+        "hang": result.outcome.hang if trial and result.outcome.hang else None,
+    }
+
+
+def short_paths(text: str, file: Path) -> str:
+    """What was printed, with files by their names only: Python's warnings begin with a long path."""
+    text = text.replace(f"{file.parent}{os.sep}", "")
+    return re.sub(r"/\S*/site-packages/", "", text)
+
+
+def told(diagnosis: Diagnosis) -> Data:
+    """A diagnosis whose values are texts."""
+    case = diagnosis.case
+    return {
+        "key": diagnosis.key,
+        "params": {name: words.plain(value) for name, value in diagnosis.params.items()},
+        "line": list(diagnosis.line) if isinstance(diagnosis.line, tuple) else diagnosis.line,
+        "case": None if case is None else plain_case(case),
+        "head": list(diagnosis.head),
+        "rows": [[words.plain(cell) for cell in row] for row in diagnosis.rows],
+        "state": diagnosis.state,
+    }
+
+
+def diagnosis_of(data: Data) -> Diagnosis | None:
+    """The diagnosis of a run that was kept."""
+    return Diagnosis(**data["diagnosis"]) if data["diagnosis"] else None
+
+
+def plain_case(case: Data) -> Data:
+    """What of a trial's parameters is short enough to be shown; "given" are a function's arguments."""
+    case = case.get("given", case)
+    return {name: words.plain(value) for name, value in case.items() if not isinstance(value, dict | list)}
+
+
+def shown_trial(result: Result) -> Data | None:
+    """The trial of the picture: that of the diagnosis, else where it stopped, else the largest."""
+    reports = result.outcome.reports
+    if not reports:
+        return None
+    asked = verdict.check_of(result.job.exercise).cases(Random(result.job.seed))
+    wanted = result.diagnosis.case if result.diagnosis else None
+    stopped = [case for case, ranks in reports.items() if any("evidence" not in r for r in ranks.values())]
+    matching = [case for case in reports if wanted is not None and asked[case] == wanted]
+    number = next(iter(matching + stopped), None)
+    if number is None:
+        number = max(reports, key=lambda case: (asked[case].get("size", 0), case))
+    size = asked[number].get("size", 1)
+    return {
+        "number": number,
+        "size": size,
+        "case": plain_case(asked[number]),
+        "ranks": [of_rank(reports[number].get(rank)) for rank in range(size)],
+    }
+
+
+def of_rank(report: Data | None) -> Data:
+    """What one rank did: how it ended ("returned", "raised", "stopped", "unknown"), and its events."""
+    if report is None:
+        return {"end": "unknown", "place": None, "events": [], "more": 0}
+    end = next((name for name in ("evidence", "raised", "stopped") if name in report), "unknown")
+    found = list(events_in(report.get(end)))
+    return {
+        "end": "returned" if end == "evidence" else end,
+        "place": report.get("raised", {}).get("place"),
+        "events": found[:EVENTS],
+        "more": max(0, len(found) - EVENTS),
+    }
+
+
+def events_in(value: Any) -> Iterator[Data]:
+    """All events of a rank: a check that calls several functions has several lists of them."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if name == "events" and isinstance(part, list):
+                yield from (event for event in part if isinstance(event, dict) and "what" in event)
+            elif name != "value":
+                yield from events_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from events_in(part)
+
+
+def give_up(signum: int, _: object) -> None:
+    """Leave as after Ctrl-C, so that the ranks are ended."""
+    raise KeyboardInterrupt(signum)
+
+
+def main() -> int:
+    """Returns 0 passed, 1 wrong, 2 not started; 3 if no check could be made, and says why on stderr."""
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, give_up)
+    p = argparse.ArgumentParser(prog="python -m lessons.checker.student.attempt")
+    p.add_argument("exercise")
+    p.add_argument("--use", choices=("own", "reference"), default="own")
+    p.add_argument("--limit", type=float, default=LIMIT)
+    o = p.parse_args()
+    try:
+        return checking.EXIT[check(o.exercise, o.use == "reference", o.limit)["state"]]
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, json.JSONDecodeError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What exercises import, beside zero_ref."""
