@@ -110,24 +110,16 @@ def do(o: argparse.Namespace) -> int:
     if o.command is None:
         return learn.main(o)
     if o.command in OTHERS:
-        others = {"next": commands.next_one, "list": commands.listing, "all": commands.every}
+        others = {"next": commands.go_on, "list": commands.list_all, "all": commands.check_all}
         return others[o.command](o)
     if o.exercise is None and o.command in ("reset", "solution"):  # too much to do to one that was not named
         return not_understood([], doctor.say("name_one", o.language), o.language)
-    exercise = screen.current() if o.exercise is None else find(o.exercise)
+    exercise = screen.current() if o.exercise is None else words.find_exercise(o.exercise)
     if exercise is None:
         names = ", ".join(name[:2] for name in words.exercises())
         print(words.say("unknown_exercise", o.language, name=o.exercise, names=names), file=sys.stderr)
         return 2
     return getattr(commands, o.command)(exercise, o)
-
-
-def find(name: str) -> str | None:
-    """The exercise of which `name` is the number or the name."""
-    from lessons.checker import words
-
-    found = [e for e in words.exercises() if e == name or e[:2] == name.zfill(2)]
-    return found[0] if found else None
 
 
 def spoken(arguments: list[str]) -> str:
@@ -138,7 +130,7 @@ def spoken(arguments: list[str]) -> str:
         if word.startswith("--language=") and word.partition("=")[2] in LANGUAGES:
             return word.partition("=")[2]
     try:
-        return progress.read()["language"] or of_environment()
+        return progress.chosen_language()
     except OSError:
         return of_environment()
 

@@ -11,7 +11,6 @@ import hashlib
 import inspect
 import os
 import re
-import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -25,6 +24,7 @@ FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))  # zero_ref, wherever the lesson is started
 
 import zero_ref  # noqa: E402  sets what BLAS and MPI read when they are loaded
+from lessons.checker.ranks.launcher import find_mpirun  # noqa: E402
 from zero_ref import launch  # noqa: E402
 
 assert zero_ref.__version__
@@ -43,8 +43,7 @@ def language() -> str:
 def ranks(number: int) -> "Comm":
     """All ranks of this lesson; starts it anew under mpirun, where it has been started without."""
     if launch.size_by_launcher() == 1 < number:
-        near = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        if mpirun := shutil.which("mpirun", path=near):
+        if mpirun := find_mpirun():
             os.execv(mpirun, [mpirun, "-n", str(number), sys.executable, *sys.argv])
         sys.exit(f"mpirun -n {number} python {sys.argv[0]}")
     from zero_ref.comm import Comm

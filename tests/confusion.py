@@ -73,7 +73,7 @@ def main() -> int:
             found = f" {got or 'passed'}" if got != key else ""
             print(f"  {key or 'the solution':24} {sign}{found}   {result.seconds:.2f} s {result.state}")
             if got != key or o.v:
-                print(words.shown(exercise, Path(result.job.file), result.diagnosis, o.language))
+                print(words.result_text(exercise, Path(result.job.file), result.diagnosis, o.language))
                 print(result.outcome.printed)
     print(f"{total - bad} passed, {bad} failed")
     return bad

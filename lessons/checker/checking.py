@@ -10,6 +10,7 @@ from lessons.checker import progress, stub, verdict
 from lessons.checker.evidence import Diagnosis
 from lessons.checker.ranks import prerequisites, runner
 from lessons.checker.ranks.runner import Job, Outcome
+from lessons.checks import check_of
 
 EXIT = {"passed": 0, "note": 0, "wrong": 1, "not_started": 2}
 
@@ -38,26 +39,25 @@ def file_of(exercise: str) -> Path:
 
 def own_functions() -> dict[str, str]:
     """Of the functions that later exercises use, those of passed exercises: -> file."""
-    done = progress.read()["exercises"]
+    done = progress.records()
     return {
         name: str(file_of(exercise))
         for name, exercise in prerequisites.WRITTEN_IN.items()
-        if (record := done.get(exercise, {})).get("passed")
-        and record.get("state") not in ("wrong", "not_started")
+        if done[exercise]["passed"] and done[exercise]["state"] not in ("wrong", "not_started")
     }
 
 
 def check(jobs: list[Job], limit: float = runner.LIMIT) -> list[Result]:
     """Check files of one exercise. Where nothing is begun no rank is started."""
-    ranks = verdict.check_of(jobs[0].exercise).RANKS
-    waiting = [job for job in jobs if not verdict.untouched(Path(job.file), functions(job.exercise))]
+    ranks = check_of(jobs[0].exercise).RANKS
+    waiting = [job for job in jobs if not verdict.is_untouched(Path(job.file), functions(job.exercise))]
     begun = time.monotonic()
     outcomes = dict(zip(map(id, waiting), runner.run(waiting, ranks, limit)))
     seconds = time.monotonic() - begun
     results = []
     for job in jobs:
         outcome = outcomes.get(id(job), Outcome())
-        results.append(Result(job, outcome, verdict.verdict(job, outcome), outcome.seconds))
+        results.append(Result(job, outcome, verdict.judge(job, outcome), outcome.seconds))
     if len(results) == 1:
         results[0].seconds = seconds
     return results
@@ -65,7 +65,7 @@ def check(jobs: list[Job], limit: float = runner.LIMIT) -> list[Result]:
 
 def functions(exercise: str) -> tuple[str, ...]:
     """What the student writes in an exercise."""
-    return verdict.check_of(exercise).FUNCTIONS
+    return check_of(exercise).FUNCTIONS
 
 
 def job_of(exercise: str, reference: bool = False, seed: str | None = None) -> Job:
@@ -74,5 +74,5 @@ def job_of(exercise: str, reference: bool = False, seed: str | None = None) -> J
     reference: build on zero_ref in place of the student's earlier functions
     """
     own = {} if reference else own_functions()
-    files = {name: file for name, file in own.items() if prerequisites.WRITTEN_IN[name] != exercise}
+    files = prerequisites.without(exercise, own)
     return Job(exercise, str(file_of(exercise)), seed or secrets.token_hex(8), files)

@@ -5,11 +5,8 @@ returned with each known mistake. The mistake that explains *all* trials is the 
 trial that shows it is what the student sees. What nothing explains is shown as it is.
 """
 
-import ast
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -103,7 +100,7 @@ def same(a: Any, b: Any) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
-def returned(trials: Sequence[Trial], right: Right) -> Diagnosis | None:
+def check_kind(trials: Sequence[Trial], right: Right) -> Diagnosis | None:
     """Nothing, or something of another type or shape than it should be."""
     for trial in trials:
         for rank, value in enumerate(trial.values()):
@@ -135,7 +132,7 @@ def wrong_kind(value: Any, want: Any) -> tuple[str, dict[str, Any]] | None:
     return None if want is None or isinstance(value, right) else ("returns_type", params)
 
 
-def changed_input(trials: Sequence[Trial], names: Sequence[str]) -> Diagnosis | None:
+def find_changed_input(trials: Sequence[Trial], names: Sequence[str]) -> Diagnosis | None:
     """A function that writes into what it was given; names: of its arguments."""
     for trial in trials:
         for report in trial.ranks:
@@ -145,7 +142,7 @@ def changed_input(trials: Sequence[Trial], names: Sequence[str]) -> Diagnosis | 
     return None
 
 
-def part_of_input(trials: Sequence[Trial]) -> Diagnosis | None:
+def find_part_of_input(trials: Sequence[Trial]) -> Diagnosis | None:
     """A result that lies in the memory of an argument."""
     for trial in trials:
         for report in trial.ranks:
@@ -154,7 +151,7 @@ def part_of_input(trials: Sequence[Trial]) -> Diagnosis | None:
     return None
 
 
-def explained(
+def explain(
     trials: Sequence[Trial], right: Right, mistakes: Iterable[tuple[str, Right]], otherwise: str = "unknown"
 ) -> Diagnosis | None:
     """The first mistake that explains what all ranks returned in all trials; `otherwise` if none does."""
@@ -171,7 +168,7 @@ def explained(
     key = otherwise
     for name, mistake in mistakes:
         if all(
-            same(value, attempt(mistake, t, rank))
+            same(value, try_mistake(mistake, t, rank))
             for t, found in zip(trials, values)
             for rank, value in enumerate(found)
         ):
@@ -183,12 +180,14 @@ def explained(
     return Diagnosis(key, params, trial.ranks[rank]["line"], trial.case, ("rank", "wanted", "got"), rows)
 
 
-def value(trials: Sequence[Trial], right: Right, mistakes: Iterable[tuple[str, Right]]) -> Diagnosis | None:
+def check_value(
+    trials: Sequence[Trial], right: Right, mistakes: Iterable[tuple[str, Right]]
+) -> Diagnosis | None:
     """Type and shape, then what is in it."""
-    return returned(trials, right) or explained(trials, right, mistakes)
+    return check_kind(trials, right) or explain(trials, right, mistakes)
 
 
-def attempt(mistake: Right, trial: Trial, rank: int) -> Any:
+def try_mistake(mistake: Right, trial: Trial, rank: int) -> Any:
     """What the mistake would have given; something equal to nothing where it cannot be made."""
     try:
         return mistake(trial, rank)
@@ -196,7 +195,7 @@ def attempt(mistake: Right, trial: Trial, rank: int) -> Any:
         return Unknown("?")
 
 
-def cost(
+def check_cost(
     trials: Sequence[Trial], nbytes: Right, messages: Right | None = None, state: str = "wrong"
 ) -> Diagnosis | None:
     """Bytes or messages, exactly, of each rank; the largest trial tells which way they are off."""
@@ -224,18 +223,28 @@ def cost(
     return None
 
 
-def earliest(
+def find_more_sums(trials: Sequence[Trial]) -> Diagnosis | None:
+    """Right, with more messages than one sum needs."""
+    for trial in trials:
+        times = [sum(e["kind"] == "enter" for e in report["events"]) for report in trial.ranks]
+        if max(times) > 1:
+            params = {"got": max(times)}
+            return Diagnosis("more_sums", params, trial.ranks[0]["line"], trial.case, state="note")
+    return None
+
+
+def explain_earliest(
     trials: Sequence[Trial],
     right: Right,
     mistakes: Sequence[tuple[str, Right]],
     otherwise: str = "unknown",
 ) -> Diagnosis | None:
-    """As explained(); where no mistake explains all trials, of two together the one that shows first."""
-    found = explained(trials, right, mistakes, otherwise)
+    """As explain(); where no mistake explains all trials, of two together the one that shows first."""
+    found = explain(trials, right, mistakes, otherwise)
     for number in range(1, len(trials)):
         if found is None or found.key != otherwise:
             break
-        first = explained(trials[:number], right, mistakes, otherwise)
+        first = explain(trials[:number], right, mistakes, otherwise)
         if first is not None:
             return first
     return found
@@ -244,37 +253,7 @@ def earliest(
 # Results of several arrays: each is looked at by itself, with the line of the student's that wrote it.
 
 
-def written(student: ModuleType, function: str, first: bool = False) -> dict[str, int]:
-    """Name -> the last line of a student's function that assigns to it or into it, or the first."""
-    tree = ast.parse(Path(str(student.__file__)).read_text(encoding="utf-8-sig"))
-    lines: dict[str, int] = {}
-    for node in (n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function):
-        for statement in ast.walk(node):
-            for name in targets(statement):
-                known = lines.get(name, statement.lineno)
-                lines[name] = (min if first else max)(statement.lineno, known)
-    return lines
-
-
-def targets(node: ast.AST) -> Iterator[str]:
-    """The names that a statement writes: x of `x = `, `x += `, `x[0] = ` and `x, y = `."""
-    if isinstance(node, ast.Assign):
-        waiting = list(node.targets)
-    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
-        waiting = [node.target]
-    else:
-        return
-    while waiting:
-        target = waiting.pop()
-        if isinstance(target, ast.Name):
-            yield target.id
-        elif isinstance(target, ast.Subscript | ast.Starred):
-            waiting.append(target.value)
-        elif isinstance(target, ast.Tuple | ast.List):
-            waiting += target.elts
-
-
-def part(trials: Sequence[Trial], number: int, name: str) -> list[Trial]:
+def take_part(trials: Sequence[Trial], number: int, name: str) -> list[Trial]:
     """The trials as if only the number-th of the values had been returned, at the line that wrote `name`."""
     found = []
     for trial in trials:
@@ -290,7 +269,7 @@ def part(trials: Sequence[Trial], number: int, name: str) -> list[Trial]:
 # Answers without ranks: the trial that shows it, and dictionaries of numbers by name.
 
 
-def first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) -> Diagnosis | None:
+def find_first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) -> Diagnosis | None:
     """What `look` finds in the first trial in which it finds something; with that trial's line and case."""
     for trial in trials:
         if found := look(trial):
@@ -299,7 +278,12 @@ def first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) ->
     return None
 
 
-def of_case(make: Callable[[dict[str, Any]], Any]) -> Right:
+def trial_of(found: Diagnosis, trials: Sequence[Trial]) -> Trial:
+    """The trial that a diagnosis shows."""
+    return next(trial for trial in trials if trial.case == found.case)
+
+
+def from_case(make: Callable[[dict[str, Any]], Any]) -> Right:
     """A right answer, or a mistake, that depends on what was asked alone."""
     return lambda trial, _: make(trial.case)
 
@@ -308,7 +292,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number)
 
 
-def no_bill(value: Any, want: dict[str, float]) -> Diagnosis | None:
+def check_dictionary(value: Any, want: dict[str, float]) -> Diagnosis | None:
     """What is wrong with a dictionary before its numbers are looked at: its type, its keys, their types."""
     if value is None:
         return Diagnosis("returns_nothing", {"wanted": "dict"})
@@ -323,3 +307,17 @@ def no_bill(value: Any, want: dict[str, float]) -> Diagnosis | None:
         if not is_number(number):
             return Diagnosis("returns_type", {"wanted": f"{name}: int", "got": kind_of(number)})
     return None
+
+
+def first_with_fractions(trials: Sequence[Trial]) -> Trial:
+    """The first trial in whose dictionary a number is not whole."""
+    return next(t for t in trials if not all(map(is_whole, t.values()[0].values())))
+
+
+def is_whole(number: float) -> bool:
+    return isinstance(number, int) or float(number).is_integer()
+
+
+def number_text(number: float) -> str:
+    """A number of bytes; whole ones in full."""
+    return str(int(number)) if is_whole(number) and abs(number) < 1e18 else f"{min(number, 1e300):.7g}"

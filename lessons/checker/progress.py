@@ -7,11 +7,13 @@ import contextlib
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lessons import ROOT
+from zero_ref import launch
 
 # passed: has passed since the file was last reset; at: when it first did; state: of the last check;
 # hints: how many were shown; level: how many of the exercise's own; hinted: the diagnoses of shown hints
@@ -32,23 +34,25 @@ def read() -> dict[str, Any]:
         found = json.loads((folder() / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = None
-    return sound(found)
+    return repair(found)
 
 
-def sound(found: Any) -> dict[str, Any]:
+def repair(found: Any) -> dict[str, Any]:
     """Progress with what is right in `found`: a file that was edited by hand must not stop a student."""
     found = found if isinstance(found, dict) else {}
     records = found.get("exercises")
     records = records if isinstance(records, dict) else {}
     current, language = found.get("current"), found.get("language")
     return {
-        "exercises": {name: fitting(record) for name, record in records.items() if isinstance(record, dict)},
+        "exercises": {
+            name: repair_record(record) for name, record in records.items() if isinstance(record, dict)
+        },
         "current": current if isinstance(current, str) else None,
         "language": language if language in ("zh", "en") else None,
     }
 
 
-def fitting(record: dict[str, Any]) -> dict[str, Any]:
+def repair_record(record: dict[str, Any]) -> dict[str, Any]:
     """A record whose fields are of the type that FRESH has; a wrong one starts anew."""
     kept = dict(record)
     for name, start in FRESH.items():
@@ -60,14 +64,14 @@ def fitting(record: dict[str, Any]) -> dict[str, Any]:
 def write(progress: dict[str, Any]) -> None:
     """Replace the file, in one piece. One that could not be read is kept beside it."""
     file = folder() / "progress.json"
-    if file.exists() and not readable(file):
-        file.replace(free(folder() / f"progress-damaged-{stamp()}.json"))
+    if file.exists() and not is_readable(file):
+        file.replace(free_name(folder() / f"progress-damaged-{timestamp()}.json"))
     new = folder() / f"progress.{os.getpid()}.new"
     new.write_text(json.dumps(progress, indent=1, ensure_ascii=False), encoding="utf-8")
     new.replace(file)
 
 
-def readable(file: Path) -> bool:
+def is_readable(file: Path) -> bool:
     """Whether a file holds the JSON of a progress."""
     try:
         return isinstance(json.loads(file.read_text(encoding="utf-8")).get("exercises"), dict)
@@ -76,7 +80,7 @@ def readable(file: Path) -> bool:
 
 
 @contextlib.contextmanager
-def changing() -> Iterator[dict[str, Any]]:
+def change() -> Iterator[dict[str, Any]]:
     """Progress to be changed, written at the end. Others who change it at the same time wait."""
     import fcntl
 
@@ -87,18 +91,28 @@ def changing() -> Iterator[dict[str, Any]]:
         write(progress)
 
 
-def of(progress: dict[str, Any], exercise: str) -> dict[str, Any]:
+def records() -> dict[str, dict[str, Any]]:
+    """The record of every exercise; a fresh one where nothing was done yet."""
+    return defaultdict(lambda: repair_record({}), read()["exercises"])
+
+
+def chosen_language() -> str:
+    """As the student has chosen, else as the environment says."""
+    return read()["language"] or launch.language()
+
+
+def record_of(progress: dict[str, Any], exercise: str) -> dict[str, Any]:
     """The record of one exercise in `progress`."""
-    return progress["exercises"].setdefault(exercise, fitting({}))
+    return progress["exercises"].setdefault(exercise, repair_record({}))
 
 
-def note(exercise: str, state: str, key: str | None, counted: bool = True) -> None:
+def note_result(exercise: str, state: str, key: str | None, counted: bool = True) -> None:
     """After a check: state "passed", "note", "wrong" or "not_started", and the diagnosis.
 
     counted: as an attempt at the exercise on which the student works; a check of all is none
     """
-    with changing() as progress:
-        record = of(progress, exercise)
+    with change() as progress:
+        record = record_of(progress, exercise)
         record |= {"last": key, "state": state}
         if counted:
             progress["current"] = exercise
@@ -108,19 +122,19 @@ def note(exercise: str, state: str, key: str | None, counted: bool = True) -> No
             record.setdefault("at", time.strftime("%Y-%m-%d %H:%M:%S"))
 
 
-def choose(exercise: str) -> None:
+def set_current(exercise: str) -> None:
     """Make an exercise the current one."""
-    with changing() as progress:
+    with change() as progress:
         progress["current"] = exercise
 
 
-def speak(language: str) -> None:
+def set_language(language: str) -> None:
     """Remember the language."""
-    with changing() as progress:
+    with change() as progress:
         progress["language"] = language
 
 
-def last(exercise: str) -> Path:
+def last_file(exercise: str) -> Path:
     """The file of an exercise's last run."""
     return folder() / "last" / f"{exercise[:2]}.json"
 
@@ -128,7 +142,7 @@ def last(exercise: str) -> Path:
 def last_run(exercise: str) -> dict[str, Any] | None:
     """What student/attempt.py wrote of an exercise's last run; None before the first."""
     try:
-        found = json.loads(last(exercise).read_text(encoding="utf-8"))
+        found = json.loads(last_file(exercise).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and found.get("exercise") == exercise else None
@@ -136,7 +150,7 @@ def last_run(exercise: str) -> dict[str, Any] | None:
 
 def save_last(exercise: str, data: dict[str, Any]) -> None:
     """Keep a run."""
-    file = last(exercise)
+    file = last_file(exercise)
     file.parent.mkdir(exist_ok=True)
     new = file.with_name(f"{file.name}.{os.getpid()}.new")
     new.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8", errors="replace")
@@ -151,12 +165,12 @@ def back_up(file: Path) -> Path | None:
         return None
     place = folder() / "backup"
     place.mkdir(exist_ok=True)
-    kept = free(place / f"{file.stem}-{stamp()}{file.suffix}")
+    kept = free_name(place / f"{file.stem}-{timestamp()}{file.suffix}")
     kept.write_bytes(content)
     return kept
 
 
-def free(path: Path) -> Path:
+def free_name(path: Path) -> Path:
     """`path`, with a number if there is one already."""
     number, found = 1, path
     while found.exists():
@@ -165,6 +179,6 @@ def free(path: Path) -> Path:
     return found
 
 
-def stamp() -> str:
+def timestamp() -> str:
     """Now, for the name of a file."""
     return time.strftime("%Y%m%d-%H%M%S")

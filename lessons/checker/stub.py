@@ -9,7 +9,7 @@ import sys
 import textwrap
 
 from lessons import ROOT
-from lessons.checker.words import LANGUAGES, catalogue, exercises, wrapped
+from lessons.checker.words import LANGUAGES, catalogue, exercises, wrap
 
 FOLDER = ROOT / "lessons" / "exercises"
 HEADS = {"zh": ("目标", "通过条件", "检查"), "en": ("Goal", "Done when", "Check")}
@@ -25,7 +25,7 @@ def text(exercise: str) -> str:
         for head, what in ((goal, words["goal"][language]), (done, words["done"][language])):
             for number, paragraph in enumerate(textwrap.dedent(what).strip().split("\n\n")):
                 lines += [
-                    f"# {line}" for line in wrapped((head + colon if number == 0 else "") + paragraph, 108)
+                    f"# {line}" for line in wrap((head + colon if number == 0 else "") + paragraph, 108)
                 ]
         lines += [f"# {check}{colon}python lessons/exercises/{exercise}.py", "#"]
     code = words["code"].strip("\n")

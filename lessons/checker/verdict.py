@@ -1,11 +1,9 @@
 """From the outcome of a job to its one diagnosis: what failed first."""
 
 import ast
-import importlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 from types import ModuleType
 from typing import Any
 
@@ -13,23 +11,19 @@ import numpy as np
 
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.runner import Job, Outcome
+from lessons.checks import cases_of, check_of
 
 
-def check_of(exercise: str) -> ModuleType:
-    """The module of lessons/checks for an exercise."""
-    return importlib.import_module(f"lessons.checks.{exercise}")
-
-
-def verdict(job: Job, outcome: Outcome) -> Diagnosis | None:
+def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
     """None if all is right."""
     check = check_of(job.exercise)
-    if untouched(Path(job.file), check.FUNCTIONS):
+    if is_untouched(Path(job.file), check.FUNCTIONS):
         return Diagnosis("not_started", state="not_started")
     for _, reports in sorted(outcome.reports.items()):
         for report in reports.values():
             if found := report.get("not_loaded"):
                 return Diagnosis(found["key"], found["params"], found["line"])
-    asked = check.cases(Random(job.seed))
+    asked = cases_of(job.exercise, job.seed)
     trials: list[Trial] = []
     ended = len(asked) if not outcome.hang else outcome.hang["case"]  # what follows was made of no message
     for case, reports in sorted(outcome.reports.items()):
@@ -40,11 +34,11 @@ def verdict(job: Job, outcome: Outcome) -> Diagnosis | None:
     with np.errstate(all="ignore"):  # nothing is to be printed of a student's NaN
         found = check.diagnose(trials) if trials else None
     if len(trials) < len(asked) and (found is None or found.state == "note"):
-        return broken_off(check, outcome, asked)
+        return explain_stop(check, outcome, asked)
     return found
 
 
-def broken_off(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> Diagnosis:
+def explain_stop(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> Diagnosis:
     """A trial that did not come to its end: an exception, a hang, an endless loop, a process that died.
 
     A check may have a function `broken(outcome)` that knows better: a diagnosis, or None.
@@ -61,22 +55,22 @@ def broken_off(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> Di
             key = "recursion" if "RecursionError" in error["kinds"] else "raised"
             return Diagnosis(key, params, error["place"], asked[case])
     if outcome.hang:
-        return hang(outcome.hang, asked)
+        return describe_hang(outcome.hang, asked)
     if outcome.endless:
-        return endless(outcome.endless, params)
+        return describe_endless(outcome.endless, params)
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
     return Diagnosis(
         "died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()}
     )
 
 
-def hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
+def describe_hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
     """A proved hang: who waits for whom, and where."""
     size = asked[found["case"]]["size"]
     notes = found["ranks"][:size]
     rows = []
     for rank, note in enumerate(notes):
-        doing = ("returned", "") if note["state"] == "left" else (note["doing"], place(note["place"]))
+        doing = ("returned", "") if note["state"] == "left" else (note["doing"], text_of_place(note["place"]))
         rows.append((rank, *doing, note["waits_for"]))
     waiting = next(note for note in notes if note["state"] in ("waits", "differs"))
     first = notes[found["circle"][0]] if found["circle"] else waiting
@@ -86,20 +80,20 @@ def hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
     return Diagnosis(key, params, first["place"], asked[found["case"]], head, rows)
 
 
-def endless(found: dict[int, dict], params: dict[str, Any]) -> Diagnosis:
+def describe_endless(found: dict[int, dict], params: dict[str, Any]) -> Diagnosis:
     """Where each rank was when the time was up; first one that was in a call such as max(range(10**12))."""
-    rows = [(rank, place(report["endless"])) for rank, report in sorted(found.items())]
+    rows = [(rank, text_of_place(report["endless"])) for rank, report in sorted(found.items())]
     rank, report = min(found.items(), key=lambda item: (item[1]["endless"] is not None, item[0]))
     key = "endless" if report["endless"] else "endless_call"
     return Diagnosis(key, params | {"rank": rank}, report["endless"], None, ("rank", "place"), rows)
 
 
-def place(where: Sequence | None) -> str:
+def text_of_place(where: Sequence | None) -> str:
     """File and line for a table."""
     return f"{where[0][:2]}...:{where[1]}" if where else "-"
 
 
-def untouched(file: Path, functions: Sequence[str]) -> bool:
+def is_untouched(file: Path, functions: Sequence[str]) -> bool:
     """Whether none of the functions has been begun: a docstring, and `raise NotImplementedError`."""
     try:
         with warnings.catch_warnings():
@@ -108,10 +102,10 @@ def untouched(file: Path, functions: Sequence[str]) -> bool:
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
         return False
     bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in functions]
-    return len(bodies) == len(functions) and all(map(empty, bodies))
+    return len(bodies) == len(functions) and all(map(is_empty, bodies))
 
 
-def empty(body: list[ast.stmt]) -> bool:
+def is_empty(body: list[ast.stmt]) -> bool:
     """Whether a function's body does nothing yet."""
     last = body[-1]
     rest = [s for s in body[:-1] if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]

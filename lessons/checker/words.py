@@ -9,6 +9,8 @@ A diagnosis is a key with parameters; in the catalogues a key has for each langu
 """
 
 import functools
+import os
+import re
 import shutil
 import sys
 import textwrap
@@ -26,6 +28,7 @@ from lessons.checker.evidence import Diagnosis
 FOLDER = ROOT / "lessons" / "checks"
 LANGUAGES = ("zh", "en")
 COLUMNS = 80
+SIGNS = {"passed": ("✓", 32), "note": ("✓", 32), "wrong": ("✗", 31), "not_started": ("○", 33)}  # colour
 
 
 @functools.cache
@@ -39,6 +42,11 @@ def exercises() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("[0-9][0-9]_*.toml"))
 
 
+def find_exercise(name: str) -> str | None:
+    """The exercise of which `name` is the number or the name."""
+    return next((e for e in exercises() if e == name or e[:2] == name.zfill(2)), None)
+
+
 def entry(exercise: str, key: str) -> dict[str, Any]:
     """What the catalogues have for a diagnosis; the exercise's own words come first."""
     return catalogue(exercise).get(key) or catalogue("common")[key]
@@ -46,30 +54,35 @@ def entry(exercise: str, key: str) -> dict[str, Any]:
 
 def say(key: str, language: str, /, **params: Any) -> str:
     """A string of the interface: common.toml, [ui]."""
-    return catalogue("common")["ui"][key][language].format(**{k: plain(v) for k, v in params.items()})
+    return catalogue("common")["ui"][key][language].format(**{k: to_text(v) for k, v in params.items()})
 
 
-def part(exercise: str, diagnosis: Diagnosis, what: str, language: str) -> str:
+def diagnosis_text(exercise: str, diagnosis: Diagnosis, what: str, language: str) -> str:
     """What a diagnosis says, asks or hints at."""
-    params = {name: plain(value) for name, value in diagnosis.params.items()}
+    params = {name: to_text(value) for name, value in diagnosis.params.items()}
     return entry(exercise, diagnosis.key)[language][what].format(**params)
 
 
-def plain(value: Any) -> str:
+def to_text(value: Any) -> str:
     """A parameter or a cell of a table as text."""
     if isinstance(value, np.ndarray) and value.ndim <= 1 and value.size <= 6:
-        return f"[{' '.join(map(plain, value.reshape(-1).tolist()))}]"
+        return f"[{' '.join(map(to_text, value.reshape(-1).tolist()))}]"
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{list(value.shape)}"
     if isinstance(value, tuple) and value and all(isinstance(v, int | np.integer) for v in value):
         return " → ".join(map(str, value))
     if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
+        return ", ".join(map(to_text, value))
     if isinstance(value, dict):
-        return ", ".join(f"{key} {plain(v)}" for key, v in value.items())
+        return ", ".join(f"{key} {to_text(v)}" for key, v in value.items())
     if isinstance(value, float | np.floating):
         return f"{value:.7g}"
     return str(value)
+
+
+def replace_illegal(text: str) -> str:
+    """`text` with a mark in the place of each character that XML and HTML cannot have."""
+    return re.sub("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 
 def width(text: str) -> int:
@@ -77,7 +90,7 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
 
 
-def wrapped(text: str, room: int) -> list[str]:
+def wrap(text: str, room: int) -> list[str]:
     """`text` in lines of at most `room` columns; Chinese breaks between any two characters."""
     lines = [""]
     for word in _words(" ".join(text.split())):
@@ -102,10 +115,10 @@ def _wide_end(word: str) -> bool:
     return unicodedata.east_asian_width(word[-1]) in "WF" and word[-1] not in "（“《"
 
 
-def indented(label: str, text: str, first: int = 0) -> list[str]:
+def indent(label: str, text: str, first: int = 0) -> list[str]:
     """A label, and beside it as many lines as `text` takes."""
     room = max(first, width(label)) + 2
-    lines = wrapped(text, COLUMNS - room)
+    lines = wrap(text, COLUMNS - room)
     return [
         (label + " " * (room - width(label)) if i == 0 else " " * room) + line for i, line in enumerate(lines)
     ]
@@ -113,7 +126,7 @@ def indented(label: str, text: str, first: int = 0) -> list[str]:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """Rows under a head, in columns as wide as they need; in a table that is too wide long cells are cut."""
-    cells = [[plain(cell) for cell in row] for row in [head, *rows]]
+    cells = [[to_text(cell) for cell in row] for row in [head, *rows]]
     if 3 * len(head) + sum(max(map(width, column)) for column in zip(*cells)) > COLUMNS:
         room = (COLUMNS - 3 * len(head) - 12) // max(1, len(head) - 1)
         cells = [[cut(cell, max(12, room)) for cell in row] for row in cells]
@@ -135,16 +148,14 @@ def cut(text: str, room: int) -> str:
     return kept + "..."
 
 
-def colours() -> bool:
+def has_colours() -> bool:
     """Whether to colour the terminal."""
-    import os
-
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and shutil.get_terminal_size().columns > 0
 
 
 def bold(text: str, colour: int) -> str:
     """`text` in a colour, if the terminal has some."""
-    return f"\033[1;{colour}m{text}\033[0m" if colours() else text
+    return f"\033[1;{colour}m{text}\033[0m" if has_colours() else text
 
 
 def line_text(file: Path, number: int) -> str:
@@ -160,27 +171,20 @@ def heading(exercise: str, language: str) -> str:
     return f"{exercise[:2]} {catalogue(exercise)['exercise']['title'][language]}"
 
 
-def shown(exercise: str, file: Path, diagnosis: Diagnosis | None, language: str) -> str:
+def result_text(exercise: str, file: Path, diagnosis: Diagnosis | None, language: str) -> str:
     """The result of a check for a terminal of 80 columns."""
     title = bold(heading(exercise, language), 36)
+    sign, colour = SIGNS[diagnosis.state if diagnosis else "passed"]
     if diagnosis is None:
-        return f"{title}\n{bold('✓ ' + say('passed', language), 32)}"
-    says = part(exercise, diagnosis, "says", language)
-    if diagnosis.state == "not_started":
-        mark, colour = "○ ", 33
-    elif diagnosis.state == "note":
-        mark, colour = f"✓ {say('passed_but', language)}", 32
-    else:
-        mark, colour = "✗ ", 31
-    lines = [title, *(bold(line, colour) for line in wrapped(mark + says, COLUMNS))]
+        return f"{title}\n{bold(f'{sign} ' + say('passed', language), colour)}"
+    says = diagnosis_text(exercise, diagnosis, "says", language)
+    but = say("passed_but", language) if diagnosis.state == "note" else ""
+    lines = [title, *(bold(line, colour) for line in wrap(f"{sign} {but}{says}", COLUMNS))]
     if diagnosis.rows:
         head = [column_name(name, language) for name in diagnosis.head]
         lines += table(head, diagnosis.rows[:12])
     if diagnosis.case is not None:
-        given = diagnosis.case.get("given", diagnosis.case)  # a function's arguments, where no rank is asked
-        known = {"N" if k == "size" else k: v for k, v in given.items() if not isinstance(v, dict | list)}
-        case = ", ".join(f"{name} = {plain(value)}" for name, value in known.items())
-        lines += indented("  " + say("smallest", language), case)
+        lines += indent("  " + say("smallest", language), case_text(diagnosis.case))
     labels = max(width(say(name, language)) for name in ("look", "think"))
     if diagnosis.line:
         where, number = (
@@ -192,9 +196,20 @@ def shown(exercise: str, file: Path, diagnosis: Diagnosis | None, language: str)
             f"{pad(say('look', language), labels)}  {place}",
             *([" " * labels + "      " + code] if code else []),
         ]
-    if ask := part(exercise, diagnosis, "ask", language):
-        lines += indented(pad(say("think", language), labels), ask)
+    if ask := diagnosis_text(exercise, diagnosis, "ask", language):
+        lines += indent(pad(say("think", language), labels), ask)
     return "\n".join(lines)
+
+
+def visible(case: dict[str, Any]) -> dict[str, str]:
+    """What of a trial's parameters is short enough to be shown; "given" are a function's arguments."""
+    case = case.get("given", case)
+    return {name: to_text(value) for name, value in case.items() if not isinstance(value, dict | list)}
+
+
+def case_text(case: dict[str, Any]) -> str:
+    """A trial's parameters: "N = 2, length = 6"."""
+    return ", ".join(f"{'N' if name == 'size' else name} = {value}" for name, value in visible(case).items())
 
 
 def column_name(name: str, language: str) -> str:
@@ -208,6 +223,6 @@ def pad(text: str, room: int) -> str:
     return text + " " * (room - width(text))
 
 
-def paragraphs(text: str) -> str:
+def wrap_paragraphs(text: str) -> str:
     """A text of the catalogue for the terminal: its paragraphs wrapped."""
-    return "\n".join("\n".join(wrapped(p, COLUMNS)) for p in textwrap.dedent(text).strip().split("\n\n"))
+    return "\n".join("\n".join(wrap(p, COLUMNS)) for p in textwrap.dedent(text).strip().split("\n\n"))

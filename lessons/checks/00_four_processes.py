@@ -22,7 +22,7 @@ def cases(_: Random) -> list[dict[str, Any]]:
     return [{"size": size} for size in (1, 2, 3, 4)]
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of the student's function, and whether it printed something."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         seen = observe(comm, student.who, comm)
@@ -70,14 +70,14 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     first = numbers(trials[0].values()[0])
     mistakes = [(key, as_said(sign, first)) for key, sign in MISTAKES]
     return (
-        silent(trials)
-        or evidence.returned(trials, right)
-        or quoted(evidence.explained(trials, right, mistakes))
-        or evidence.cost(trials, lambda *_: 0, state="note")
+        find_silent(trials)
+        or evidence.check_kind(trials, right)
+        or add_quotes(evidence.explain(trials, right, mistakes))
+        or evidence.check_cost(trials, lambda *_: 0, state="note")
     )
 
 
-def silent(trials: Sequence[Trial]) -> Diagnosis | None:
+def find_silent(trials: Sequence[Trial]) -> Diagnosis | None:
     """Ranks that return nothing: all of them, having printed it, or some."""
     for trial in trials:
         values = trial.values()
@@ -96,7 +96,7 @@ def show(value: Any) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def quoted(found: Diagnosis | None) -> Diagnosis | None:
+def add_quotes(found: Diagnosis | None) -> Diagnosis | None:
     """The same diagnosis with quotes in its table."""
     if found is not None:
         found.rows = [(rank, show(want), show(got)) for rank, want, got in found.rows]

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Right, Trial, Unknown, kind_of, part, same, written
+from lessons.checker.evidence import (
+    Diagnosis,
+    Right,
+    Trial,
+    Unknown,
+    kind_of,
+    same,
+    take_part,
+)
+from lessons.checker.ranks.lines import assigned_lines
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
 
@@ -29,12 +38,12 @@ def cases(random: Random) -> list[dict[str, Any]]:
         sizes = samples * inputs, outputs * inputs, samples * outputs
         drawn = iter(random.sample(range(1, 4 + sum(sizes)), sum(sizes)))
         x, w, dy = ([float(next(drawn)) for _ in range(size)] for size in sizes)
-        found.append(case(np.reshape(x, (samples, inputs)), np.reshape(w, (outputs, inputs)), dy))
+        found.append(make_case(np.reshape(x, (samples, inputs)), np.reshape(w, (outputs, inputs)), dy))
     x, w, dy = ([random.uniform(-1, 1) for _ in range(size)] for size in (4, 2, 2))
-    return [*found, case(np.reshape(x, (2, 2)), np.reshape(w, (1, 2)), dy)]
+    return [*found, make_case(np.reshape(x, (2, 2)), np.reshape(w, (1, 2)), dy)]
 
 
-def case(x: np.ndarray, w: np.ndarray, dy: list[float]) -> dict[str, Any]:
+def make_case(x: np.ndarray, w: np.ndarray, dy: list[float]) -> dict[str, Any]:
     """As JSON: x (samples, inputs), w (outputs, inputs), dy (samples * outputs,); and all of it as text."""
     arrays = {"x": x, "w": w, "dy": np.reshape(dy, (len(x), len(w)))}
     known = {name: array.tolist() for name, array in arrays.items()}
@@ -51,10 +60,10 @@ def arrays(case: dict[str, Any]) -> tuple[np.ndarray, ...]:
     return np.array(case["x"]), np.array(case["w"]), np.array(case["dy"])
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of the student's function."""
     seen = observe(comm, student.linear_backward, *arrays(case))
-    return seen | {"lines": written(student, "linear_backward")}
+    return seen | {"lines": assigned_lines(student, "linear_backward")}
 
 
 def right(trial: Trial, _: int) -> tuple[np.ndarray, ...]:
@@ -108,9 +117,9 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     return (
         not_three(trials)
         or other_order(trials)
-        or next((found for name in ("dw", "db", "dx") if (found := one(trials, name))), None)
-        or evidence.changed_input(trials, ("x", "w", "dy"))
-        or evidence.part_of_input(trials)
+        or next((found for name in ("dw", "db", "dx") if (found := check_result(trials, name))), None)
+        or evidence.find_changed_input(trials, ("x", "w", "dy"))
+        or evidence.find_part_of_input(trials)
     )
 
 
@@ -122,7 +131,7 @@ def not_three(trials: Sequence[Trial]) -> Diagnosis | None:
             line = trial.ranks[0]["line"]
             return Diagnosis("not_three", {"number": len(value)}, line, trial.case)
         if not isinstance(value, tuple | list):
-            return evidence.returned([trial], right)
+            return evidence.check_kind([trial], right)
     return None
 
 
@@ -135,24 +144,24 @@ def other_order(trials: Sequence[Trial]) -> Diagnosis | None:
     return None
 
 
-def one(trials: Sequence[Trial], name: str) -> Diagnosis | None:
+def check_result(trials: Sequence[Trial], name: str) -> Diagnosis | None:
     """What is wrong with dx, dw or db: a known mistake, else its type or shape, else its values."""
     number = RESULTS.index(name)
-    parts = part(trials, number, name)
+    parts = take_part(trials, number, name)
 
     def right_part(trial: Trial, _: int) -> np.ndarray:
         return right(trial, 0)[number]
 
     def rounded(trial: Trial, _: int) -> Any:
         (value,), want = trial.values(), right_part(trial, 0)
-        return value if close(value, want) else Unknown("?")
+        return value if nearly_equal(value, want) else Unknown("?")
 
     mistakes = [(key, lambda t, _, f=formula: f(*arrays(t.case))) for key, formula in MISTAKES[name]]
-    found = evidence.explained(parts, right_part, [*mistakes, ("rounded", rounded)])
+    found = evidence.explain(parts, right_part, [*mistakes, ("rounded", rounded)])
     if found is None or found.key in ("rounded", "unknown"):
-        found = evidence.returned(parts, right_part) or found
+        found = evidence.check_kind(parts, right_part) or found
     if found is not None:
-        trial = next(t for t in parts if t.case is found.case)
+        trial = evidence.trial_of(found, parts)
         found.params["name"] = name
         found.case = {key: trial.case["given"][key] for key in NEEDS[name]}
         found.head = ("result", "wanted", "got")
@@ -163,7 +172,7 @@ def one(trials: Sequence[Trial], name: str) -> Diagnosis | None:
     return found
 
 
-def close(value: Any, want: np.ndarray) -> bool:
+def nearly_equal(value: Any, want: np.ndarray) -> bool:
     """Equal but for the digits that a narrower type loses."""
     fits = isinstance(value, np.ndarray) and value.shape == want.shape
     return fits and np.allclose(value, want, rtol=1e-3, atol=1e-3)

@@ -5,7 +5,6 @@ A mistake is a wrong backward() of our own, run on the same graph.
 
 import ast
 import gc
-import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Right, Trial, Unknown, kind_of
+from lessons.checker.ranks.lines import line_of_error
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
 from lessons.given.graph import Node, relu
@@ -65,7 +65,7 @@ def anything(random: Random) -> dict[str, str]:
     return formulas
 
 
-def built(case: dict[str, Any], kind: type[Node]) -> dict[str, Node]:
+def build_graph(case: dict[str, Any], kind: type[Node]) -> dict[str, Node]:
     """The nodes of a case by name; of a chain and of diamonds only a, the leaf, and s, the end."""
     if "graph" in case:
         nodes: dict[str, Any] = {"relu": relu}
@@ -86,7 +86,7 @@ def leaves(case: dict[str, Any]) -> list[str]:
     return [name for name, formula in case.get("graph", {"a": 1}).items() if not isinstance(formula, str)]
 
 
-def most(case: dict[str, Any]) -> int:
+def most_reads(case: dict[str, Any]) -> int:
     """How often parents may be read: enough for a slow way through a small graph."""
     return 1000 if "graph" in case else VISITS
 
@@ -98,7 +98,7 @@ class TooMany(BaseException):
 class Counted(Node):
     """A node that counts how often any node's parents are read."""
 
-    reads, most = 0, 0
+    reads, most_reads = 0, 0
 
     @property
     def parents(self) -> tuple:
@@ -112,19 +112,17 @@ class Counted(Node):
         self.known_parents = parents
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call or two. The leaves' gradients; whether nodes were changed, visited endlessly, and kept."""
-    nodes = built(case, Counted)
-    Counted.reads, Counted.most = 0, most(case)
+    nodes = build_graph(case, Counted)
+    Counted.reads, Counted.most = 0, most_reads(case)
     before = [(node.value, node.known_parents, node.number) for node in nodes.values()]
     seen: dict[str, Any] = {"changed": [], "shared": False, "events": [], "line": None, "endless": False}
     try:
         for root in case["roots"]:
             seen |= observe(comm, student.backward, nodes[root])
     except TooMany as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == student.__file__]
-        seen |= {"line": lines[-1] if lines else None, "endless": True}
+        seen |= {"line": line_of_error(error, [student.__file__]), "endless": True}
     after = [(node.value, node.known_parents, node.number) for node in nodes.values()]
     seen |= {"value": encode({name: nodes[name].grad for name in leaves(case)}), "spoilt": before != after}
     if len(set(case["roots"])) > 1:
@@ -313,21 +311,21 @@ AGAIN: Mistakes = (
 )
 
 
-def after(case: dict[str, Any], backward: Backward) -> dict[str, float]:
+def leaves_after(case: dict[str, Any], backward: Backward) -> dict[str, float]:
     """The leaves' gradients after all calls of a case."""
-    nodes = built(case, Node)
+    nodes = build_graph(case, Node)
     for root in case["roots"]:
         backward(nodes[root])
     return {name: nodes[name].grad for name in leaves(case)}
 
 
 def right(trial: Trial, _: int) -> dict[str, float]:
-    return after(trial.case, walk())
+    return leaves_after(trial.case, walk())
 
 
-def of(mistakes: Mistakes) -> list[tuple[str, Right]]:
+def leaves_of_mistakes(mistakes: Mistakes) -> list[tuple[str, Right]]:
     """What the mistakes leave in the leaves."""
-    return [(key, lambda t, _, make=make: after(t.case, make())) for key, make in mistakes]
+    return [(key, lambda t, _, make=make: leaves_after(t.case, make())) for key, make in mistakes]
 
 
 def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
@@ -337,26 +335,26 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     many, long = ([t for t in trials if name in t.case] for name in ("diamonds", "chain"))
     return (
         endless(small, "never_ends")
-        or in_leaves(evidence.explained(one, right, of(MISTAKES)), one)
-        or in_leaves(evidence.explained(two, right, of(AGAIN)), two)
-        or found_in(trials, "spoilt", "changed_nodes")
+        or with_leaves(evidence.explain(one, right, leaves_of_mistakes(MISTAKES)), one)
+        or with_leaves(evidence.explain(two, right, leaves_of_mistakes(AGAIN)), two)
+        or find_report(trials, "spoilt", "changed_nodes")
         or endless(many, "every_path")
         or endless(long, "again_and_again")
-        or in_leaves(evidence.explained(many + long, right, ()), many + long)
-        or found_in(trials, "kept", "keeps_graph", state="note")
+        or with_leaves(evidence.explain(many + long, right, ()), many + long)
+        or find_report(trials, "kept", "keeps_graph", state="note")
     )
 
 
 def endless(trials: Sequence[Trial], key: str) -> Diagnosis | None:
     """Nodes that are visited over and over."""
-    found = found_in(trials, "endless", key)
+    found = find_report(trials, "endless", key)
     if found is not None:
         nodes = found.case["given"].get("nodes", len(found.case.get("graph", ())))
-        found.params = {"nodes": nodes, "visits": most(found.case)}
+        found.params = {"nodes": nodes, "visits": most_reads(found.case)}
     return found
 
 
-def found_in(trials: Sequence[Trial], what: str, key: str, state: str = "wrong") -> Diagnosis | None:
+def find_report(trials: Sequence[Trial], what: str, key: str, state: str = "wrong") -> Diagnosis | None:
     """The first trial in whose report `what` is true."""
     for trial in trials:
         report = trial.ranks[0]
@@ -365,10 +363,10 @@ def found_in(trials: Sequence[Trial], what: str, key: str, state: str = "wrong")
     return None
 
 
-def in_leaves(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
+def with_leaves(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
     """The same diagnosis with a row of the table for each leaf."""
     if found is not None:
-        trial = next(t for t in trials if t.case is found.case)
+        trial = evidence.trial_of(found, trials)
         report, want, (got,) = trial.ranks[0], right(trial, 0), trial.values()
         found.line = report["start" if found.key.startswith("starts") else "hand"] or found.line
         got = {leaf: kind_of(g) if isinstance(g, Unknown) else g for leaf, g in got.items()}

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, part, same, written
+from lessons.checker.evidence import Diagnosis, Trial, same, take_part
+from lessons.checker.ranks.lines import assigned_lines, line_of_error
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
 
@@ -29,15 +30,15 @@ def cases(random: Random) -> list[dict[str, Any]]:
     some = [[random.uniform(-1, 1) for _ in range(2)] for _ in range(3)]
     squares = [random.uniform(0.1, 1) for _ in range(2)]
     return [
-        case(w, zero, zero, 1, [g], usual),
-        case(w, zero, zero, 1, [g], usual | {"wd": 0.2}),
-        case(w, zero, zero, 1, steps, usual),
-        case(w, zero, zero, 1, [[g[0], 0.0]], usual | {"eps": 0.5}),
-        case(some[0], some[1], squares, 4, [some[2]], usual | {"lr": 0.02, "eps": 0.01, "wd": 0.3}),
+        make_case(w, zero, zero, 1, [g], usual),
+        make_case(w, zero, zero, 1, [g], usual | {"wd": 0.2}),
+        make_case(w, zero, zero, 1, steps, usual),
+        make_case(w, zero, zero, 1, [[g[0], 0.0]], usual | {"eps": 0.5}),
+        make_case(some[0], some[1], squares, 4, [some[2]], usual | {"lr": 0.02, "eps": 0.01, "wd": 0.3}),
     ]
 
 
-def case(w: list, m: list, v: list, t: int, g: list[list], settings: dict[str, float]) -> dict[str, Any]:
+def make_case(w: list, m: list, v: list, t: int, g: list[list], settings: dict[str, float]) -> dict[str, Any]:
     """As JSON: steps t, t + 1, ..., each with its row of g; and all of it as text."""
     times = ", ".join(str(t + k) for k in range(len(g)))
     known = {"w": w, "m": m, "v": v} if any(m) else {"w": w}
@@ -56,7 +57,7 @@ def arrays(case: dict[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.array(case[name]) for name in ARRAYS}
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """All steps of a case. What w, m and v are then; whether g was changed; an error of division by zero."""
     x, no_step, g_changed = arrays(case), "", False
     seen: dict[str, Any] = {"shared": False, "events": [], "line": None}
@@ -65,23 +66,13 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
             g = np.array(row)
             seen = observe(comm, student.adam_step, x["w"], g, x["m"], x["v"], t, **case["settings"])
         except ZeroDivisionError as error:  # of a correction 1 - b^0, or of something else
-            no_step, seen["line"] = str(error), line_of(error, student)
+            no_step, seen["line"] = str(error), line_of_error(error, [student.__file__])
             break
         g_changed |= 1 in seen["changed"]
     value = encode([x[name] for name in ARRAYS])
-    lines = written(student, "adam_step")
-    lines["decay"] = written(student, "adam_step", first=True).get("w")
+    lines = assigned_lines(student, "adam_step")
+    lines["decay"] = assigned_lines(student, "adam_step", first=True).get("w")
     return seen | {"value": value, "lines": lines, "no_step": no_step, "changed": [1] if g_changed else []}
-
-
-def line_of(error: BaseException, student: ModuleType) -> int | None:
-    """The innermost line of the student's file that an exception came through."""
-    line, trace = None, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == student.__file__:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
 
 
 # Formulas. s: what a step knows: w, m, v before it; g, t; lr, b1, b2, eps, wd; for w also new_m and new_v.
@@ -197,10 +188,10 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """m, then v, then w, first where nothing decays; then whether g is left alone."""
     whole = [t for t in trials if not t.ranks[0]["no_step"]]
     plain = [t for t in whole if t.case["settings"]["wd"] == 0]
-    found = next((f for some in (plain, whole) for name in "mvw" if (f := one(some, name))), None)
+    found = next((f for some in (plain, whole) for name in "mvw" if (f := check_array(some, name))), None)
     if len(whole) < len(trials) and (found is None or found.key == "t_from_zero"):
         return divided_by_zero(trials, "t_from_zero" if found else "raised")
-    return found or evidence.changed_input(trials, ("w", "g", "m", "v"))
+    return found or evidence.find_changed_input(trials, ("w", "g", "m", "v"))
 
 
 def divided_by_zero(trials: Sequence[Trial], key: str) -> Diagnosis:
@@ -211,14 +202,14 @@ def divided_by_zero(trials: Sequence[Trial], key: str) -> Diagnosis:
     return Diagnosis(key, params, report["line"], trial.case)
 
 
-def one(trials: Sequence[Trial], name: str) -> Diagnosis | None:
+def check_array(trials: Sequence[Trial], name: str) -> Diagnosis | None:
     """What is wrong with one array: a known mistake, or its values."""
     mistakes = [(key, lambda t, _, f=f: after(t.case, **{name: f})[name]) for key, f in MISTAKES[name]]
-    found = evidence.explained(
-        part(trials, ARRAYS.index(name), name), lambda t, _: after(t.case)[name], mistakes
+    found = evidence.explain(
+        take_part(trials, ARRAYS.index(name), name), lambda t, _: after(t.case)[name], mistakes
     )
     if found is not None:
-        trial = next(t for t in trials if t.case is found.case)
+        trial = evidence.trial_of(found, trials)
         if found.key in ("decay_without_lr", "decay_grows", "decay_alone"):
             found.line = trial.ranks[0]["lines"]["decay"] or found.line
         want, got = after(trial.case), dict(zip(ARRAYS, trial.values()[0]))

@@ -39,12 +39,12 @@ def cases(random: Random) -> list[dict[str, Any]]:
     return [*found, *({"size": n, "function": "owner", "names": m, "made": made} for n, m in owned)]
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """All calls of one trial on one process."""
-    return (act_samples if case["function"] == "my_samples" else act_owner)(case, comm, student)
+    return (call_samples if case["function"] == "my_samples" else call_owner)(case, comm, student)
 
 
-def act_samples(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def call_samples(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """value: by call and rank, what my_samples gives; reseeds: whether it touches a global generator."""
     before, seen = global_generators(), []
     for number, (epoch, more) in enumerate(CALLS):
@@ -68,7 +68,7 @@ def global_generators() -> tuple:
     return key.tobytes(), place, python_random.getstate()
 
 
-def act_owner(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def call_owner(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """value: the owners, asked for twice. Processes 0 and 1 do all alike, others begin at the other end."""
     names = names_of(case)
     first = observe(comm, student.owner, names[0], case["size"])
@@ -91,24 +91,24 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     dealt = [t for t in trials if t.case["function"] == "my_samples"]
     owned = [t for t in trials if t.case["function"] == "owner"]
     return (
-        first_of(dealt, (not_indices, unseeded, out_of_range, processes_differ))
+        find_first(dealt, (not_indices, unseeded, out_of_range, processes_differ))
         or not_dealt(dealt)
         or not_a_deal(dealt)
-        or first_of(dealt, (uneven,))
-        or order(dealt)
-        or first_of(owned, (not_a_rank, owner_changes, owner_range, owner_differs, owner_few))
-        or remarks(dealt)
+        or find_first(dealt, (uneven,))
+        or fixed_order(dealt)
+        or find_first(owned, (not_a_rank, owner_changes, owner_range, owner_differs, owner_few))
+        or find_remark(dealt)
     )
 
 
-def first_of(
+def find_first(
     trials: Sequence[Trial], looks: Sequence[Callable[[Trial], Diagnosis | None]]
 ) -> Diagnosis | None:
     """What the earliest of `looks` finds, in the smallest trial."""
     return next((found for look in looks for trial in trials if (found := look(trial))), None)
 
 
-def tell(
+def make_diagnosis(
     trial: Trial, key: str, head: Sequence[str] = (), rows: Sequence[Sequence] = (), rank: int = 0, **params
 ) -> Diagnosis:
     """A diagnosis with the line at which a rank's function returned."""
@@ -121,7 +121,7 @@ def shares(trial: Trial, call: int) -> Shares:
     return [trial.values()[rank][call][rank] for rank in range(trial.size)]
 
 
-def listed(share: Any) -> str:
+def share_text(share: Any) -> str:
     """A share for a table."""
     return " ".join(map(str, share.tolist())) or "-"
 
@@ -131,7 +131,7 @@ SHARES = ("rank", "number", "samples")
 
 def table(found: Shares) -> list[tuple]:
     """Rows for SHARES."""
-    return [(rank, len(share), listed(share)) for rank, share in enumerate(found)]
+    return [(rank, len(share), share_text(share)) for rank, share in enumerate(found)]
 
 
 def alike(a: Shares, b: Shares) -> bool:
@@ -149,13 +149,13 @@ def not_indices(trial: Trial) -> Diagnosis | None:
             length = -(-trial.case["samples"] // trial.size)
             params = {"wanted": f"array[{length}] int64", "got": evidence.kind_of(value)}
             if value is None:
-                return tell(trial, "returns_nothing", rank=rank, **params)
+                return make_diagnosis(trial, "returns_nothing", rank=rank, **params)
             if not isinstance(value, np.ndarray):
-                return tell(trial, "returns_type", rank=rank, **params)
+                return make_diagnosis(trial, "returns_type", rank=rank, **params)
             if value.ndim != 1:
-                return tell(trial, "returns_shape", rank=rank, **params)
+                return make_diagnosis(trial, "returns_shape", rank=rank, **params)
             if value.dtype.kind not in "iu" and value.size:
-                return tell(trial, "returns_dtype", rank=rank, **params)
+                return make_diagnosis(trial, "returns_dtype", rank=rank, **params)
     return None
 
 
@@ -164,8 +164,8 @@ def unseeded(trial: Trial) -> Diagnosis | None:
     first, again = shares(trial, FIRST), shares(trial, AGAIN)
     if all(alike(calls[FIRST], calls[AGAIN]) for calls in trial.values()):
         return None
-    rows = [(rank, listed(a), listed(b)) for rank, (a, b) in enumerate(zip(first, again))]
-    return tell(trial, "unseeded", ("rank", "first_time", "again"), rows)
+    rows = [(rank, share_text(a), share_text(b)) for rank, (a, b) in enumerate(zip(first, again))]
+    return make_diagnosis(trial, "unseeded", ("rank", "first_time", "again"), rows)
 
 
 def out_of_range(trial: Trial) -> Diagnosis | None:
@@ -177,7 +177,9 @@ def out_of_range(trial: Trial) -> Diagnosis | None:
         wrong = [n for n in numbers.tolist() if not 0 <= n <= last]
         if wrong:
             rank = next(rank for rank, share in enumerate(found) if wrong[0] in share)
-            return tell(trial, "out_of_range", SHARES, table(found), rank, number=wrong[0], last=last)
+            return make_diagnosis(
+                trial, "out_of_range", SHARES, table(found), rank, number=wrong[0], last=last
+            )
     return None
 
 
@@ -192,7 +194,7 @@ def not_dealt(trials: Sequence[Trial]) -> Diagnosis | None:
         return None
     whole = sets[0] == {tuple(range(several[0].case["samples"]))}
     key = "all_samples" if whole else "same_share_for_all"
-    return tell(several[0], key, SHARES, table(shares(several[0], FIRST)))
+    return make_diagnosis(several[0], key, SHARES, table(shares(several[0], FIRST)))
 
 
 def processes_differ(trial: Trial) -> Diagnosis | None:
@@ -200,13 +202,13 @@ def processes_differ(trial: Trial) -> Diagnosis | None:
     tables = trial.values()
     if all(alike(mine, first) for calls in tables for mine, first in zip(calls, tables[0])):
         return None
-    rows = [(process, listed(calls[FIRST][0])) for process, calls in enumerate(tables)]
-    return tell(trial, "processes_differ", ("process", "rank_0_reads"), rows)
+    rows = [(process, share_text(calls[FIRST][0])) for process, calls in enumerate(tables)]
+    return make_diagnosis(trial, "processes_differ", ("process", "rank_0_reads"), rows)
 
 
 def not_a_deal(trials: Sequence[Trial]) -> Diagnosis | None:
     """Samples that nobody reads or that are read twice: why, if all trials tell of one cause."""
-    found = [(trial, key) for trial in trials if (key := fault(trial))]
+    found = [(trial, key) for trial in trials if (key := name_fault(trial))]
     if not found:
         return None
     trial, first = found[0]
@@ -215,7 +217,9 @@ def not_a_deal(trials: Sequence[Trial]) -> Diagnosis | None:
     twice = sorted(sample for sample, n in times.items() if n > 1)
     key = first if all(key == first for _, key in found) else "unread" if missed else "read_twice"
     counts = {"missed": len(missed), "twice": len(twice), "samples": trial.case["samples"]}
-    return tell(trial, key, SHARES, table(shares(trial, FIRST)), which=(missed or twice)[:8], **counts)
+    return make_diagnosis(
+        trial, key, SHARES, table(shares(trial, FIRST)), which=(missed or twice)[:8], **counts
+    )
 
 
 def readers(trial: Trial) -> Counter:
@@ -223,7 +227,7 @@ def readers(trial: Trial) -> Counter:
     return Counter(np.concatenate(shares(trial, FIRST)).tolist())
 
 
-def fault(trial: Trial) -> str | None:
+def name_fault(trial: Trial) -> str | None:
     """What is wrong with a deal; None where each sample has one rank."""
     samples, size, times = trial.case["samples"], trial.size, readers(trial)
     lengths = {len(share) for share in shares(trial, FIRST)}
@@ -245,13 +249,13 @@ def uneven(trial: Trial) -> Diagnosis | None:
         return None
     most = lengths.index(max(lengths))
     params = {"most": max(lengths), "least": min(lengths), "samples": sum(lengths)}
-    return tell(trial, "uneven", SHARES, table(shares(trial, FIRST)), most, **params)
+    return make_diagnosis(trial, "uneven", SHARES, table(shares(trial, FIRST)), most, **params)
 
 
 # Epochs and seeds.
 
 
-def order(trials: Sequence[Trial]) -> Diagnosis | None:
+def fixed_order(trials: Sequence[Trial]) -> Diagnosis | None:
     """What does not change with the epoch or the seed, in any trial that is long enough to tell."""
     long = [trial for trial in trials if trial.case["samples"] >= 6]
     if not long:
@@ -262,12 +266,12 @@ def order(trials: Sequence[Trial]) -> Diagnosis | None:
     several = [t for t in long if t.size > 1]
     kept = several and all(same_sets(t, FIRST, EPOCH_1) and same_sets(t, EPOCH_1, EPOCH_2) for t in several)
     if epochs and seeds:
-        return compared(long[0], "not_shuffled" if ascending else "one_order", EPOCH_1)
+        return compare_calls(long[0], "not_shuffled" if ascending else "one_order", EPOCH_1)
     if epochs:
-        return compared(long[0], "same_every_epoch", EPOCH_1)
+        return compare_calls(long[0], "same_every_epoch", EPOCH_1)
     if seeds:
-        return compared(long[0], "seed_ignored", OTHER_SEED)
-    return compared(several[0], "shuffled_inside", EPOCH_1) if kept else None
+        return compare_calls(long[0], "seed_ignored", OTHER_SEED)
+    return compare_calls(several[0], "shuffled_inside", EPOCH_1) if kept else None
 
 
 def same_sets(trial: Trial, a: int, b: int) -> bool:
@@ -275,25 +279,27 @@ def same_sets(trial: Trial, a: int, b: int) -> bool:
     return alike(list(map(np.sort, shares(trial, a))), list(map(np.sort, shares(trial, b))))
 
 
-def compared(trial: Trial, key: str, other: int) -> Diagnosis:
+def compare_calls(trial: Trial, key: str, other: int) -> Diagnosis:
     """Shares of two calls side by side."""
     names = [f"epoch {epoch}, seed {trial.case['seed'] + more}" for epoch, more in (CALLS[0], CALLS[other])]
-    rows = [(r, *map(listed, pair)) for r, pair in enumerate(zip(shares(trial, FIRST), shares(trial, other)))]
-    return tell(trial, key, ("rank", *names), rows)
+    rows = [
+        (r, *map(share_text, pair)) for r, pair in enumerate(zip(shares(trial, FIRST), shares(trial, other)))
+    ]
+    return make_diagnosis(trial, key, ("rank", *names), rows)
 
 
-def remarks(trials: Sequence[Trial]) -> Diagnosis | None:
+def find_remark(trials: Sequence[Trial]) -> Diagnosis | None:
     """Right, but: seeds that are only added up, and the generator that all code shares."""
     long = [trial for trial in trials if trial.case["samples"] >= 6]
     found = None
     if long and all(alike(shares(t, EPOCH_1), shares(t, OTHER_SEED)) for t in long):
-        found = compared(long[0], "seed_plus_epoch", OTHER_SEED)
+        found = compare_calls(long[0], "seed_plus_epoch", OTHER_SEED)
         found.params |= {"seed": long[0].case["seed"], "next": long[0].case["seed"] + 1}
         names = [f"epoch {1 - more}, seed {found.params['seed'] + more}" for more in (0, 1)]
         pairs = enumerate(zip(shares(long[0], EPOCH_1), shares(long[0], OTHER_SEED)))
-        found.head, found.rows = ("rank", *names), [(r, listed(a), listed(b)) for r, (a, b) in pairs]
+        found.head, found.rows = ("rank", *names), [(r, share_text(a), share_text(b)) for r, (a, b) in pairs]
     elif trials and any(report["reseeds"] for report in trials[0].ranks):
-        found = tell(trials[0], "global_random")
+        found = make_diagnosis(trials[0], "global_random")
     if found is not None:
         found.state = "note"
     return found
@@ -308,7 +314,7 @@ def not_a_rank(trial: Trial) -> Diagnosis | None:
         for value in first:
             if not isinstance(value, int | np.integer) or isinstance(value, bool):
                 key = "returns_nothing" if value is None else "returns_type"
-                return tell(trial, key, rank=rank, wanted="int", got=evidence.kind_of(value))
+                return make_diagnosis(trial, key, rank=rank, wanted="int", got=evidence.kind_of(value))
     return None
 
 
@@ -320,7 +326,9 @@ def owner_changes(trial: Trial) -> Diagnosis | None:
     for rank, (first, again) in enumerate(trial.values()):
         rows = [row for row in zip(names_of(trial.case), first, again) if row[1] != row[2]]
         if rows:
-            return tell(trial, "owner_changes", OWNERS, rows[:4], rank, changed=len(rows), names=len(first))
+            return make_diagnosis(
+                trial, "owner_changes", OWNERS, rows[:4], rank, changed=len(rows), names=len(first)
+            )
     return None
 
 
@@ -330,7 +338,9 @@ def owner_range(trial: Trial) -> Diagnosis | None:
     wrong = [(name, owner) for name, owner in pairs if not 0 <= owner < trial.size]
     if not wrong:
         return None
-    return tell(trial, "owner_range", ("name", "got"), wrong[:4], last=trial.size - 1, owner=wrong[0][1])
+    return make_diagnosis(
+        trial, "owner_range", ("name", "got"), wrong[:4], last=trial.size - 1, owner=wrong[0][1]
+    )
 
 
 def owner_differs(trial: Trial) -> Diagnosis | None:
@@ -342,7 +352,7 @@ def owner_differs(trial: Trial) -> Diagnosis | None:
             head = ("process", *(names[i] for i in wrong[:3]))
             rows = [(process, *(owners[i] for i in wrong[:3])) for process, owners in enumerate(answers)]
             key = "owner_salted" if other == 1 else "owner_order"
-            return tell(trial, key, head, rows, changed=len(wrong), names=len(names))
+            return make_diagnosis(trial, key, head, rows, changed=len(wrong), names=len(names))
     return None
 
 
@@ -364,4 +374,4 @@ def owner_few(trial: Trial) -> Diagnosis | None:
     key = "owner_few"
     if trial.size > 2 and counts[-1] == 0 and rest / 2 <= min(counts[:-1]) <= most <= 1.5 * rest:
         key, params = "owner_none", {"rank": trial.size - 1, "names": len(owners)}
-    return tell(trial, key, ("rank", "number"), list(enumerate(counts)), **params)
+    return make_diagnosis(trial, key, ("rank", "number"), list(enumerate(counts)), **params)

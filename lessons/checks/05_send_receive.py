@@ -24,7 +24,7 @@ def cases(random: Random) -> list[dict[str, Any]]:
     return [{"size": size, "length": random.choice((2, 3, 4))} for size in SIZES]
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of the student's function."""
     return observe(comm, student.ring_shift, given(case, comm.rank), comm)
 
@@ -73,9 +73,9 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """Only send and recv; then shape, then value, then side effects, then one message a rank."""
     return (
         with_sendrecv(trials)
-        or evidence.value(trials, right, MISTAKES)
-        or evidence.changed_input(trials, ("x",))
-        or evidence.part_of_input(trials)
+        or evidence.check_value(trials, right, MISTAKES)
+        or evidence.find_changed_input(trials, ("x",))
+        or evidence.find_part_of_input(trials)
         or cost(trials)
     )
 
@@ -92,15 +92,15 @@ def with_sendrecv(trials: Sequence[Trial]) -> Diagnosis | None:
 
 def cost(trials: Sequence[Trial]) -> Diagnosis | None:
     """What is sent, in the smallest trial that shows it."""
-    found = sent(trials)
-    alone = (sent([trial]) for trial in trials)
+    found = messages_sent(trials)
+    alone = (messages_sent([trial]) for trial in trials)
     return found and next((one for one in alone if one and one.key == found.key), found)
 
 
-def sent(trials: Sequence[Trial]) -> Diagnosis | None:
+def messages_sent(trials: Sequence[Trial]) -> Diagnosis | None:
     """Each rank of several sends x once. More is enough for a pass, less is not."""
-    found = evidence.cost(trials, None, lambda t, r: int(t.size > 1), state="note")
-    found = found or evidence.cost(trials, lambda t, r: right(t, r).nbytes * (t.size > 1), state="note")
+    found = evidence.check_cost(trials, None, lambda t, r: int(t.size > 1), state="note")
+    found = found or evidence.check_cost(trials, lambda t, r: right(t, r).nbytes * (t.size > 1), state="note")
     if found is not None and found.key.startswith("fewer"):
         found.state = "wrong"
     return found
@@ -116,11 +116,11 @@ def broken(outcome: Outcome) -> Diagnosis | None:
             return Diagnosis("off_the_end", params, error["place"], {"size": size}) if nobody else None
     if not outcome.hang:
         return None
-    found = verdict.hang(outcome.hang, [{"size": n} for n in SIZES])
-    return refined(found, outcome.hang)
+    found = verdict.describe_hang(outcome.hang, [{"size": n} for n in SIZES])
+    return refine(found, outcome.hang)
 
 
-def refined(found: Diagnosis, hang: dict[str, Any]) -> Diagnosis:
+def refine(found: Diagnosis, hang: dict[str, Any]) -> Diagnosis:
     """A hang whose cause can be read from what each rank does, under a name of its own."""
     size = found.params["size"]
     if size == 1:

@@ -26,7 +26,7 @@ def cases(random: Random) -> list[dict[str, Any]]:
     return [*found, {"size": 4, "length": 12, "fractions": True}]
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of the student's function."""
     return observe(comm, student.ring_reduce_scatter, given(case, comm.rank), comm)
 
@@ -81,20 +81,20 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     even = [t for t in trials if t.case["length"] % t.size == 0 and "fractions" not in t.case]
     barcodes = [t for t in trials if "fractions" not in t.case]
     return (
-        decoded(evidence.value(even, right, MISTAKES), trials)
+        read_barcodes(evidence.check_value(even, right, MISTAKES), trials)
         or tail_lost(barcodes)
-        or decoded(evidence.value(barcodes, right, MISTAKES), trials)
-        or evidence.changed_input(trials, ("x",))
-        or evidence.part_of_input(trials)
-        or evidence.explained(trials, right, (), otherwise="rounded")
-        or evidence.cost(trials, nbytes, state="note")
+        or read_barcodes(evidence.check_value(barcodes, right, MISTAKES), trials)
+        or evidence.find_changed_input(trials, ("x",))
+        or evidence.find_part_of_input(trials)
+        or evidence.explain(trials, right, (), otherwise="rounded")
+        or evidence.check_cost(trials, nbytes, state="note")
     )
 
 
-def decoded(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
+def read_barcodes(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
     """The same diagnosis with its barcodes read: which element came, and of which ranks."""
     if found is not None and found.head == ("rank", "wanted", "got") and not found.key.startswith("returns"):
-        trial = next(trial for trial in trials if trial.case == found.case)
+        trial = evidence.trial_of(found, trials)
         found.head, found.rows = ("rank", "wanted_parts", "got_parts"), barcode_table(trial, right)
     return found
 

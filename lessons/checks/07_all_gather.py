@@ -32,7 +32,7 @@ def cases(random: Random) -> list[dict[str, Any]]:
     return gather + reduce + [reduce[-2] | draw, reduce[-1] | draw]
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of one of the functions."""
     if case["function"] == "ring_all_gather":
         arguments = (own_shard(case, comm.rank), case["numel"], comm)
@@ -198,11 +198,11 @@ def diagnose_gather(trials: Sequence[Trial]) -> Diagnosis | None:
     """Lengths that N divides, then the tail; shape, then value, then side effects, then cost."""
     even = [t for t in trials if t.case["numel"] % t.size == 0]
     return (
-        by_slots(evidence.value(even, gathered, GATHER_MISTAKES), trials)
+        by_slots(evidence.check_value(even, gathered, GATHER_MISTAKES), trials)
         or tail_lost(trials)
-        or by_slots(evidence.value(trials, gathered, GATHER_MISTAKES), trials)
-        or evidence.changed_input(trials, ("shard",))
-        or evidence.part_of_input(trials)
+        or by_slots(evidence.check_value(trials, gathered, GATHER_MISTAKES), trials)
+        or evidence.find_changed_input(trials, ("shard",))
+        or evidence.find_part_of_input(trials)
         or smallest(trials, one_hop_too_many)
         or smallest(trials, lambda some: cost(some, gather_bytes))
     )
@@ -213,11 +213,11 @@ def diagnose_reduce(trials: Sequence[Trial]) -> Diagnosis | None:
     exact = [t for t in trials if "fractions" not in t.case]
     return (
         by_parts(only_a_shard(exact), trials)
-        or by_parts(evidence.value(exact, reduced, REDUCE_MISTAKES), trials)
+        or by_parts(evidence.check_value(exact, reduced, REDUCE_MISTAKES), trials)
         or rounded(trials)
         or ranks_differ(trials)
-        or evidence.changed_input(trials, ("x",))
-        or evidence.part_of_input(trials)
+        or evidence.find_changed_input(trials, ("x",))
+        or evidence.find_part_of_input(trials)
         or smallest(trials, gathers_all)
         or smallest(trials, lambda some: cost(some, reduce_bytes))
     )
@@ -236,7 +236,7 @@ def smallest(trials: Sequence[Trial], judge: Judge) -> Diagnosis | None:
 def by_slots(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
     """The same diagnosis, its table saying for each slice of the result whose it is."""
     if found is not None and found.head == ("rank", "wanted", "got") and not found.key.startswith("returns"):
-        trial = next(trial for trial in trials if trial.case == found.case)
+        trial = evidence.trial_of(found, trials)
         whose = " ".join(map(str, range(trial.size)))
         rows = [(rank, whose, slots_text(trial, value)) for rank, value in enumerate(trial.values())]
         found.head, found.rows = ("rank", "wanted_slots", "got_slots"), rows
@@ -264,7 +264,7 @@ def by_parts(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | No
     """The same diagnosis, its table reading one number of each result: of which ranks, and how often."""
     if found is None or found.head != ("rank", "wanted", "got") or found.key.startswith("returns"):
         return found
-    trial = next(trial for trial in trials if trial.case == found.case)
+    trial = evidence.trial_of(found, trials)
     want, values = reduced(trial, 0), trial.values()
     if any(value.shape != want.shape for value in values):
         found.head = ("rank", "wanted_length", "got_length")
@@ -309,13 +309,13 @@ def tail_blank(value: np.ndarray, numel: int, kept: int) -> bool:
 
 def only_a_shard(trials: Sequence[Trial]) -> Diagnosis | None:
     """Reduced, but not gathered."""
-    found = evidence.explained(trials, reduced, (("not_gathered", not_gathered),), otherwise="")
+    found = evidence.explain(trials, reduced, (("not_gathered", not_gathered),), otherwise="")
     return found if found and found.key else None
 
 
 def rounded(trials: Sequence[Trial]) -> Diagnosis | None:
     """Long fractions that have lost digits; one number of each result shows it."""
-    found = evidence.explained(trials, reduced, (), otherwise="rounded")
+    found = evidence.explain(trials, reduced, (), otherwise="rounded")
     if found is not None:
         found.head = ("rank", "wanted", "got")
         found.rows = [(rank, repr(float(want[0])), repr(float(got[0]))) for rank, want, got in found.rows]
@@ -371,7 +371,7 @@ def cost(trials: Sequence[Trial], formula: Callable[[Trial, int, int], int]) -> 
     off = [
         t for t in trials if sent_bytes(t) not in [[formula(t, r, w) for r in range(t.size)] for w in ways]
     ]
-    return evidence.cost(off, lambda t, r: formula(t, r, 1))
+    return evidence.check_cost(off, lambda t, r: formula(t, r, 1))
 
 
 def receivers(trial: Trial) -> list[list[int]]:

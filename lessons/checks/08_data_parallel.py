@@ -2,12 +2,11 @@
 
 from functools import partial
 
-from lessons.checker.stages import act as stage
-from lessons.checker.stages import mistakes
+from lessons.checker.stages import act, mistakes
 
 FUNCTIONS = ("step",)
 RANKS = 4
 
-cases = stage.cases
-act = partial(stage.act, 0)
+cases = act.cases
+run_trial = partial(act.run_trial, 0)
 diagnose = partial(mistakes.diagnose, 0)

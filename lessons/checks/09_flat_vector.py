@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, decode, first, kind_of, same
+from lessons.checker.evidence import Diagnosis, Trial, decode, find_first, from_case, kind_of, same
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
 from zero_ref.layout import bounds
@@ -41,7 +41,7 @@ def cases(random: Random) -> list[dict[str, Any]]:
     return found
 
 
-class Kept:
+class KeepsValue:
     """A student's function that keeps what it returns: `value`."""
 
     def __init__(self, function: Callable) -> None:
@@ -53,7 +53,7 @@ class Kept:
         return self.value
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call. After flatten: does what is written to the buffer show in the views?"""
     given = case["given"]
     if "shapes" not in case:
@@ -61,7 +61,7 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
     tensors = tensors_of(case)
     before = dict(tensors)
     leave_numbers_in_memory(padded(case), case["dtype"])
-    call = Kept(student.flatten)
+    call = KeepsValue(student.flatten)
     seen = observe(comm, call, tensors, given["size"])
     kept = list(tensors) == list(before) and all(tensors[name] is before[name] for name in before)
     return seen | parts_of(call.value) | {"kept": kept}
@@ -217,19 +217,19 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     cuts = [trial for trial in trials if "shapes" not in trial.case]
     flat = [trial for trial in trials if "shapes" in trial.case]
     return (
-        first(cuts, not_slices)
+        find_first(cuts, not_slices)
         or wrong_slices(cuts)
-        or first(flat, not_a_pair)
+        or find_first(flat, not_a_pair)
         or wrong_length(flat)
-        or first(flat, wrong_views)
-        or first(flat, not_in_buffer)
+        or find_first(flat, wrong_views)
+        or find_first(flat, not_in_buffer)
         or wrong_places(flat)
         or wrong_buffer(flat)
-        or first(flat, changed)
+        or find_first(flat, caller_changed)
     )
 
 
-def part(trials: Sequence[Trial], name: str) -> list[Trial]:
+def read_part(trials: Sequence[Trial], name: str) -> list[Trial]:
     """The same trials with another part of their evidence as value: "buffer", "views" or "places"."""
     found = []
     for trial in trials:
@@ -278,10 +278,10 @@ def of_given(make: Cut) -> evidence.Right:
 
 def wrong_slices(trials: Sequence[Trial]) -> Diagnosis | None:
     """By a known mistake; or by the first index that has no owner, or two."""
-    found = evidence.explained(trials, of_given(slices), [(key, of_given(make)) for key, make in CUTS])
+    found = evidence.explain(trials, of_given(slices), [(key, of_given(make)) for key, make in CUTS])
     if found is None:
         return None
-    trial = next(trial for trial in trials if trial.case == found.case)
+    trial = evidence.trial_of(found, trials)
     numel, size = trial.case["given"]["numel"], trial.case["given"]["size"]
     got = trial.values()[0]
     owners = [[r for r, (a, b) in enumerate(got) if a <= i < b] for i in range(numel)]
@@ -345,18 +345,14 @@ def wrong_length(trials: Sequence[Trial]) -> Diagnosis | None:
         Trial(t.case, [t.ranks[0] | {"value": encode(decode(t.ranks[0]["parts"]["buffer"]).size)}])
         for t in trials
     ]
-    mistakes = [(key, of_case(length)) for key, length in LENGTHS]
-    found = evidence.explained(lengths, of_case(padded), mistakes, otherwise="wrong_length")
+    mistakes = [(key, from_case(length)) for key, length in LENGTHS]
+    found = evidence.explain(lengths, from_case(padded), mistakes, otherwise="wrong_length")
     if found is not None:
         ((_, wanted, got),) = found.rows
         given = found.case["given"]
         params = {"wanted": wanted, "got": got, "numel": elements(found.case), "size": given["size"]}
         found.params, found.head, found.rows = params, (), ()
     return found
-
-
-def of_case(make: Callable[[dict], Any]) -> evidence.Right:
-    return lambda trial, _: make(trial.case)
 
 
 def wrong_views(trial: Trial) -> Diagnosis | None:
@@ -413,10 +409,12 @@ def place_text(place: np.ndarray) -> str:
 
 def wrong_places(trials: Sequence[Trial]) -> Diagnosis | None:
     """Views of other parts of the buffer."""
-    mistakes = [(key, of_case(where)) for key, where in PLACES]
-    found = evidence.explained(part(trials, "places"), of_case(places), mistakes, otherwise="wrong_place")
+    mistakes = [(key, from_case(where)) for key, where in PLACES]
+    found = evidence.explain(
+        read_part(trials, "places"), from_case(places), mistakes, otherwise="wrong_place"
+    )
     if found is not None:
-        trial = next(trial for trial in trials if trial.case == found.case)
+        trial = evidence.trial_of(found, trials)
         want, got = places(trial.case), decode(trial.ranks[0]["places"])
         found.params = {"name": next(name for name in want if not same(got[name], want[name]))}
         found.head, found.rows = place_table(trial)
@@ -425,13 +423,13 @@ def wrong_places(trials: Sequence[Trial]) -> Diagnosis | None:
 
 def wrong_buffer(trials: Sequence[Trial]) -> Diagnosis | None:
     """The views lie right; other numbers are in the buffer."""
-    buffers = part(trials, "buffer")
-    mistakes = [(key, of_case(lambda c, w=where: filled(c, w(c)))) for key, where in PLACES]
-    mistakes.append(("values_missing", of_case(lambda c: np.zeros(padded(c)))))
-    found = evidence.explained(buffers, of_case(lambda c: filled(c, places(c))), mistakes)
+    buffers = read_part(trials, "buffer")
+    mistakes = [(key, from_case(lambda c, w=where: filled(c, w(c)))) for key, where in PLACES]
+    mistakes.append(("values_missing", from_case(lambda c: np.zeros(padded(c)))))
+    found = evidence.explain(buffers, from_case(lambda c: filled(c, places(c))), mistakes)
     if found is None:
         return None
-    trial = next(trial for trial in buffers if trial.case == found.case)
+    trial = evidence.trial_of(found, buffers)
     number, got = elements(trial.case), trial.values()[0]
     if found.key == "unknown" and same(got[:number], np.arange(number) + 1.0):
         found.key = "padding_not_zero"
@@ -443,7 +441,7 @@ def wrong_buffer(trials: Sequence[Trial]) -> Diagnosis | None:
     return found
 
 
-def changed(trial: Trial) -> Diagnosis | None:
+def caller_changed(trial: Trial) -> Diagnosis | None:
     """The caller's dictionary, or an array in it, is no longer what it was."""
     report = trial.ranks[0]
     return (

@@ -6,7 +6,16 @@ from types import ModuleType
 from typing import Any
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, first, no_bill, of_case, same
+from lessons.checker.evidence import (
+    Diagnosis,
+    Trial,
+    check_dictionary,
+    find_first,
+    first_with_fractions,
+    from_case,
+    number_text,
+    same,
+)
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
 from zero_ref import estimate
@@ -37,7 +46,7 @@ def given(psi: int, size: int, stage: int, **each: int) -> Case:
     return {"size": 1, "given": {"psi": psi, "size": size, "stage": stage} | each}
 
 
-def act(case: Case, comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: Case, comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of the student's function."""
     each = dict(case["given"])
     three = [each.pop(name) for name in ("psi", "size", "stage")]
@@ -166,17 +175,17 @@ MISTAKES: tuple[tuple[str, Callable[[Case], Bill]], ...] = (
 
 def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """Is it a dictionary with these keys, and then: which term is off?"""
-    if found := first(trials, lambda trial: no_bill(trial.values()[0], right(trial.case))):
+    if found := find_first(trials, lambda trial: check_dictionary(trial.values()[0], right(trial.case))):
         return found
-    found = evidence.explained(trials, of_case(right), [(key, of_case(make)) for key, make in MISTAKES])
+    found = evidence.explain(trials, from_case(right), [(key, from_case(make)) for key, make in MISTAKES])
     return found if found is None else with_terms(found, trials)
 
 
 def with_terms(found: Diagnosis, trials: Sequence[Trial]) -> Diagnosis:
     """The same diagnosis with the three terms as rows, and how many times too large each is."""
-    trial = next(trial for trial in trials if trial.case == found.case)
+    trial = evidence.trial_of(found, trials)
     if found.key == "fractions":  # the whole terms have none
-        trial = next(t for t in trials if not all(map(is_whole, t.values()[0].values())))
+        trial = first_with_fractions(trials)
         found.case = trial.case
     want, got, numbers = right(trial.case), trial.values()[0], trial.case["given"]
     wrong = [name for kind, name in zip(KINDS, BYTES) if not same(got[kind], want[kind])]
@@ -188,12 +197,3 @@ def with_terms(found: Diagnosis, trials: Sequence[Trial]) -> Diagnosis:
         for kind in KINDS
     ]
     return found
-
-
-def is_whole(number: float) -> bool:
-    return isinstance(number, int) or float(number).is_integer()
-
-
-def number_text(number: float) -> str:
-    """A number of bytes; whole ones in full."""
-    return str(int(number)) if is_whole(number) and abs(number) < 1e18 else f"{min(number, 1e300):.7g}"

@@ -7,7 +7,17 @@ from types import ModuleType
 from typing import Any
 
 from lessons.checker import evidence
-from lessons.checker.evidence import Diagnosis, Trial, first, is_number, kind_of, no_bill, of_case
+from lessons.checker.evidence import (
+    Diagnosis,
+    Trial,
+    check_dictionary,
+    find_first,
+    first_with_fractions,
+    from_case,
+    is_number,
+    kind_of,
+    number_text,
+)
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
 from zero_ref import estimate
@@ -51,7 +61,7 @@ def tell_apart(random: Random, number: int) -> list[int]:
             return units
 
 
-def act(case: Case, comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: Case, comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of one of the student's functions."""
     numbers = case["given"]
     if "units" not in case:
@@ -200,22 +210,22 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     wires = [trial for trial in trials if "units" not in trial.case]
     gathers = [trial for trial in trials if "units" in trial.case]
     return (
-        first(wires, lambda trial: no_bill(trial.values()[0], right(trial.case)))
+        find_first(wires, lambda trial: check_dictionary(trial.values()[0], right(trial.case)))
         or wrong_bytes(wires)
-        or first(gathers, wrong_number)
+        or find_first(gathers, wrong_number)
         or wrong_peak(gathers)
-        or evidence.changed_input(gathers, ("units",))
+        or evidence.find_changed_input(gathers, ("units",))
     )
 
 
 def wrong_bytes(trials: Sequence[Trial]) -> Diagnosis | None:
     """By a known mistake; the two collectives as rows, and how many times too large each is."""
-    found = evidence.explained(trials, of_case(right), [(key, of_case(make)) for key, make in SENT])
+    found = evidence.explain(trials, from_case(right), [(key, from_case(make)) for key, make in SENT])
     if found is None:
         return None
-    trial = next(trial for trial in trials if trial.case == found.case)
+    trial = evidence.trial_of(found, trials)
     if found.key == "fractions":
-        trial = next(t for t in trials if not all(map(is_whole, t.values()[0].values())))
+        trial = first_with_fractions(trials)
         found.case = trial.case
     want, got = right(trial.case), trial.values()[0]
     numbers = trial.case["given"]
@@ -225,15 +235,6 @@ def wrong_bytes(trials: Sequence[Trial]) -> Diagnosis | None:
         (name, want[name], number_text(got[name]), ratio(got[name], want[name])) for name in COLLECTIVES
     ]
     return found
-
-
-def is_whole(number: float) -> bool:
-    return isinstance(number, int) or float(number).is_integer()
-
-
-def number_text(number: float) -> str:
-    """A number of bytes; whole ones in full."""
-    return str(int(number)) if is_whole(number) and abs(number) < 1e18 else f"{min(number, 1e300):.7g}"
 
 
 def ratio(got: float, want: float) -> str:
@@ -250,8 +251,8 @@ def wrong_number(trial: Trial) -> Diagnosis | None:
 
 def wrong_peak(trials: Sequence[Trial]) -> Diagnosis | None:
     """By a known mistake; what is wanted and what it is are in the words."""
-    mistakes = [(key, of_case(make)) for key, make in PEAKS]
-    found = evidence.explained(trials, of_case(most), mistakes, otherwise="unknown_peak")
+    mistakes = [(key, from_case(make)) for key, make in PEAKS]
+    found = evidence.explain(trials, from_case(most), mistakes, otherwise="unknown_peak")
     if found is None:
         return None
     ((_, want, got),) = found.rows

@@ -12,7 +12,7 @@ from lessons.checker import evidence, words
 from lessons.checker.evidence import Diagnosis, Trial, decode
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
-from lessons.checker.ranks.sum_only import Sums, sums
+from lessons.checker.ranks.sum_only import Sums
 
 FUNCTIONS = ("to_bfloat16", "scaled_step")
 RANKS = 3
@@ -101,7 +101,7 @@ def gradient(case: dict[str, Any], step: int, rank: int) -> np.ndarray:
     return grad
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """The rounding, or all steps of a case."""
     if "bits" in case:
         report = observe(comm, student.to_bfloat16, floats(case))
@@ -198,15 +198,15 @@ ROUNDING = (
 
 def rounding_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     """Type and shape; then the value, and a table of the numbers that are wrong."""
-    if found := evidence.returned(trials, rounded):
+    if found := evidence.check_kind(trials, rounded):
         return found
     alike = [replace(t, ranks=[t.ranks[0] | {"value": encode(one_nan(t.values()[0]))}]) for t in trials]
-    found = evidence.earliest(alike, rounded, ROUNDING)
+    found = evidence.explain_earliest(alike, rounded, ROUNDING)
     if found is None:
         return None
-    if found.key == "unknown" and (changed := evidence.changed_input(trials, ("x",))):
+    if found.key == "unknown" and (changed := evidence.find_changed_input(trials, ("x",))):
         return changed  # and by that its own value
-    trial = next(trial for trial in trials if trial.case is found.case)
+    trial = evidence.trial_of(found, trials)
     x, want, got = floats(trial.case), rounded(trial, 0), trial.values()[0]
     wrong = [i for i in range(len(x)) if one_nan(got[i : i + 1]) != want[i]]
     if found.key == "unknown" and all(np.isnan(x[i]) for i in wrong):
@@ -303,9 +303,9 @@ DECISIONS = (
 
 def decided(calls: Sequence[Call]) -> Diagnosis | None:
     """Whether the step was taken, and what was returned."""
-    if found := evidence.returned(about(calls, lambda d: d["returned"]), lambda c, r: steps(c)):
+    if found := evidence.check_kind(about(calls, lambda d: d["returned"]), lambda c, r: steps(c)):
         return found
-    found = evidence.earliest(
+    found = evidence.explain_earliest(
         about(calls, lambda d: (d["returned"], bool(d["updates"]))), both(lambda c, r: steps(c)), DECISIONS
     )
     rows = lambda c, r, d: (largest(c.grad(r)), steps(c), d["returned"], len(d["updates"]))  # noqa: E731
@@ -366,7 +366,7 @@ def updated(calls: Sequence[Call]) -> Diagnosis | None:
             key = "updated_twice" if params["times"] > 1 else key
             if key:
                 return Diagnosis(key, params, line, call.case)
-    found = evidence.earliest(about(taken, lambda d: d["updates"][0]), unscaled, UNSCALED)
+    found = evidence.explain_earliest(about(taken, lambda d: d["updates"][0]), unscaled, UNSCALED)
 
     def row(call: Call, rank: int, did: dict[str, Any]) -> Sequence[Any]:
         want, got = unscaled(call, rank), did["updates"][0]
@@ -410,7 +410,7 @@ MASTERS = (
 
 def weights(calls: Sequence[Call]) -> Diagnosis | None:
     """What became of the master weights."""
-    found = evidence.earliest(about(calls, lambda d: d["after"]), moved, MASTERS)
+    found = evidence.explain_earliest(about(calls, lambda d: d["after"]), moved, MASTERS)
 
     def row(call: Call, rank: int, did: dict[str, Any]) -> Sequence[str]:
         before, want, got = did["master"], moved(call, rank), did["after"]
@@ -473,11 +473,11 @@ SCALERS = (
 
 def scaler_wrong(calls: Sequence[Call]) -> Diagnosis | None:
     """The scale and the count that the call leaves behind."""
-    found = evidence.earliest(about(calls, lambda d: pair(d["scaler_after"])), scaled, SCALERS)
+    found = evidence.explain_earliest(about(calls, lambda d: pair(d["scaler_after"])), scaled, SCALERS)
 
     def row(call: Call, rank: int, did: dict[str, Any]) -> Sequence[str]:
         pairs = (pair(did["scaler"]), scaled(call, rank), pair(did["scaler_after"]))
-        return tuple(words.plain(list(values)) for values in pairs)
+        return tuple(words.to_text(list(values)) for values in pairs)
 
     return with_table(found, calls, ("rank", "scaler_before", "wanted", "got"), row)
 
@@ -485,15 +485,6 @@ def scaler_wrong(calls: Sequence[Call]) -> Diagnosis | None:
 def pair(scaler: dict[str, Any]) -> tuple[Any, Any]:
     """(scale, good) of a scaler."""
     return scaler.get("scale"), scaler.get("good")
-
-
-def more_sums(calls: Sequence[Call]) -> Diagnosis | None:
-    """Right, with more messages than one sum needs."""
-    for call in calls:
-        times = [sums(report["events"]) for report in call.ranks]
-        if max(times) > 1:
-            return Diagnosis("more_sums", {"got": max(times)}, call.ranks[0]["line"], call.case, state="note")
-    return None
 
 
 def library(trials: Sequence[Trial]) -> Diagnosis | None:
@@ -514,12 +505,12 @@ def first_wrong(rounding: Sequence[Trial], calls: Sequence[Call]) -> Diagnosis |
     """Shape, value, side effects, cost."""
     return (
         rounding_wrong(rounding)
-        or evidence.changed_input(rounding, ("x",))
+        or evidence.find_changed_input(rounding, ("x",))
         or decided(calls)
         or updated(calls)
         or weights(calls)
         or scaler_wrong(calls)
-        or evidence.changed_input(calls, ("grad",))
+        or evidence.find_changed_input(calls, ("grad",))
         or library(rounding)
-        or more_sums(calls)
+        or evidence.find_more_sums(calls)
     )

@@ -1,7 +1,6 @@
 """Exercise 16: norms of small whole numbers, so that each mistake has its own; then narrow types."""
 
 import math
-import traceback
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from random import Random
@@ -12,9 +11,10 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial
+from lessons.checker.ranks.lines import line_of_error
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
-from lessons.checker.ranks.sum_only import Sums, sums
+from lessons.checker.ranks.sum_only import Sums
 
 FUNCTIONS = ("global_norm", "clip_scale", "loss_weights")
 RANKS = 3
@@ -59,7 +59,7 @@ def cases(random: Random) -> list[dict[str, Any]]:
     ]
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of one of the three functions."""
     if "shards" in case:
         return observe(comm, student.global_norm, own(case, comm.rank), Sums(comm))
@@ -68,9 +68,8 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
     try:
         report = observe(comm, function, *given)
     except ZeroDivisionError as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == student.__file__]
-        return {"zero": True, "value": encode(ZERO), "changed": [], "line": lines[-1] if lines else None}
+        line = line_of_error(error, [student.__file__])
+        return {"zero": True, "value": encode(ZERO), "changed": [], "line": line}
     changed = [0] if "counts" in case and given[0] != case["counts"] else []
     return report | {"changed": changed}
 
@@ -88,18 +87,18 @@ def lengths(trial: Trial, rank: int) -> list[float]:
     return [math.sqrt(sum(float(x) ** 2 for x in shard)) for shard in own(trial.case, rank)]
 
 
-def root(values: Sequence[float]) -> float:
+def root_of_squares(values: Sequence[float]) -> float:
     """The root of the sum of squares."""
     return math.sqrt(sum(value**2 for value in values))
 
 
 def by_rank(trial: Trial) -> list[float]:
     """The norm of what each rank has."""
-    return [root(lengths(trial, rank)) for rank in range(trial.size)]
+    return [root_of_squares(lengths(trial, rank)) for rank in range(trial.size)]
 
 
 def norm(trial: Trial, rank: int) -> float:
-    return root(by_rank(trial))
+    return root_of_squares(by_rank(trial))
 
 
 def elements(trial: Trial) -> int:
@@ -122,7 +121,7 @@ NORMS = (
     ("local_norm", lambda t, r: by_rank(t)[r]),
     ("sum_of_norms", lambda t, r: sum(by_rank(t))),
     ("shards_added", everybody(lambda t, r: sum(lengths(t, r)))),
-    ("shards_added", lambda t, r: root([sum(lengths(t, q)) for q in range(t.size)])),
+    ("shards_added", lambda t, r: root_of_squares([sum(lengths(t, q)) for q in range(t.size)])),
     ("shards_added", lambda t, r: sum(lengths(t, r))),
     ("norms_not_squared", lambda t, r: math.sqrt(sum(by_rank(t)))),
     ("averaged", lambda t, r: norm(t, r) / math.sqrt(t.size)),
@@ -130,8 +129,8 @@ NORMS = (
     ("by_elements", lambda t, r: norm(t, r) / math.sqrt(elements(t))),
     ("summed_twice", lambda t, r: norm(t, r) * math.sqrt(t.size)),
     ("summed_twice", lambda t, r: norm(t, r) * t.size),
-    ("one_shard", lambda t, r: root([lengths(t, q)[0] for q in range(t.size)])),
-    ("one_shard", lambda t, r: root([lengths(t, q)[-1] for q in range(t.size)])),
+    ("one_shard", lambda t, r: root_of_squares([lengths(t, q)[0] for q in range(t.size)])),
+    ("one_shard", lambda t, r: root_of_squares([lengths(t, q)[-1] for q in range(t.size)])),
     ("largest_element", lambda t, r: max(map(abs, flat(t, r)), default=0)),
     ("largest_element", everybody(lambda t, r: max(map(abs, flat(t, r)), default=0))),
     ("not_squared", everybody(lambda t, r: sum(map(abs, flat(t, r))))),
@@ -143,19 +142,19 @@ NORMS = (
 def norm_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     """Type; the values in float64; in narrow types; and whether all ranks have the same bits."""
     plain = [trial for trial in trials if trial.case["dtype"] == "float64"]
-    if found := evidence.returned(trials, norm):
+    if found := evidence.check_kind(trials, norm):
         return found
-    found = evidence.earliest(plain, norm, NORMS)
-    if found and found.key == "unknown" and (changed := evidence.changed_input(trials, ("shards",))):
+    found = evidence.explain_earliest(plain, norm, NORMS)
+    if found and found.key == "unknown" and (changed := evidence.find_changed_input(trials, ("shards",))):
         return changed  # and with that its own value
-    if found and found.key == "unknown" and not agreed(trial_of(found, trials)):
+    if found and found.key == "unknown" and not agreed(evidence.trial_of(found, trials)):
         found.key = "ranks_disagree"
-    found = found or evidence.explained(trials, norm, (), otherwise="narrow_squares")
+    found = found or evidence.explain(trials, norm, (), otherwise="narrow_squares")
     for trial in trials:
         if found is None and not agreed(trial):
             found = Diagnosis("ranks_disagree", {}, trial.ranks[0]["line"], trial.case)
     if found:
-        trial = trial_of(found, trials)
+        trial = evidence.trial_of(found, trials)
         found.head = ("rank", "shard_norms", "wanted", "got")
         found.rows = [
             (rank, short(lengths(trial, rank)), all_digits(norm(trial, rank)), all_digits(value))
@@ -176,7 +175,7 @@ def agreed(trial: Trial) -> bool:
 
 
 def trial_of(found: Diagnosis, trials: Sequence[Trial]) -> Trial:
-    return next(trial for trial in trials if trial.case is found.case)
+    return evidence.trial_of(found, trials)
 
 
 def short(numbers: Sequence[Any]) -> str:
@@ -219,10 +218,10 @@ FACTORS = (
 def factor_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     """Type, value, and what becomes of a norm of 0."""
     done = [trial for trial in trials if not divided(trial)]
-    if found := evidence.returned(done, factor):
+    if found := evidence.check_kind(done, factor):
         return found
     alike = [with_value(trial, digits) for trial in done]
-    found = evidence.earliest(alike, factor, FACTORS)
+    found = evidence.explain_earliest(alike, factor, FACTORS)
     for trial in trials:
         if found is None and divided(trial):
             found = Diagnosis("divides_by_norm", {}, divided(trial)[0]["line"], trial.case)
@@ -303,14 +302,14 @@ WEIGHTS = (
 def weights_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     """Type, how many, value, and what becomes of an empty micro-batch."""
     done = [with_value(trial, as_list) for trial in trials if not divided(trial)]
-    found = evidence.returned(done, weights) or evidence.earliest(done, weights, WEIGHTS)
+    found = evidence.check_kind(done, weights) or evidence.explain_earliest(done, weights, WEIGHTS)
     if found and found.key == "unknown":
-        found = evidence.changed_input(done, ("counts",)) or number_wrong(done) or found
+        found = evidence.find_changed_input(done, ("counts",)) or number_wrong(done) or found
     for trial in trials:
         if found is None and divided(trial):
             found = Diagnosis("divides_by_count", {}, divided(trial)[0]["line"], trial.case)
     if found and not found.key.startswith("returns"):
-        trial = next(trial for trial in trials if trial.case is found.case)
+        trial = evidence.trial_of(found, trials)
         found.head = ("rank", "tokens", "wanted", "got")
         found.rows = [
             (rank, short(trial.case["counts"][rank]), short(weights(trial, rank)), weights_text(value))
@@ -344,16 +343,6 @@ def number_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
 # All.
 
 
-def more_sums(trials: Sequence[Trial]) -> Diagnosis | None:
-    """Right, with more messages than one sum needs."""
-    for trial in trials:
-        times = [sums(report["events"]) for report in trial.ranks]
-        if max(times) > 1:
-            params = {"got": max(times)}
-            return Diagnosis("more_sums", params, trial.ranks[0]["line"], trial.case, state="note")
-    return None
-
-
 def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """The norm, the factor, the weights: type, value, side effects; then cost."""
     norms = [trial for trial in trials if "shards" in trial.case]
@@ -362,9 +351,9 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     with np.errstate(all="ignore"):
         return (
             norm_wrong(norms)
-            or evidence.changed_input(norms, ("shards",))
+            or evidence.find_changed_input(norms, ("shards",))
             or factor_wrong(factors)
             or weights_wrong(counted)
-            or evidence.changed_input(counted, ("counts",))
-            or more_sums(norms)
+            or evidence.find_changed_input(counted, ("counts",))
+            or evidence.find_more_sums(norms)
         )

@@ -22,6 +22,7 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial, Unknown, kind_of, same
+from lessons.checker.ranks.lines import line_of_error
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
 from zero_ref.layout import bounds
@@ -33,7 +34,7 @@ OLD, NEW = 9, 10  # steps; "9" comes after "10" in the order of strings
 BIG = 1 << 18  # elements of a vector that is too long to be held whole
 
 
-class Spoke(Exception):
+class MessageSent(Exception):
     """A message, where none is allowed."""
 
 
@@ -44,7 +45,7 @@ class Rank:
         self.rank, self.size = rank, size
 
     def send(self, *_: object) -> None:
-        raise Spoke
+        raise MessageSent
 
     recv = sendrecv = barrier = gather = all_gather = sum = send
 
@@ -65,12 +66,12 @@ def vector(case: dict[str, Any], name: str, step: int = NEW) -> np.ndarray:
     """A whole vector, (numel,): element i of "m" at step 10 is 102000 + i; a long one is random."""
     dtype, kind = case.get("dtype", "float32"), VECTORS.index(name)
     if case["numel"] > 1000:
-        return drawn(case["numel"], kind)
+        return draw_numbers(case["numel"], kind)
     return (10000 * step + 1000 * (kind + 1) + np.arange(case["numel"])).astype(dtype)
 
 
 @functools.cache
-def drawn(numel: int, kind: int) -> np.ndarray:
+def draw_numbers(numel: int, kind: int) -> np.ndarray:
     """(numel,) float32: numbers that cannot be packed into less room."""
     return np.random.default_rng(kind).normal(size=numel).astype("float32")
 
@@ -84,7 +85,7 @@ def cut(whole: np.ndarray, rank: int, size: int) -> np.ndarray:
 # On the rank: save, spoil the folder, load.
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """All ranks save, one after another, the last first; then all ranks of another number load."""
     what, size = case.get("folder"), case["old N"]
     evidence: dict[str, Any] = {"saves": [], "loads": [], "spoke": None}
@@ -103,8 +104,8 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
                 return evidence | {"peak": peak(student, folder, case["new N"])}
             for rank in range(case.get("new N", 0)):
                 evidence["loads"].append(load(case, comm, student, folder, Rank(rank, case["new N"])))
-        except Spoke as error:
-            evidence["spoke"] = place_of(error, student)
+        except MessageSent as error:
+            evidence["spoke"] = line_of_error(error, [student.__file__])
     return evidence
 
 
@@ -123,7 +124,7 @@ def save(
         "changed": sorted(set(own) & set(before)),
         "gone": sorted(set(before) - set(after)),
         "bytes": sum(after[path][0] for path in own),
-        "pickled": next((path for path in own if pickled((folder / path).read_bytes())), None),
+        "pickled": next((path for path in own if is_pickled((folder / path).read_bytes())), None),
         "wrote": bool(report["changed"]),
         "line": report["line"],
     }
@@ -133,13 +134,13 @@ def load(case: dict[str, Any], comm: Talk, student: ModuleType, folder: Path, ra
     """One rank loads. In a folder where something is wrong it may refuse."""
     try:
         return observe(comm, student.load_resharded, folder, rank)
-    except Spoke:
+    except MessageSent:
         raise
     except Exception as error:
         if "folder" not in case:
             raise
         text = f"{type(error).__name__}: {error}".replace(str(folder), "folder")
-        return {"value": encode(None), "raised": text, "line": place_of(error, student)}
+        return {"value": encode(None), "raised": text, "line": line_of_error(error, [student.__file__])}
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -152,11 +153,11 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def pickled(data: bytes) -> bool:
+def is_pickled(data: bytes) -> bool:
     """Whether a file holds a pickle: by itself, or as an array of Python objects."""
     if data.startswith(b"PK"):
         with contextlib.suppress(zipfile.BadZipFile), zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return any(pickled(archive.read(name)) for name in archive.namelist())
+            return any(is_pickled(archive.read(name)) for name in archive.namelist())
         return False
     if data.startswith(b"\x93NUMPY"):
         return b"O'" in data[:128]
@@ -183,16 +184,6 @@ def peak(student: ModuleType, folder: Path, size: int) -> int:
         return tracemalloc.get_traced_memory()[1] - begin
     finally:
         tracemalloc.stop()
-
-
-def place_of(error: Exception, student: ModuleType) -> int | None:
-    """The line of the student's file from which an exception came."""
-    trace, line = error.__traceback__, None
-    while trace:
-        if trace.tb_frame.f_code.co_filename == student.__file__:
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line
 
 
 # In the checker: one trial of one process is one of as many ranks as load.
@@ -289,18 +280,18 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """What is in the files; what comes back; what a spoilt folder gives; and what it costs."""
     plain = [loads(t) for t in trials if "new N" in t.case and "folder" not in t.case]
     return (
-        spoke(trials)
-        or saved([t for t in trials if "new N" not in t.case])
-        or loaded(plain)
-        or accepted(trials, "missing")
-        or accepted(trials, "damaged")
+        message_sent(trials)
+        or wrong_files([t for t in trials if "new N" not in t.case])
+        or wrong_loads(plain)
+        or bad_checkpoint_taken(trials, "missing")
+        or bad_checkpoint_taken(trials, "damaged")
         or two_in_a_folder(trials, "older")
         or two_in_a_folder(trials, "killed")
-        or held(trials)
+        or too_costly(trials)
     )
 
 
-def spoke(trials: Sequence[Trial]) -> Diagnosis | None:
+def message_sent(trials: Sequence[Trial]) -> Diagnosis | None:
     """A message."""
     for trial in trials:
         if trial.ranks[0]["spoke"]:
@@ -308,19 +299,19 @@ def spoke(trials: Sequence[Trial]) -> Diagnosis | None:
     return None
 
 
-def saved(trials: Sequence[Trial]) -> Diagnosis | None:
+def wrong_files(trials: Sequence[Trial]) -> Diagnosis | None:
     """What each rank has written, and over what."""
     for trial in trials:
         size, numel = trial.case["old N"], trial.case["numel"]
         case = {"size": size, "numel": numel}
         saves = sorted(trial.ranks[0]["saves"], key=lambda report: report["rank"])
         head = ("rank", "new_files", "changed_files")
-        rows = [(r["rank"], listed(r["new"]), listed(r["changed"])) for r in saves]
+        rows = [(r["rank"], file_names(r["new"]), file_names(r["changed"])) for r in saves]
         for report in saves:
             params = {
                 "rank": report["rank"],
                 "size": size,
-                "file": listed(report["changed"] + report["gone"]),
+                "file": file_names(report["changed"] + report["gone"]),
             }
             if report["gone"]:
                 return Diagnosis("deletes_others", params, report["line"], case)
@@ -341,12 +332,12 @@ def saved(trials: Sequence[Trial]) -> Diagnosis | None:
     return None
 
 
-def listed(paths: Sequence[str]) -> str:
+def file_names(paths: Sequence[str]) -> str:
     """File names for a cell."""
     return " ".join(paths) or "-"
 
 
-def loaded(trials: Sequence[Loads]) -> Diagnosis | None:
+def wrong_loads(trials: Sequence[Loads]) -> Diagnosis | None:
     """Known mistakes first, as they explain wrong lengths, too; then lengths and types."""
     for trial in trials:
         for rank, value in enumerate(trial.values()):
@@ -355,12 +346,12 @@ def loaded(trials: Sequence[Loads]) -> Diagnosis | None:
                 key = "returns_nothing" if value is None else "returns_type"
                 params = {"wanted": "(dict, int)", "got": got}
                 return Diagnosis(key, params, trial.ranks[rank]["line"], trial.case)
-    found = evidence.explained(trials, right, MISTAKES)
+    found = evidence.explain(trials, right, MISTAKES)
     if found is None:
-        return named(trials)
+        return wrong_kind_loaded(trials)
     if found.key == "unknown":
-        found = other_order(trials, found) or named(trials) or found
-    return told(found, next(t for t in trials if t.case == found.case))
+        found = other_order(trials, found) or wrong_kind_loaded(trials) or found
+    return with_numbers_read(found, evidence.trial_of(found, trials))
 
 
 def other_order(trials: Sequence[Loads], found: Diagnosis) -> Diagnosis | None:
@@ -378,7 +369,7 @@ def other_order(trials: Sequence[Loads], found: Diagnosis) -> Diagnosis | None:
     return Diagnosis(key, found.params, found.line, found.case, found.head, found.rows)
 
 
-def named(trials: Sequence[Loads]) -> Diagnosis | None:
+def wrong_kind_loaded(trials: Sequence[Loads]) -> Diagnosis | None:
     """A vector that is none, or of another type or length."""
     for trial in trials:
         for rank, value in enumerate(trial.values()):
@@ -395,7 +386,7 @@ def named(trials: Sequence[Loads]) -> Diagnosis | None:
     return None
 
 
-def told(found: Diagnosis, trial: Loads) -> Diagnosis:
+def with_numbers_read(found: Diagnosis, trial: Loads) -> Diagnosis:
     """The same diagnosis with its numbers read: of which vector, from where to where."""
     if found.key.startswith("returns"):
         return found
@@ -405,13 +396,13 @@ def told(found: Diagnosis, trial: Loads) -> Diagnosis:
     rows = []
     for rank, value in enumerate(trial.values()):
         cells = (right(trial, rank)[number], value[number])
-        rows.append((rank, *(f"step {cell}" if number == 3 else read(cell) for cell in cells)))
+        rows.append((rank, *(f"step {cell}" if number == 3 else read_numbers(cell) for cell in cells)))
     found.rows = rows
     found.params |= {"name": [*VECTORS, "step"][number]}
     return found
 
 
-def read(values: Any, step: int = NEW) -> str:
+def read_numbers(values: Any, step: int = NEW) -> str:
     """Numbers as what they are: "m[3..5]" are three elements of m, with "@9" if they are of step 9."""
     if not isinstance(values, np.ndarray):
         return "-" if values is None or isinstance(values, Unknown) else str(values)
@@ -434,7 +425,7 @@ def neighbours(numbered: tuple[int, tuple[int, int]]) -> tuple[int, int]:
     return kind, element - place if kind else element
 
 
-def accepted(trials: Sequence[Trial], what: str) -> Diagnosis | None:
+def bad_checkpoint_taken(trials: Sequence[Trial], what: str) -> Diagnosis | None:
     """A checkpoint that is not whole, and no rank says so."""
     for trial in trials:
         if trial.case.get("folder") != what or any("raised" in report for report in reports(trial)):
@@ -443,7 +434,7 @@ def accepted(trials: Sequence[Trial], what: str) -> Diagnosis | None:
         if what == "damaged" and all(same(v, right(taken, r)) for r, v in enumerate(taken.values())):
             continue
         rows = [
-            (r, read(right(taken, r)[0]), read(v[0]) if isinstance(v, tuple) else kind_of(v))
+            (r, read_numbers(right(taken, r)[0]), read_numbers(v[0]) if isinstance(v, tuple) else kind_of(v))
             for r, v in enumerate(taken.values())
         ]
         line, head = reports(trial)[0]["line"], ("rank", "wanted", "got")
@@ -459,33 +450,33 @@ def two_in_a_folder(trials: Sequence[Trial], what: str) -> Diagnosis | None:
         taken, step = loads(trial), OLD if what == "killed" else NEW
         refused = [report["raised"] for report in reports(trial) if "raised" in report]
         if refused and what == "killed":
-            return None  # see held()
+            return None  # see too_costly()
         if refused:
             line = next(report["line"] for report in reports(trial) if "raised" in report)
             return Diagnosis("refuses_good", {"text": refused[0]}, line, taken.case)
         values = taken.values()
-        wants = {s: [of_step(taken, rank, s) for rank in range(taken.size)] for s in (OLD, NEW)}
+        wants = {s: [state_of_step(taken, rank, s) for rank in range(taken.size)] for s in (OLD, NEW)}
         if same(values, wants[step]):
             continue
         keys = {"older": ("older_taken", "leftovers_mixed"), "killed": ("mixed_steps", "mixed_steps")}[what]
         key = keys[0] if same(values, wants[OLD]) else keys[1]
         rows = []
         for rank, value in enumerate(values):
-            got = read(value[0], step) if isinstance(value, tuple) else kind_of(value)
-            rows.append((rank, read(wants[step][rank][0], step), got))
+            got = read_numbers(value[0], step) if isinstance(value, tuple) else kind_of(value)
+            rows.append((rank, read_numbers(wants[step][rank][0], step), got))
         params = {"old": OLD, "new": NEW}
         line, head = reports(trial)[0]["line"], ("rank", "wanted", "got")
         return Diagnosis(key, params, line, taken.case, head, rows)
     return None
 
 
-def of_step(trial: Trial, rank: int, step: int) -> tuple:
+def state_of_step(trial: Trial, rank: int, step: int) -> tuple:
     """What a rank should have of the checkpoint of a step."""
     parts = [cut(vector(trial.case, name, step), rank, trial.size) for name in VECTORS]
     return (*parts, step)
 
 
-def held(trials: Sequence[Trial]) -> Diagnosis | None:
+def too_costly(trials: Sequence[Trial]) -> Diagnosis | None:
     """A rank that holds whole vectors while it loads; and an old checkpoint that a killed save destroys."""
     for trial in trials:
         what, size = trial.case.get("folder"), trial.case["old N"]

@@ -1,6 +1,7 @@
 """Exercise 22: outputs from shards, with unequal numbers of batches. Square layers fit in any order."""
 
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -11,13 +12,15 @@ from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial, kind_of, same
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
-from zero_ref.layout import FlatLayout
-from zero_ref.model import Unit, build
+from lessons.checker.stages import world
+from zero_ref.model import Unit
 
 FUNCTIONS = ("predict",)
 RANKS = 4
 WIDTHS = (5, 5, 5, 5)
 COUNTS = ([2], [2, 2], [2, 1], [1, 3, 0], [0, 2, 1, 2])  # batches of each rank
+
+units_of = partial(world.units_of, widths=WIDTHS)
 
 
 def cases(random: Random) -> list[dict[str, Any]]:
@@ -35,15 +38,6 @@ def cases(random: Random) -> list[dict[str, Any]]:
     ]
 
 
-def units_of(case: dict[str, Any]) -> list[Unit]:
-    """The units of a trial, in float64."""
-
-    def layout(name: str, shapes: dict) -> FlatLayout:
-        return FlatLayout(name, shapes, case["size"])
-
-    return build(WIDTHS, layout, "float64", case["numbers"]["seed"])
-
-
 def batches_of(case: dict[str, Any], rank: int) -> list[np.ndarray]:
     """Rank's batches, (samples, 5) each."""
     random = np.random.default_rng([case["numbers"]["seed"], rank])
@@ -58,7 +52,7 @@ def rounds_of(case: dict[str, Any]) -> int:
 # On a rank.
 
 
-class Short(Exception):
+class NotWhole(Exception):
     """Parameters that are not whole; line: of the student's file."""
 
     def __init__(self, line: Any) -> None:
@@ -66,7 +60,7 @@ class Short(Exception):
         self.line = line
 
 
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call, on the shards of stage 3."""
     from lessons.checker.stages.comm import WatchedComm
     from lessons.checker.stages.log import Log
@@ -77,13 +71,13 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
     together = WatchedComm(comm, log)
     zero3.setup(units, together, lambda _: None)
     for u in units:
-        watch(u, log)
+        watch_unit(u, log)
     own, before = [u.param.tobytes() for u in units], ledger.live["gathered"]
     ledger.forget_peaks()
     log.entries = []
     try:
         report = observe(comm, student.predict, units, batches_of(case, comm.rank), rounds_of(case), together)
-    except Short as error:
+    except NotWhole as error:
         return {"short": error.line}
     return report | {
         "log": log.entries,
@@ -93,14 +87,14 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
     }
 
 
-def watch(u: Unit, log: Any) -> None:
+def watch_unit(u: Unit, log: Any) -> None:
     """Have a unit's passes told to the log, and its parameters looked at."""
     name, padded, forward, forget = u.layout.name, u.layout.padded, u.forward, u.forget
 
     def watched_forward(param: np.ndarray, x: np.ndarray) -> np.ndarray:
         log("forward", name, len(x))
         if np.shape(param) != (padded,):
-            raise Short(log.entries[-1][3])
+            raise NotWhole(log.entries[-1][3])
         return forward(param, x)
 
     def watched_forget() -> None:
@@ -113,7 +107,7 @@ def watch(u: Unit, log: Any) -> None:
 # In the checker.
 
 
-def through(units: Sequence[Unit], x: np.ndarray) -> np.ndarray:
+def run_units(units: Sequence[Unit], x: np.ndarray) -> np.ndarray:
     """The outputs of some units, one after another."""
     for u in units:
         x = u.forward(u.initial("buffer"), x)
@@ -123,19 +117,19 @@ def through(units: Sequence[Unit], x: np.ndarray) -> np.ndarray:
 
 def right(trial: Trial, rank: int) -> list[np.ndarray]:
     units = units_of(trial.case)
-    return [through(units, x) for x in batches_of(trial.case, rank)]
+    return [run_units(units, x) for x in batches_of(trial.case, rank)]
 
 
 def backwards(trial: Trial, rank: int) -> list[np.ndarray]:
     """Last unit first."""
     units = units_of(trial.case)[::-1]
-    return [through(units, x) for x in batches_of(trial.case, rank)]
+    return [run_units(units, x) for x in batches_of(trial.case, rank)]
 
 
-def only(trial: Trial, rank: int, which: slice) -> list[np.ndarray]:
+def some_units(trial: Trial, rank: int, which: slice) -> list[np.ndarray]:
     """Some of the units."""
     units = units_of(trial.case)[which]
-    return [through(units, x) for x in batches_of(trial.case, rank)]
+    return [run_units(units, x) for x in batches_of(trial.case, rank)]
 
 
 def every_round(trial: Trial, rank: int) -> list[np.ndarray]:
@@ -147,10 +141,10 @@ def every_round(trial: Trial, rank: int) -> list[np.ndarray]:
 MISTAKES = (
     ("empty_outputs", every_round),
     ("layers_reversed", backwards),
-    ("not_passed_on", lambda t, r: only(t, r, slice(-1, None))),
-    ("layer_missing", lambda t, r: only(t, r, slice(0, -1))),
-    ("layer_missing", lambda t, r: only(t, r, slice(1, None))),
-    ("first_layer_only", lambda t, r: only(t, r, slice(0, 1))),
+    ("not_passed_on", lambda t, r: some_units(t, r, slice(-1, None))),
+    ("layer_missing", lambda t, r: some_units(t, r, slice(0, -1))),
+    ("layer_missing", lambda t, r: some_units(t, r, slice(1, None))),
+    ("first_layer_only", lambda t, r: some_units(t, r, slice(0, 1))),
     ("outputs_reversed", lambda t, r: right(t, r)[::-1]),
     ("last_missing", lambda t, r: right(t, r)[: rounds_of(t.case) - 1]),
     ("last_missing", lambda t, r: right(t, r)[:-1]),
@@ -163,42 +157,48 @@ MISTAKES = (
 def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """Whole parameters, then values, then what is changed, then memory, then messages and work."""
     return (
-        short(trials)
-        or told(evidence.value(trials, right, MISTAKES), trials)
-        or changed(trials)
-        or gathered(trials)
-        or forgotten(trials)
-        or counted(trials)
+        shard_as_whole(trials)
+        or with_outputs_named(evidence.check_value(trials, right, MISTAKES), trials)
+        or wrong_changes(trials)
+        or too_much_gathered(trials)
+        or activations_kept(trials)
+        or too_much_done(trials)
     )
 
 
-def short(trials: Sequence[Trial]) -> Diagnosis | None:
+def shard_as_whole(trials: Sequence[Trial]) -> Diagnosis | None:
     """A shard where the whole unit is needed."""
     for trial in trials:
         for report in trial.ranks:
             if "short" in report:
-                return Diagnosis("shard_as_whole", {"size": trial.size}, report["short"], shown(trial))
+                return Diagnosis("shard_as_whole", {"size": trial.size}, report["short"], visible_case(trial))
     return None
 
 
-def shown(trial: Trial) -> dict[str, Any]:
+def visible_case(trial: Trial) -> dict[str, Any]:
     """What a student sees of a case."""
     return {key: value for key, value in trial.case.items() if key != "numbers"}
 
 
-def told(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
+def with_outputs_named(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
     """The same diagnosis with the outputs named: "y0" is that of the first batch."""
     if found is None or found.key.startswith("returns"):
         return found
-    trial = next(t for t in trials if t.case == found.case)
+    trial = evidence.trial_of(found, trials)
     rows = []
     for rank, value in enumerate(trial.values()):
-        rows.append((rank, named(right(trial, rank), right(trial, rank)), named(value, right(trial, rank))))
-    found.case, found.rows = shown(trial), rows
+        rows.append(
+            (
+                rank,
+                name_outputs(right(trial, rank), right(trial, rank)),
+                name_outputs(value, right(trial, rank)),
+            )
+        )
+    found.case, found.rows = visible_case(trial), rows
     return found
 
 
-def named(value: Sequence[Any], wanted: Sequence[np.ndarray]) -> str:
+def name_outputs(value: Sequence[Any], wanted: Sequence[np.ndarray]) -> str:
     """Which outputs these are; "?" is none of them."""
     words = []
     for y in value:
@@ -210,14 +210,14 @@ def named(value: Sequence[Any], wanted: Sequence[np.ndarray]) -> str:
     return " ".join(words) or "[]"
 
 
-def changed(trials: Sequence[Trial]) -> Diagnosis | None:
+def wrong_changes(trials: Sequence[Trial]) -> Diagnosis | None:
     """Batches or shards that are not what they were; outputs that lie in a batch."""
     for trial in trials:
         for report in trial.ranks:
             if report["params"]:
-                return Diagnosis("changed_input", {"name": "u.param"}, None, shown(trial))
+                return Diagnosis("changed_input", {"name": "u.param"}, None, visible_case(trial))
     names = ("units", "batches", "rounds", "comm")
-    return evidence.changed_input(trials, names) or evidence.part_of_input(trials)
+    return evidence.find_changed_input(trials, names) or evidence.find_part_of_input(trials)
 
 
 def unit_bytes(trial: Trial) -> int:
@@ -231,7 +231,7 @@ def line_of(report: dict[str, Any], what: str, last: bool = False) -> Any:
     return lines[-1 if last else 0] if lines else report["line"]
 
 
-def gathered(trials: Sequence[Trial]) -> Diagnosis | None:
+def too_much_gathered(trials: Sequence[Trial]) -> Diagnosis | None:
     """More than one unit's parameters at a time."""
     for trial in trials:
         one = unit_bytes(trial)
@@ -250,26 +250,28 @@ def gathered(trials: Sequence[Trial]) -> Diagnosis | None:
         params = {"wanted": one, "got": max(peaks), "rank": rank}
         rows = [(r, one, peak) for r, peak in enumerate(peaks)]
         line = line_of(trial.ranks[rank], "all_gather")
-        return Diagnosis(key, params, line, shown(trial), ("rank", "wanted", "got"), rows, state)
+        return Diagnosis(key, params, line, visible_case(trial), ("rank", "wanted", "got"), rows, state)
     return None
 
 
-def forgotten(trials: Sequence[Trial]) -> Diagnosis | None:
+def activations_kept(trials: Sequence[Trial]) -> Diagnosis | None:
     """Activations that outlive their use."""
     for trial in trials:
         for report in trial.ranks:
             if report["kept"]:
                 params = {"units": report["kept"]}
-                return Diagnosis("not_forgotten", params, line_of(report, "forward"), shown(trial))
+                return Diagnosis("not_forgotten", params, line_of(report, "forward"), visible_case(trial))
     for trial in trials:
         for report in trial.ranks:
             passes = [what for what, *_ in report["log"] if what in ("forward", "forget")]
             if ("forward", "forward") in zip(passes, passes[1:]):
-                return Diagnosis("forgets_late", {}, line_of(report, "forward"), shown(trial), state="note")
+                return Diagnosis(
+                    "forgets_late", {}, line_of(report, "forward"), visible_case(trial), state="note"
+                )
     return None
 
 
-def counted(trials: Sequence[Trial]) -> Diagnosis | None:
+def too_much_done(trials: Sequence[Trial]) -> Diagnosis | None:
     """All-gathers and samples that a rank could do without; or fewer all-gathers, at another price."""
     for trial in trials:
         units, rounds = len(WIDTHS) - 1, rounds_of(trial.case)
@@ -280,12 +282,12 @@ def counted(trials: Sequence[Trial]) -> Diagnosis | None:
             params = {"got": gathers[0], "wanted": rounds * units, "rounds": rounds, "units": units}
             rows = [(r, rounds * units, number) for r, number in enumerate(gathers)]
             line = line_of(trial.ranks[0], "all_gather", last=True)
-            return Diagnosis(key, params, line, shown(trial), ("rank", "wanted", "got"), rows, "note")
+            return Diagnosis(key, params, line, visible_case(trial), ("rank", "wanted", "got"), rows, "note")
         for rank, log in enumerate(logs):
             wanted = units * sum(trial.case["numbers"]["samples"][rank])
             got = sum(samples for what, _, samples, _ in log if what == "forward")
             if got > wanted:
                 params = {"rank": rank, "got": got // units, "wanted": wanted // units}
                 line = line_of(trial.ranks[rank], "forward", last=True)
-                return Diagnosis("extra_work", params, line, shown(trial), state="note")
+                return Diagnosis("extra_work", params, line, visible_case(trial), state="note")
     return None

@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -12,12 +11,14 @@ import numpy as np
 
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial, decode
+from lessons.checker.ranks.lines import line_of_error
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import ReturnLine, encode
+from lessons.checker.stages import world
 from lessons.given.hooks import MOMENTS, there_and_back
 from zero_ref import model, optim
 from zero_ref.layout import FlatLayout
-from zero_ref.model import Unit, build
+from zero_ref.model import Unit
 
 FUNCTIONS = ("hooks",)
 RANKS = 4
@@ -36,6 +37,9 @@ TRIALS = (  # stage, ranks, micro-batches, steps, optimizer
 )
 
 
+units_of = partial(world.units_of, widths=WIDTHS)
+
+
 def cases(random: Random) -> list[dict[str, Any]]:
     """Stage 2, then stage 3; each with one rank first. "numbers" are not shown."""
     return [
@@ -47,15 +51,6 @@ def cases(random: Random) -> list[dict[str, Any]]:
         }
         for stage, size, number, steps, optimizer in TRIALS
     ]
-
-
-def units_of(case: dict[str, Any]) -> list[Unit]:
-    """The units of a trial."""
-
-    def layout(name: str, shapes: dict) -> FlatLayout:
-        return FlatLayout(name, shapes, case["size"])
-
-    return build(WIDTHS, layout, "float64", case["numbers"]["seed"])
 
 
 def batches_of(case: dict[str, Any], rank: int, step: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -77,7 +72,7 @@ class Missing(Exception):
     """A unit is to compute, and its parameters are not there."""
 
 
-class Watch:
+class HookRecorder:
     """Calls a student's hooks, and writes down after each moment of each unit what they did and left."""
 
     def __init__(self, table: dict[str, list[Callable]], log: Any) -> None:
@@ -97,9 +92,9 @@ class Watch:
                 hook(u)
         except (TypeError, AttributeError) as error:
             failure = f"{type(error).__name__}: {error}"
-            if moment == "gradient ready" or "NoneType" not in failure or not of_grad(error):
+            if moment == "gradient ready" or "NoneType" not in failure or not comes_from_grad(error):
                 raise
-            place = where(error, self.log.talk._files)
+            place = line_of_error(error, self.log.talk._files)
         self.records.append(
             {
                 "moment": moment,
@@ -116,18 +111,12 @@ class Watch:
             raise Missing
 
 
-def of_grad(error: Exception) -> bool:
+def comes_from_grad(error: Exception) -> bool:
     """Whether an exception came through a line that has to do with a gradient."""
     return any(".grad" in (frame.line or "") for frame in traceback.extract_tb(error.__traceback__))
 
 
-def where(error: Exception, files: Sequence[str]) -> tuple[str, int] | None:
-    """The innermost line of the student's that an exception came through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in files]
-    return (Path(frames[-1].filename).name, frames[-1].lineno or 0) if frames else None
-
-
-def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """Steps with the student's hooks; then, of several, those of the real stage, with the same parameters."""
     from lessons.checker.stages.comm import WatchedComm
     from lessons.checker.stages.log import Log
@@ -149,7 +138,9 @@ def act(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]
     found = {"line": returned.line, "table": wrong_table(table), "passes": [], "grads": [], "events": []}
     if found["table"]:
         return found
-    found |= steps(case, comm.rank, units, Watch(table, log), found) | {"padding": sorted(set(padding))}
+    found |= run_steps(case, comm.rank, units, HookRecorder(table, log), found) | {
+        "padding": sorted(set(padding))
+    }
     if not found["done"] or case["numbers"]["steps"] == 1:
         return found
     real, stage = units_of(case), {2: zero2, 3: zero3}[case["stage"]]
@@ -177,7 +168,7 @@ def wrong_table(table: Any) -> str | None:
     return None
 
 
-def steps(case: dict, rank: int, units: list[Unit], watch: Watch, found: dict) -> dict[str, Any]:
+def run_steps(case: dict, rank: int, units: list[Unit], watch: HookRecorder, found: dict) -> dict[str, Any]:
     """All steps, or as far as they come; the gradients of the first."""
     for step in range(case["numbers"]["steps"]):
         for x, y in batches_of(case, rank, step):
@@ -219,7 +210,7 @@ def full_gradients(case: dict[str, Any], rank: int) -> Grads:
     return found
 
 
-def summed(trial: Trial, rank: int, weights: Callable[[int, int], float], ranks: Any = None) -> Grads:
+def sum_gradients(trial: Trial, rank: int, weights: Callable[[int, int], float], ranks: Any = None) -> Grads:
     """After micro-batch `now` the sum over `ranks` and micro-batches `then`, times weights(now, then)."""
     case = trial.case
     numbers = range(case["micro_batches"])
@@ -237,13 +228,13 @@ def summed(trial: Trial, rank: int, weights: Callable[[int, int], float], ranks:
     return found
 
 
-def sofar(now: int, then: int) -> float:
+def until_now(now: int, then: int) -> float:
     """Every micro-batch up to now, once."""
     return float(then <= now)
 
 
 def right(trial: Trial, rank: int) -> Grads:
-    return summed(trial, rank, sofar)
+    return sum_gradients(trial, rank, until_now)
 
 
 def weights_only(trial: Trial, rank: int) -> Grads:
@@ -258,10 +249,10 @@ def weights_only(trial: Trial, rank: int) -> Grads:
 
 
 MISTAKES = (
-    ("overwrites", lambda t, r: summed(t, r, lambda now, then: float(now == then))),
-    ("own_only", lambda t, r: summed(t, r, sofar, [r])),
-    ("averaged", lambda t, r: summed(t, r, lambda now, then: (then <= now) / t.size)),
-    ("not_kept", lambda t, r: summed(t, r, lambda now, then: 0.0)),
+    ("overwrites", lambda t, r: sum_gradients(t, r, lambda now, then: float(now == then))),
+    ("own_only", lambda t, r: sum_gradients(t, r, until_now, [r])),
+    ("averaged", lambda t, r: sum_gradients(t, r, lambda now, then: (then <= now) / t.size)),
+    ("not_kept", lambda t, r: sum_gradients(t, r, lambda now, then: 0.0)),
     ("bias_missing", weights_only),
 )
 
@@ -279,15 +270,20 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     for trial in trials:
         if found := trial.ranks[0]["table"]:
             line = trial.ranks[0]["line"]
-            return Diagnosis("wrong_table", {"what": found}, line, shown(trial))
+            return Diagnosis("wrong_table", {"what": found}, line, visible_case(trial))
     for stage in (2, 3):
         of_stage = [Gradients(t.case, t.ranks) for t in trials if t.case["stage"] == stage]
-        if found := moments(of_stage) or padding(of_stage) or gradients(of_stage) or later(of_stage):
+        if (
+            found := wrong_moment(of_stage)
+            or padding_not_zero(of_stage)
+            or wrong_gradients(of_stage)
+            or other_parameters(of_stage)
+        ):
             return found
     return None
 
 
-def shown(trial: Trial) -> dict[str, Any]:
+def visible_case(trial: Trial) -> dict[str, Any]:
     """What a student sees of a case."""
     return {key: value for key, value in trial.case.items() if key != "numbers"}
 
@@ -303,7 +299,7 @@ def expected(stage: int, moment: str, unit: str) -> tuple[list[str], bool]:
     }[moment]
 
 
-def moments(trials: Sequence[Gradients]) -> Diagnosis | None:
+def wrong_moment(trials: Sequence[Gradients]) -> Diagnosis | None:
     """The first moment at which something else happens than should."""
     for trial in trials:
         for rank, report in enumerate(trial.ranks):
@@ -314,7 +310,7 @@ def moments(trials: Sequence[Gradients]) -> Diagnosis | None:
                         record["unit"]
                     )
                     if key := deviation(trial, rank, records, record, held):
-                        return of_moment(key, trial, rank, records, record)
+                        return moment_diagnosis(key, trial, rank, records, record)
     return None
 
 
@@ -354,11 +350,11 @@ def without_reduce(trial: Gradients, rank: int, records: list[dict], unit: str) 
     """Why nothing is reduced when a unit's gradient is ready."""
     if any(f"reduce_scatter {unit}" in record["did"] for record in records):
         return "reduces_late"
-    own, got = summed(trial, rank, sofar, [rank]), trial.values()[rank]
+    own, got = sum_gradients(trial, rank, until_now, [rank]), trial.values()[rank]
     return "own_only" if got and evidence.same(got[0], own[0]) else "no_reduce"
 
 
-def of_moment(key: str, trial: Gradients, rank: int, records: list[dict], record: dict) -> Diagnosis:
+def moment_diagnosis(key: str, trial: Gradients, rank: int, records: list[dict], record: dict) -> Diagnosis:
     """A diagnosis with the four moments of the unit."""
     unit, rows = record["unit"], []
     for moment in MOMENTS:
@@ -371,7 +367,7 @@ def of_moment(key: str, trial: Gradients, rank: int, records: list[dict], record
         rows.append((moment, wanted, text(seen[0]["did"], seen[0]["data"], unit) + grad))
     params = {"moment": record["moment"], "unit": unit, "failure": record["failure"] or "grad = None"}
     line = record["line"] or trial.ranks[rank]["line"]
-    return Diagnosis(key, params, line, shown(trial), ("moment", "wanted", "got"), rows)
+    return Diagnosis(key, params, line, visible_case(trial), ("moment", "wanted", "got"), rows)
 
 
 def text(did: Sequence[str], data: bool, unit: str) -> str:
@@ -383,14 +379,14 @@ def text(did: Sequence[str], data: bool, unit: str) -> str:
     return " ".join([*words, "→ data" if data else "→ None"])
 
 
-def padding(trials: Sequence[Gradients]) -> Diagnosis | None:
+def padding_not_zero(trials: Sequence[Gradients]) -> Diagnosis | None:
     """Something else than 0 after the last element."""
     for trial in trials:
         for report in trial.ranks:
             if names := report.get("padding"):
                 unit = next(u for u in units_of(trial.case) if u.layout.name in names)
                 params = {"unit": names[0], "elements": unit.layout.elements, "padded": unit.layout.padded}
-                return Diagnosis("padding", params, line_of_reduce(report), shown(trial))
+                return Diagnosis("padding", params, line_of_reduce(report), visible_case(trial))
     return None
 
 
@@ -400,7 +396,7 @@ def line_of_reduce(report: dict[str, Any]) -> Any:
     return lines[0] if lines else report["line"]
 
 
-def gradients(trials: Sequence[Gradients]) -> Diagnosis | None:
+def wrong_gradients(trials: Sequence[Gradients]) -> Diagnosis | None:
     """u.grad after each micro-batch of the first step."""
     for trial in trials:
         for rank, of_rank in enumerate(trial.values()):
@@ -409,18 +405,18 @@ def gradients(trials: Sequence[Gradients]) -> Diagnosis | None:
                     if np.shape(got) != want.shape:
                         params = {"unit": u.layout.name, "got": np.size(got), "wanted": want.size}
                         line = line_of_reduce(trial.ranks[rank])
-                        return Diagnosis("grad_length", params, line, shown(trial))
-    found = evidence.explained(trials, right, MISTAKES)
+                        return Diagnosis("grad_length", params, line, visible_case(trial))
+    found = evidence.explain(trials, right, MISTAKES)
     if found is None:
         return None
-    trial = next(t for t in trials if t.case == found.case)
+    trial = evidence.trial_of(found, trials)
     rows = []
     for rank, got in enumerate(trial.values()):
         pairs = zip(flat(right(trial, rank)), flat(got))
         differ = [(w, g) for w, g in pairs if not evidence.same(g, w)]
         rows.append((rank, *(differ[0] if differ else ("=", "="))))
     line = line_of_reduce(trial.ranks[found.params["rank"]])
-    return Diagnosis(found.key, found.params, line, shown(trial), ("rank", "wanted", "got"), rows)
+    return Diagnosis(found.key, found.params, line, visible_case(trial), ("rank", "wanted", "got"), rows)
 
 
 def flat(grads: Grads) -> np.ndarray:
@@ -428,11 +424,11 @@ def flat(grads: Grads) -> np.ndarray:
     return np.concatenate([grad for of_now in grads for grad in of_now])
 
 
-def later(trials: Sequence[Gradients]) -> Diagnosis | None:
+def other_parameters(trials: Sequence[Gradients]) -> Diagnosis | None:
     """Parameters at the end that are not those of the real stage."""
     for trial in trials:
         for report in trial.ranks:
             if not report.get("bits", True):
                 key, state = ("other_bits", "note") if report["close"] else ("later_steps", "wrong")
-                return Diagnosis(key, {}, line_of_reduce(report), shown(trial), state=state)
+                return Diagnosis(key, {}, line_of_reduce(report), visible_case(trial), state=state)
     return None

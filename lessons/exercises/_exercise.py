@@ -20,4 +20,4 @@ def check(file: str) -> None:
 def __getattr__(name: str) -> Callable:
     from lessons.checker.ranks import prerequisites
 
-    return prerequisites.function(name)
+    return prerequisites.get_function(name)

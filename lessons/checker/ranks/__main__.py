@@ -5,10 +5,8 @@ one JSON object a line. What the student's code prints goes to a file.
 """
 
 import gc
-import importlib
 import json
 import os
-import random
 import resource
 import signal
 import sys
@@ -24,8 +22,10 @@ assert zero_ref.__version__
 
 from lessons.checker.ranks import prerequisites  # noqa: E402
 from lessons.checker.ranks.board import Board  # noqa: E402
+from lessons.checker.ranks.lines import line_of_error, line_of_frame  # noqa: E402
 from lessons.checker.ranks.load import NotLoaded, load  # noqa: E402
-from lessons.checker.ranks.messages import Stopped, Talk, where  # noqa: E402
+from lessons.checker.ranks.messages import Stopped, Talk  # noqa: E402
+from lessons.checks import cases_of, check_of  # noqa: E402
 
 TOKEN = os.environ.get("ZERO_REF_CHECK")  # read before a student can change the environment
 
@@ -34,74 +34,69 @@ def main(folder: Path) -> None:
     """Do all jobs of `folder`."""
     plan = json.loads((folder / "jobs.json").read_text(encoding="utf-8"))
     pipe = os.open(folder / f"pipe{launch.rank_by_launcher()}", os.O_WRONLY)
-    limit_what_can_be_broken(folder)
+    limit_damage(folder)
     mpi = None
     if plan["ranks"] > 1:
         from mpi4py import MPI
 
         mpi = MPI.COMM_WORLD
     for job in plan["jobs"]:
-        importlib.import_module(f"lessons.checks.{job['exercise']}")
+        check_of(job["exercise"])
     gc.freeze()  # what is imported stays: later collections look at what students make only
     board, failures = Board(folder / "board", plan["ranks"]), {}
     for number, job in enumerate(plan["jobs"]):
-        do(number, job, Talk(board, mpi, number, [job["file"], *job["earlier"].values()], failures), pipe)
-    say(pipe, {"end": True})
+        do_job(number, job, Talk(board, mpi, number, [job["file"], *job["earlier"].values()], failures), pipe)
+    send_report(pipe, {"end": True})
 
 
-def do(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
+def do_job(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
     """All trials of one job, until one of them fails."""
-    signal.signal(signal.SIGUSR1, lambda _, frame: stop(frame, talk, pipe, number))
-    check = importlib.import_module(f"lessons.checks.{job['exercise']}")
+    signal.signal(signal.SIGUSR1, lambda _, frame: interrupt(frame, talk, pipe, number))
+    check = check_of(job["exercise"])
     student = None
-    trials = check.cases(random.Random(job["seed"]))
+    trials = cases_of(job["exercise"], job["seed"])
     for case, trial in enumerate(trials):
-        talk._begin(case, trial["size"])
+        talk._begin_trial(case, trial["size"])
         failed = False
         if talk.rank < trial["size"]:
             report: dict[str, Any] = {"job": number, "case": case, "rank": talk.rank}
             try:
-                talk._acting = True
+                talk._in_student_code = True
                 if student is None:
-                    prerequisites.use(job["earlier"], job["exercise"])
+                    prerequisites.use_files(job["earlier"], job["exercise"])
                     student = load(Path(job["file"]), check.FUNCTIONS)
-                report["evidence"] = check.act(trial, talk, student)
-                talk._acting = False
+                report["evidence"] = check.run_trial(trial, talk, student)
+                talk._in_student_code = False
             except NotLoaded as error:
-                talk._acting = False
+                talk._in_student_code = False
                 report["not_loaded"] = {"key": error.key, "line": error.line, "params": error.params}
             except Stopped:
-                talk._acting = False
+                talk._in_student_code = False
                 report["stopped"] = {"events": talk.events}
             except BaseException as error:
-                talk._acting = False
-                report["raised"] = raised(error, talk._files) | {"events": talk.events}
+                talk._in_student_code = False
+                report["raised"] = describe_error(error, talk._files) | {"events": talk.events}
             if os.getpid() != talk._owner[0]:  # a fork that has come back from the student's function
                 os._exit(0)
             failed = "evidence" not in report
-            say(pipe, report)
-        if talk._leave(failed):
+            send_report(pipe, report)
+        if talk._leave_trial(failed):
             return
 
 
-def raised(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
+def describe_error(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
     """An exception: its type, its text, and the innermost line of the student's that it came through."""
-    lines = [
-        (Path(frame.filename).name, frame.lineno)
-        for frame in traceback.extract_tb(error.__traceback__, limit=-1000)  # of an endless recursion
-        if frame.filename in files
-    ]
     kind = type(error)
     return {
         "type": kind.__name__,
         "kinds": [base.__name__ for base in kind.__mro__],
-        "text": text_of(error)[:300],
-        "place": lines[-1] if lines else None,
+        "text": text_of_error(error)[:300],
+        "place": line_of_error(error, files),
         "trace": "".join(traceback.format_exception(error, limit=-6)[-6:])[-2000:],
     }
 
 
-def text_of(error: BaseException) -> str:
+def text_of_error(error: BaseException) -> str:
     """What an exception says; its __str__ may be a student's, and fail."""
     try:
         return str(error)
@@ -109,26 +104,28 @@ def text_of(error: BaseException) -> str:
         return ""
 
 
-def stop(frame: FrameType | None, talk: Talk, pipe: int, job: int) -> None:
+def interrupt(frame: FrameType | None, talk: Talk, pipe: int, job: int) -> None:
     """The checker's signal: say where this rank is, and leave the student's code."""
-    if not talk._acting:
+    if not talk._in_student_code:
         return
-    talk._acting = False  # one signal is enough
+    talk._in_student_code = False  # one signal is enough
     stack = traceback.extract_stack(frame, limit=1000)
     inside = [f"{Path(s.filename).name}:{s.lineno} {s.line}" for s in stack if s.filename in talk._files]
-    place = where(frame, talk._files)
-    say(pipe, {"job": job, "case": talk._case, "rank": talk.rank, "endless": place, "stack": inside[-5:]})
+    place = line_of_frame(frame, talk._files)
+    send_report(
+        pipe, {"job": job, "case": talk._case, "rank": talk.rank, "endless": place, "stack": inside[-5:]}
+    )
     raise Stopped
 
 
-def say(pipe: int, report: dict[str, Any]) -> None:
+def send_report(pipe: int, report: dict[str, Any]) -> None:
     """One line to the checker; it begins anew after what a student's code may have written there."""
     data = ("\n" + json.dumps(report | {"token": TOKEN}) + "\n").encode()
     while data:
         data = data[os.write(pipe, data) :]
 
 
-def limit_what_can_be_broken(folder: Path) -> None:
+def limit_damage(folder: Path) -> None:
     """Output into a file, no core dumps, no endless files, no endless memory, no endless time."""
     out = os.open(folder / f"out{launch.rank_by_launcher()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)

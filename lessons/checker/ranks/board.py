@@ -56,18 +56,18 @@ class Board:
         os.close(self.file)
 
 
-def missing(note: Note, later: list[Note]) -> list[list]:
+def unmet_needs(note: Note, later: list[Note]) -> list[list]:
     """What a waiting rank needs and has not got: [rank, what, of whom, how many]."""
-    return [need for need in note["needs"] if not met(need, later[need[0]])]
+    return [need for need in note["needs"] if not is_met(need, later[need[0]])]
 
 
-def met(need: list, note: Note) -> bool:
+def is_met(need: list, note: Note) -> bool:
     """Whether a rank has done what another needs of it."""
     _, what, place, number = need
     return note.get(what, [0] * (place + 1))[place] >= number
 
 
-def stuck(board: Board, job: int) -> list[Note] | None:
+def find_hang(board: Board, job: int) -> list[Note] | None:
     """The notes of all ranks of `job` if none of them can ever go on; else None."""
     before = board.notes()
     if any(note.get("job") != job or note["state"] not in ("waits", "left") for note in before):
@@ -76,17 +76,17 @@ def stuck(board: Board, job: int) -> list[Note] | None:
         return None
     later = board.notes()
     waiting = [note for note in before if note["state"] == "waits"]
-    if waiting and all(missing(note, later) for note in waiting):
+    if waiting and all(unmet_needs(note, later) for note in waiting):
         return before
     return None
 
 
-def circle(notes: list[Note]) -> list[int]:
+def find_circle(notes: list[Note]) -> list[int]:
     """Ranks that wait for each other in a circle, from its lowest rank; [] where none do."""
     waits_for = {
-        rank: missing(note, notes)[0][0]
+        rank: unmet_needs(note, notes)[0][0]
         for rank, note in enumerate(notes)
-        if note["state"] == "waits" and missing(note, notes)
+        if note["state"] == "waits" and unmet_needs(note, notes)
     }
     for start in waits_for:
         path = [start]

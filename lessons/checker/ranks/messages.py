@@ -10,13 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from lessons.checker.ranks.board import Board, met
+from lessons.checker.ranks.board import Board, is_met
+from lessons.checker.ranks.lines import line_of_frame
 
 HEADER = 64  # bytes before a message's numbers: their type and shape
 
@@ -43,7 +43,7 @@ class Talk:
         self._counts = {"sends": [start] * world, "receives": [start] * world, "entered": [0]}
         self._case = -1
         self._state = "runs"
-        self._acting = False  # whether the student's code runs, which alone may be interrupted
+        self._in_student_code = False  # whether the student's code runs, which alone may be interrupted
         self._called = ""  # the collective that was entered last
         self._owner = os.getpid(), threading.get_ident()
         self._size = world
@@ -61,20 +61,20 @@ class Talk:
 
     def send(self, x: Any, to: int) -> None:
         """Send an array to rank `to`; wait until it has begun to receive."""
-        to = self._there(to)
+        to = self._check_rank(to)
         self._exchange(x, to, None, f"send to {to}")
 
     def recv(self, source: int) -> np.ndarray:
         """Wait for an array from rank `source`; return it."""
-        source = self._there(source)
+        source = self._check_rank(source)
         return self._exchange(None, None, source, f"recv from {source}")
 
     def sendrecv(self, x: Any, to: int, source: int) -> np.ndarray:
         """Send to one rank and receive from another, at the same time."""
-        to, source = self._there(to), self._there(source)
+        to, source = self._check_rank(to), self._check_rank(source)
         return self._exchange(x, to, source, f"sendrecv to {to}, from {source}")
 
-    def _there(self, rank: Any) -> int:
+    def _check_rank(self, rank: Any) -> int:
         """A rank's number, which numpy may have computed. Raises ValueError for one that is not there."""
         if not isinstance(rank, int | np.integer) or not 0 <= rank < self._size:
             raise ValueError(f"there is no rank {rank!r}: the ranks are 0 to {self._size - 1}")
@@ -82,13 +82,13 @@ class Talk:
 
     # What the checker calls.
 
-    def _begin(self, case: int, size: int) -> None:
+    def _begin_trial(self, case: int, size: int) -> None:
         """A new trial with `size` ranks. The others have left it already."""
         self._case, self._size, self.events = case, size, []
         self._counts["entered"][0] = (self._job << 12 | case) << 20  # not all ranks were in the last trial
         self._publish("runs" if self.rank < size else "left", [], "")
 
-    def _leave(self, failed: bool) -> bool:
+    def _leave_trial(self, failed: bool) -> bool:
         """This rank has done with the trial; wait for all. Returns whether it failed on any rank.
 
         Others may be further already: a failure counts from its own trial on, and a rank that has gone
@@ -109,7 +109,7 @@ class Talk:
             ):
                 failures = [note["failures"].get(str(self._job)) for note in notes]
                 return any(case is not None and case <= self._case for case in failures)
-            if self._told_to_stop():
+            if self._must_stop():
                 return True
             time.sleep(0.0002)
 
@@ -118,12 +118,12 @@ class Talk:
 
         Where they call different things, nobody goes on: the checker reads that from the notes.
         """
-        self._of_one_thread()
+        self._check_thread()
         self._counts["entered"][0] += 1
         number, self._called = self._counts["entered"][0], what
         others = [rank for rank in range(self.size) if rank != self.rank]
         self._publish("waits", [[rank, "entered", 0, number] for rank in others], what)
-        self._note("enter", what, 0, None)
+        self._add_event("enter", what, 0, None)
         waiting = others
         while waiting:
             notes = {rank: self._board.read(rank) for rank in waiting}
@@ -137,13 +137,13 @@ class Talk:
                 self._pause()
         self._publish("runs", [], "")
 
-    def _of_one_thread(self) -> None:
+    def _check_thread(self) -> None:
         """A rank has one note, which tells of one wait: of two at once nothing could be proved."""
         if (os.getpid(), threading.get_ident()) != self._owner:
             raise RuntimeError("comm is for the thread and the process in which the function was called")
 
     def _exchange(self, x: Any, to: int | None, source: int | None, what: str) -> Any:
-        self._of_one_thread()
+        self._check_thread()
         packed = None if to is None else pack(x)
         needs = []
         for peer, mine, theirs in ((to, "sends", "receives"), (source, "receives", "sends")):
@@ -152,14 +152,14 @@ class Talk:
             self._counts[mine][peer] += 1
             needs.append([peer, theirs, self._me, self._counts[mine][peer]])
         self._publish("waits", needs, what)
-        self._note("message", what, 0 if packed is None else packed.size - HEADER, to)
+        self._add_event("message", what, 0 if packed is None else packed.size - HEADER, to)
         outgoing = None if packed is None else needs[0]
         incoming = None if source is None else needs[-1]
         request, received = None, None
         while outgoing or incoming or request:
-            if outgoing and met(outgoing, self._board.read(to)):
+            if outgoing and is_met(outgoing, self._board.read(to)):
                 request, outgoing = self._mpi.Isend(packed, to, self._job), None
-            if incoming and (received := self._arrived(incoming, source)) is not None:
+            if incoming and (received := self._take_message(incoming, source)) is not None:
                 incoming = None
             if request and request.Test():
                 request = None
@@ -168,8 +168,8 @@ class Talk:
         self._publish("runs", [], "")
         return None if received is None else unpack(received)
 
-    def _arrived(self, need: list, source: int) -> np.ndarray | None:
-        if not met(need, self._board.read(source)):
+    def _take_message(self, need: list, source: int) -> np.ndarray | None:
+        if not is_met(need, self._board.read(source)):
             return None
         from mpi4py import MPI
 
@@ -182,35 +182,28 @@ class Talk:
         return received
 
     def _pause(self) -> None:
-        if self._told_to_stop():
+        if self._must_stop():
             raise Stopped
         time.sleep(0.0001)
 
-    def _told_to_stop(self) -> bool:
+    def _must_stop(self) -> bool:
         return self._board.read(self._board.size).get("stop", -1) >= self._job
 
     def _publish(self, state: str, needs: list, what: str) -> None:
-        place = self._where(sys._getframe(1)) if state in ("waits", "differs") else None
+        place = self._student_line(sys._getframe(1)) if state in ("waits", "differs") else None
         self._state = state
         recent = {str(job): self._failures.get(str(job)) for job in (self._job - 1, self._job)}
         note = {"job": self._job, "case": self._case, "state": state, "failures": recent, "pid": os.getpid()}
         note |= self._counts | {"needs": needs, "doing": what, "place": place, "called": self._called}
         self._board.write(self._me, note)
 
-    def _note(self, kind: str, what: str, nbytes: int, to: int | None) -> None:
-        place = self._where(sys._getframe(1))
+    def _add_event(self, kind: str, what: str, nbytes: int, to: int | None) -> None:
+        place = self._student_line(sys._getframe(1))
         self.events.append({"kind": kind, "what": what, "bytes": nbytes, "to": to, "place": place})
 
-    def _where(self, frame: FrameType | None) -> tuple[str, int] | None:
+    def _student_line(self, frame: FrameType | None) -> tuple[str, int] | None:
         """File and line of the student's code that is being run."""
-        return where(frame, self._files)
-
-
-def where(frame: FrameType | None, files: Sequence[str]) -> tuple[str, int] | None:
-    """The innermost line of `frame` and its callers that lies in one of `files`."""
-    while frame is not None and frame.f_code.co_filename not in files:
-        frame = frame.f_back
-    return None if frame is None else (Path(frame.f_code.co_filename).name, frame.f_lineno)
+        return line_of_frame(frame, self._files)
 
 
 def pack(x: Any) -> np.ndarray:

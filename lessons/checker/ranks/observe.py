@@ -36,16 +36,16 @@ def encode(value: Any) -> Any:
     return {"other": type(value).__name__}
 
 
-def arrays_in(value: Any) -> Iterator[np.ndarray]:
+def find_arrays(value: Any) -> Iterator[np.ndarray]:
     """The arrays in lists, tuples and dicts."""
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, list | tuple):
         for part in value:
-            yield from arrays_in(part)
+            yield from find_arrays(part)
     elif isinstance(value, dict):
         for part in value.values():
-            yield from arrays_in(part)
+            yield from find_arrays(part)
 
 
 class ReturnLine:
@@ -70,21 +70,21 @@ class ReturnLine:
 def observe(comm: Talk, function: Callable, *arguments: Any, **named: Any) -> dict[str, Any]:
     """What function(*arguments) gives, changes and sends, and whether it gives a part of an argument."""
     given = list(arguments)
-    before = [[array.copy() for array in arrays_in(argument)] for argument in given]
+    before = [[array.copy() for array in find_arrays(argument)] for argument in given]
     comm.events.clear()
     with ReturnLine(function) as returned:
         value = function(*arguments, **named)
     changed = [
         number
         for number, copies in enumerate(before)
-        for now, then in zip(arrays_in(given[number]), copies)
+        for now, then in zip(find_arrays(given[number]), copies)
         if now.tobytes() != then.tobytes()
     ]
     shared = any(
         np.shares_memory(part, array)
-        for part in arrays_in(value)
+        for part in find_arrays(value)
         for argument in given
-        for array in arrays_in(argument)
+        for array in find_arrays(argument)
     )
     return {
         "value": encode(value),

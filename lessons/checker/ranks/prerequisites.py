@@ -20,7 +20,12 @@ _files: dict[str, str] = {}
 _at_hand: list[str] = []
 
 
-def use(files: dict[str, str], exercise: str) -> None:
+def without(exercise: str, files: dict[str, str]) -> dict[str, str]:
+    """These functions' files, less the functions that the exercise itself writes."""
+    return {name: file for name, file in files.items() if WRITTEN_IN[name] != exercise}
+
+
+def use_files(files: dict[str, str], exercise: str) -> None:
     """Take these functions from the student's files: function -> path. All others are the reference.
 
     exercise: the one that is checked; its own functions are not to be had
@@ -30,7 +35,7 @@ def use(files: dict[str, str], exercise: str) -> None:
     _at_hand[:] = [exercise]
 
 
-def function(name: str) -> Callable:
+def get_function(name: str) -> Callable:
     """An earlier function by name. Raises AttributeError for one that no exercise writes, or this one."""
     if name not in WRITTEN_IN or WRITTEN_IN[name] in _at_hand:
         raise AttributeError(name)
@@ -40,5 +45,5 @@ def function(name: str) -> Callable:
 
 
 def is_own(name: str) -> bool:
-    """Whether function() gives the student's own."""
+    """Whether get_function() gives the student's own."""
     return name in _files

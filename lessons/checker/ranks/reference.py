@@ -21,14 +21,14 @@ class Ring(RingComm):
         recvbuf[...] = self.talk.sendrecv(x, to, source)
 
 
-def cut(numel: int, comm: Any) -> FlatLayout:
+def even_layout(numel: int, comm: Any) -> FlatLayout:
     """`numel` elements in slices as even as can be, without padding."""
     return FlatLayout("x", {"x": (numel,)}, comm.size, shares=[1] * comm.size)
 
 
 def ring_reduce_scatter(x: np.ndarray, comm: Talk) -> np.ndarray:
     """Exercise 06: this rank's slice of the sum."""
-    layout = cut(x.size, comm)
+    layout = even_layout(x.size, comm)
     shard = np.empty(layout.counts[comm.rank], x.dtype)
     Ring(comm)._reduce_scatter(x, shard, layout)
     return shard
@@ -39,5 +39,5 @@ def ring_all_gather(shard: np.ndarray, numel: int, comm: Talk) -> np.ndarray:
     full = np.empty(numel, shard.dtype)
     ends = bounds(numel, [1] * comm.size)
     full[ends[comm.rank] : ends[comm.rank + 1]] = shard
-    Ring(comm)._all_gather(full, cut(numel, comm))
+    Ring(comm)._all_gather(full, even_layout(numel, comm))
     return full

@@ -6,24 +6,24 @@ This stops accidents, not malice: it is no jail.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lessons import ROOT
-from lessons.checker.ranks.board import Board, Note, circle, missing, stuck
+from lessons.checker.ranks.board import Board, Note, find_circle, find_hang, unmet_needs
+from lessons.checker.ranks.launcher import environment, find_mpirun
+from lessons.checker.ranks.processes import adopt_orphans, child_processes, end_with_parent, marked_with
 
 LIMIT = 10.0  # seconds for one job; a check takes one or two
 START = 60.0  # seconds for all ranks to come
@@ -67,7 +67,7 @@ def run_once(jobs: Sequence[Job], ranks: int, limit: float) -> list[Outcome]:
     """As run(), until a job had to be killed."""
     token = uuid.uuid4().hex
     adopt_orphans()
-    before = children()
+    before = child_processes()
     with tempfile.TemporaryDirectory(prefix="zero_ref_check_") as name:
         folder = Path(name)
         plan = {"ranks": ranks, "jobs": [asdict(job) for job in jobs]}
@@ -78,34 +78,29 @@ def run_once(jobs: Sequence[Job], ranks: int, limit: float) -> list[Outcome]:
         for rank in range(ranks):
             os.mkfifo(folder / f"pipe{rank}")
             pipes.append(os.open(folder / f"pipe{rank}", os.O_RDWR | os.O_NONBLOCK))
-        process = start(folder, ranks, token)
-        watching = Watching(board, pipes, process, folder, ranks, limit, token)
+        process = start_ranks(folder, ranks, token)
+        watching = Watching(board, pipes, process, folder, limit, token)
         try:
             return watching.all_jobs(len(jobs))
         finally:
-            end(process, len(watching.ended) == ranks, token, before)
+            end_ranks(process, len(watching.ended) == ranks, token, before)
             board.close()
             for pipe in pipes:
                 os.close(pipe)
 
 
-def start(folder: Path, ranks: int, token: str) -> subprocess.Popen:
+def start_ranks(folder: Path, ranks: int, token: str) -> subprocess.Popen:
     """The ranks, under mpirun if there are several, in a session of their own."""
-    near = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    mpirun = shutil.which("mpirun", path=near)
+    mpirun = find_mpirun()
     if ranks > 1 and mpirun is None:
         raise FileNotFoundError("mpirun")
     launcher = [str(mpirun), "-n", str(ranks)] if ranks > 1 else []
-    launched = ("PMI_", "PMIX_", "OMPI_COMM", "OMPI_MCA_ess", "MPI_LOCAL")  # OMPI_ALLOW_RUN_AS_ROOT stays
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(launched)}
-    keep |= {
+    settings = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lessons" / "exercises")]),
         "ZERO_REF_CHECK": token,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",  # what is printed before the end of a job belongs to it
         "PYTHONIOENCODING": "utf-8:surrogateescape",  # as it is read again, wherever the terminal differs
-    }
-    keep |= {
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONHASHSEED": "random",
@@ -114,7 +109,7 @@ def start(folder: Path, ranks: int, token: str) -> subprocess.Popen:
     return subprocess.Popen(
         [*launcher, sys.executable, "-m", "lessons.checker.ranks", str(folder)],
         cwd=folder,
-        env=keep,
+        env=environment() | settings,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=open(folder / "launcher", "wb"),  # closed with the process
@@ -132,16 +127,15 @@ class Watching:
         pipes: list[int],
         process: subprocess.Popen,
         folder: Path,
-        ranks: int,
         limit: float,
         token: str,
     ) -> None:
         self.board, self.process, self.folder, self.limit = board, process, folder, limit
-        self.ranks, self.token = ranks, token
+        self.ranks, self.token = board.size, token
         self.outcomes: list[Outcome] = []
         self.ended: set[int] = set()
         self.selector = selectors.DefaultSelector()
-        self.rest = [b""] * ranks
+        self.rest = [b""] * self.ranks
         for rank, pipe in enumerate(pipes):
             self.selector.register(pipe, selectors.EVENT_READ, rank)
 
@@ -152,7 +146,7 @@ class Watching:
         for job in range(number):
             alive = self.one_job(job, begun)
             self.outcomes[job].seconds = time.monotonic() - begun
-            self.outcomes[job].printed = self.printed()
+            self.outcomes[job].printed = self.read_printed()
             if not alive:
                 return self.outcomes[: job + 1]
             begun = time.monotonic()
@@ -163,73 +157,73 @@ class Watching:
     def one_job(self, job: int, begun: float) -> bool:
         """Watch until all ranks have gone on to the next job. Returns whether they can."""
         outcome = self.outcomes[job]
-        told, signalled, started = 0.0, 0.0, False
+        stopped, interrupted, started = 0.0, 0.0, False
         while True:
             self.read(0.004)
-            if self.beyond(job):
+            if self.all_gone_on(job):
                 return True
-            if not started and self.all_there(job):
+            if not started and self.all_begun(job):
                 started, begun = True, time.monotonic()  # the limit is the student's, not the start-up's
             if self.process.poll() is not None:
                 self.read(0.1)
-                if self.beyond(job):
+                if self.all_gone_on(job):
                     return True
                 if outcome.hang is None and outcome.endless is None:
-                    outcome.died = self.death()
+                    outcome.died = self.describe_death()
                 return False
             now = time.monotonic()
-            if told:
-                if now - told > 2.0:
+            if stopped:
+                if now - stopped > 2.0:
                     return False
-            elif (found := self.hung(job)) is not None:
-                outcome.hang, told = found, now
+            elif (found := self.proved_hang(job)) is not None:
+                outcome.hang, stopped = found, now
                 self.board.write(self.ranks, {"stop": job})
-            elif now - begun > (self.limit if started else START) and not signalled:
-                signalled = now
+            elif now - begun > (self.limit if started else START) and not interrupted:
+                interrupted = now
                 outcome.endless = {} if started else None
                 self.board.write(self.ranks, {"stop": job})
                 self.interrupt()
-            elif signalled and now - signalled > 2.0:
+            elif interrupted and now - interrupted > 2.0:
                 if started:
-                    outcome.endless = self.unheard(job) | (outcome.endless or {})
+                    outcome.endless = self.silent_ranks(job) | (outcome.endless or {})
                 else:
-                    outcome.died = self.death()
+                    outcome.died = self.describe_death()
                 return False
 
-    def beyond(self, job: int) -> bool:
+    def all_gone_on(self, job: int) -> bool:
         """Whether every rank has ended, or works on a later job."""
         notes = self.board.notes()
         return all(rank in self.ended or notes[rank].get("job", -1) > job for rank in range(self.ranks))
 
-    def all_there(self, job: int) -> bool:
+    def all_begun(self, job: int) -> bool:
         """Whether every rank has begun this job."""
         return all(note.get("job", -1) >= job for note in self.board.notes())
 
-    def hung(self, job: int) -> dict[str, Any] | None:
+    def proved_hang(self, job: int) -> dict[str, Any] | None:
         """What is known of a hang, once it is certain."""
-        notes = stuck(self.board, job)
+        notes = find_hang(self.board, job)
         if notes is None:
-            return self.different(job)
+            return self.proved_difference(job)
         case = notes[0]["case"]
-        gone = {m[0] for n in notes if n["state"] == "waits" for m in missing(n, notes)}
+        gone = {m[0] for n in notes if n["state"] == "waits" for m in unmet_needs(n, notes)}
         absent = [rank for rank in sorted(gone) if notes[rank]["state"] == "left"]
         kind = "absent" if absent else "circle"
         return {
             "kind": kind,
             "case": case,
-            "ranks": [line_of(note, notes) for note in notes],
+            "ranks": [describe_note(note, notes) for note in notes],
             "absent": absent,
-            "circle": circle(notes),
+            "circle": find_circle(notes),
         }
 
-    def different(self, job: int) -> dict[str, Any] | None:
+    def proved_difference(self, job: int) -> dict[str, Any] | None:
         """Ranks that have begun different collectives, once no rank runs any more."""
         notes = self.board.notes()
         if any(note.get("job") != job or note["state"] == "runs" for note in notes):
             return None
         if len({note["case"] for note in notes}) > 1 or all(note["state"] != "differs" for note in notes):
             return None
-        ranks = [line_of(note, notes) for note in notes]
+        ranks = [describe_note(note, notes) for note in notes]
         return {"kind": "differs", "case": notes[0]["case"], "ranks": ranks, "absent": [], "circle": []}
 
     def interrupt(self) -> None:
@@ -240,7 +234,7 @@ class Watching:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGUSR1)
 
-    def unheard(self, job: int) -> dict[int, dict[str, Any]]:
+    def silent_ranks(self, job: int) -> dict[int, dict[str, Any]]:
         """Ranks that have not said where they are: in one long call no signal is seen."""
         notes = enumerate(self.board.notes())
         running = [rank for rank, note in notes if (note.get("job"), note.get("state")) == (job, "runs")]
@@ -254,9 +248,9 @@ class Watching:
                 self.rest[rank] += os.read(key.fd, 1 << 20)
             *lines, self.rest[rank] = self.rest[rank].split(b"\n")
             for line in lines:
-                self.take(rank, line)
+                self.take_report(rank, line)
 
-    def take(self, rank: int, line: bytes) -> None:
+    def take_report(self, rank: int, line: bytes) -> None:
         """One report of a rank. What is no report is left aside."""
         try:
             report = json.loads(line)
@@ -273,16 +267,16 @@ class Watching:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return
 
-    def death(self) -> dict[str, Any]:
+    def describe_death(self) -> dict[str, Any]:
         """The ranks have ended in the middle: which one did not say so."""
         notes = self.board.notes()
         running = [rank for rank in range(self.ranks) if notes[rank].get("state") == "runs"]
         text = ""
         with contextlib.suppress(OSError):  # a student may have emptied the folder
             text = (self.folder / "launcher").read_text(errors="replace")[-2000:]
-        return {"ranks": running, "code": self.process.returncode, "text": text + self.printed()[-1000:]}
+        return {"ranks": running, "code": self.process.returncode, "text": text + self.read_printed()[-1000:]}
 
-    def printed(self) -> str:
+    def read_printed(self) -> str:
         """What the student's code has printed since the last call, by rank."""
         parts = []
         for rank in range(self.ranks):
@@ -293,13 +287,13 @@ class Watching:
         return "\n".join(parts)
 
 
-def line_of(note: Note, notes: list[Note]) -> dict[str, Any]:
+def describe_note(note: Note, notes: list[Note]) -> dict[str, Any]:
     """What one rank says of itself, for the table of a hang."""
-    waits = [need[0] for need in missing(note, notes)] if note["state"] == "waits" else []
+    waits = [need[0] for need in unmet_needs(note, notes)] if note["state"] == "waits" else []
     return {"state": note["state"], "doing": note["doing"], "place": note["place"], "waits_for": waits}
 
 
-def end(process: subprocess.Popen, done: bool, token: str, before: set[int]) -> None:
+def end_ranks(process: subprocess.Popen, done: bool, token: str, before: set[int]) -> None:
     """End the ranks and everything that was started by them."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=1 if done else 0.2)
@@ -309,7 +303,7 @@ def end(process: subprocess.Popen, done: bool, token: str, before: set[int]) -> 
         process.wait()
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        left = (set(started_by(token)) | (children() - before)) - {os.getpid()}
+        left = set(marked_with(f"ZERO_REF_CHECK={token}")) | (child_processes() - before)
         if not left:
             return
         for pid in left:
@@ -318,33 +312,3 @@ def end(process: subprocess.Popen, done: bool, token: str, before: set[int]) -> 
             with contextlib.suppress(OSError):
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(0.01)
-
-
-def end_with_parent() -> None:
-    """In a new process: if the checker is killed, this gets SIGTERM (Linux), and mpirun ends its ranks."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
-
-
-def adopt_orphans() -> None:
-    """A process whose parent has ended becomes ours (Linux), so that it can be found and ended."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-
-
-def children() -> set[int]:
-    """The processes whose parent this one is (Linux; elsewhere none are seen)."""
-    found = set()
-    for task in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found |= {int(pid) for pid in task.read_text().split()}
-    return found
-
-
-def started_by(token: str) -> Iterator[int]:
-    """Living processes with this token in their environment (Linux)."""
-    mark = f"ZERO_REF_CHECK={token}".encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark in (folder / "environ").read_bytes():
-                yield int(folder.name)

@@ -30,8 +30,3 @@ class Sums:
             origin = (self.rank - hop) % self.size
             numbers[origin] = self._talk.sendrecv(numbers[(origin + 1) % self.size], right, left)
         return float(sum(float(numbers[rank][0]) for rank in range(self.size)))
-
-
-def sums(events: list[dict]) -> int:
-    """How often sum() was called, from the events of a trial."""
-    return sum(event["kind"] == "enter" for event in events)

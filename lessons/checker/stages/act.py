@@ -17,7 +17,7 @@ import numpy as np
 from lessons.checker.ranks import prerequisites
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import ReturnLine, encode
-from lessons.checker.stages.log import Log, Optimizer, watch, watched_clip
+from lessons.checker.stages.log import Log, Optimizer, watch_unit, watched_clip
 from lessons.checker.stages.world import World, batches_of, loss_grad_of, units_of
 from zero_ref import model
 from zero_ref.ledger import ledger
@@ -52,7 +52,7 @@ def cases(random: Random) -> list[dict[str, Any]]:
     return found
 
 
-def act(stage: int, case: dict[str, Any], talk: Talk, student: ModuleType) -> dict[str, Any]:
+def run_trial(stage: int, case: dict[str, Any], talk: Talk, student: ModuleType) -> dict[str, Any]:
     """The student's step; then, without a message, what the real one would have held and sent on this rank.
 
     Rank 0 adds what all ranks should have got, to the last bit if the ring adds as the reference does.
@@ -60,8 +60,8 @@ def act(stage: int, case: dict[str, Any], talk: Talk, student: ModuleType) -> di
     from lessons.checker.stages.comm import SilentComm, WatchedComm
 
     module, log = import_module(f"zero_ref.stages.zero{stage}"), Log(talk)
-    line, steps = run(case, WatchedComm(talk, log), log, student.step, module)
-    _, real = run(case, SilentComm(talk, log), log, module.step, module)
+    line, steps = run_steps(case, WatchedComm(talk, log), log, student.step, module)
+    _, real = run_steps(case, SilentComm(talk, log), log, module.step, module)
     found = {"value": steps[0]["value"], "line": line, "steps": steps, "real": real, "events": talk.events}
     if talk.rank == 0:
         found["right"] = [[encode(of_rank) for of_rank in ranks] for ranks in World(case, stage).run()]
@@ -69,7 +69,7 @@ def act(stage: int, case: dict[str, Any], talk: Talk, student: ModuleType) -> di
     return found
 
 
-def run(
+def run_steps(
     case: dict[str, Any], comm: Any, log: Log, step: Callable, module: Any
 ) -> tuple[int | None, list[dict]]:
     """All steps of a trial: the line at which `step` returned, and what this rank has after each."""
@@ -79,7 +79,7 @@ def run(
     before, found, units = dict(ledger.live), [], units_of(case)
     module.setup(units, comm, partial(Optimizer, case, log))
     for u in units:
-        watch(u, log)
+        watch_unit(u, log)
     for number, max_norm in enumerate(case["numbers"]["clips"]):
         ledger.forget_peaks()
         ledger.forget_sent()
@@ -92,13 +92,13 @@ def run(
                 loss_grad_of(case),
                 watched_clip(clip, log, max_norm),
             )
-        found.append(of_step(units, value, log.entries, before))
+        found.append(describe_step(units, value, log.entries, before))
     for u in units:
         del u.forward, u.backward  # the watched ones hold the unit, which would not die at once
     return returned.line, found
 
 
-def of_step(units: list[model.Unit], value: Any, log: list, before: dict) -> dict[str, Any]:
+def describe_step(units: list[model.Unit], value: Any, log: list, before: dict) -> dict[str, Any]:
     """What a rank returned, has, holds, held at most, and sent, after one step."""
     kinds = ("gathered", "full_gradient")
     return {
@@ -106,7 +106,7 @@ def of_step(units: list[model.Unit], value: Any, log: list, before: dict) -> dic
         "params": [encode(u.param) for u in units],
         "cleared": [not np.any(u.grad) for u in units],
         "state": [sum(v.size for v in u.optimizer.state().values()) for u in units],
-        "held": {name: [held(getattr(u, name)) for u in units] for name in ("param", "grad")},
+        "held": {name: [bytes_held(getattr(u, name)) for u in units] for name in ("param", "grad")},
         "alive": {kind: ledger.live[kind] - before[kind] for kind in kinds},
         "peak": {kind: ledger.peak[kind] - before[kind] for kind in kinds},
         "sent": dict(ledger.sent),
@@ -114,7 +114,7 @@ def of_step(units: list[model.Unit], value: Any, log: list, before: dict) -> dic
     }
 
 
-def held(array: Any) -> int:
+def bytes_held(array: Any) -> int:
     """The bytes that an array keeps in memory: those of the array that it is a view of."""
     while isinstance(getattr(array, "base", None), np.ndarray):
         array = array.base

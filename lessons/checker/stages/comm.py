@@ -9,7 +9,7 @@ import numpy as np
 
 from lessons.checker.ranks import prerequisites
 from lessons.checker.ranks.sum_only import Sums
-from lessons.checker.stages.log import Log, whole
+from lessons.checker.stages.log import Log, check_length
 from zero_ref.array import Array
 from zero_ref.layout import FlatLayout, bounds
 from zero_ref.ledger import ledger
@@ -23,7 +23,10 @@ class WatchedComm(OwnComm):
     """
 
     def __init__(self, talk: Any, log: Log) -> None:
-        rings = (prerequisites.function("ring_reduce_scatter"), prerequisites.function("ring_all_gather"))
+        rings = (
+            prerequisites.get_function("ring_reduce_scatter"),
+            prerequisites.get_function("ring_all_gather"),
+        )
         super().__init__(talk, *rings)
         self.log, self.inside = log, False
 
@@ -33,7 +36,7 @@ class WatchedComm(OwnComm):
 
     def all_gather(self, shard: Array, layout: FlatLayout, out: Array = None) -> Array:
         if out is not None:
-            whole("the out of all_gather", layout.name, out, layout.padded)
+            check_length("the out of all_gather", layout.name, out, layout.padded)
         with self.entered("all_gather", layout, shard, layout.counts[self.rank]):
             return super().all_gather(shard, layout, out)
 
@@ -42,7 +45,7 @@ class WatchedComm(OwnComm):
             super().all_reduce(full, layout)
 
     def shard(self, full: Array, layout: FlatLayout) -> Array:
-        whole("shard", layout.name, full, layout.padded)
+        check_length("shard", layout.name, full, layout.padded)
         self.log("shard", layout.name, layout.padded)
         return super().shard(full, layout)
 
@@ -66,7 +69,7 @@ class WatchedComm(OwnComm):
         if self.inside:
             yield
             return
-        whole(what, layout.name, vector, wanted)
+        check_length(what, layout.name, vector, wanted)
         self.log(what, layout.name, vector.size)
         self.begin(f"{what} {layout.name}")
         self.inside = True

@@ -19,7 +19,7 @@ class Log:
         self.entries: list[list] = []
 
     def __call__(self, what: str, unit: str, elements: int) -> None:
-        self.entries.append([what, unit, elements, self.talk._where(sys._getframe(1))])
+        self.entries.append([what, unit, elements, self.talk._student_line(sys._getframe(1))])
 
 
 class Optimizer:
@@ -49,26 +49,26 @@ class Optimizer:
         return {f"{n}/{k}": v for n, part in used.items() for k, v in part.state().items()}
 
 
-def watch(u: model.Unit, log: Log) -> None:
+def watch_unit(u: model.Unit, log: Log) -> None:
     """Have a unit's passes and updates told to the log, and its vectors' lengths looked at."""
     name, padded = u.layout.name, u.layout.padded
     forward, backward = u.forward, u.backward
     u.optimizer.unit = name
 
     def watched_forward(param: np.ndarray, x: np.ndarray) -> np.ndarray:
-        whole("forward", name, param, padded)
+        check_length("forward", name, param, padded)
         log("forward", name, len(x))
         return forward(param, x)
 
     def watched_backward(param: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        whole("backward", name, param, padded)
+        check_length("backward", name, param, padded)
         log("backward", name, len(g))
         return backward(param, g)
 
     u.forward, u.backward = watched_forward, watched_backward  # type: ignore[method-assign]
 
 
-def whole(what: str, name: str, vector: np.ndarray, wanted: int) -> None:
+def check_length(what: str, name: str, vector: np.ndarray, wanted: int) -> None:
     """Raise ValueError for a vector of a length that this call does not take."""
     if np.shape(vector) != (wanted,):
         raise ValueError(f"{what} of {name} takes {wanted} elements and got shape {np.shape(vector)}")

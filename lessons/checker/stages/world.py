@@ -7,6 +7,7 @@ optimizers with zero_ref, and nothing of the stages.
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,13 +31,9 @@ FACTORS = {
 Vectors = list[np.ndarray]  # one a unit
 
 
-def units_of(case: dict[str, Any]) -> list[model.Unit]:
+def units_of(case: dict[str, Any], widths: Sequence[int] = WIDTHS) -> list[model.Unit]:
     """The units of a trial, with float64 parameters in equal shards."""
-
-    def layout(name: str, shapes: dict) -> FlatLayout:
-        return FlatLayout(name, shapes, case["size"])
-
-    return model.build(WIDTHS, layout, "float64", case["numbers"]["seed"])
+    return model.build(widths, partial(FlatLayout, size=case["size"]), "float64", case["numbers"]["seed"])
 
 
 def optimizer_of(case: dict[str, Any], n: int) -> Any:
@@ -60,8 +57,9 @@ def loss_grad_of(case: dict[str, Any]) -> model.LossGrad:
     return model.loss_grad(False, int(np.sum(case["numbers"]["counts"])))
 
 
-class World:
-    """All ranks of a trial of one stage, in one process, with one mistake.
+@dataclass(frozen=True)
+class Mistake:
+    """What a World does wrongly; without arguments, nothing.
 
     total: what a rank updates by. "right"; "own", its own gradient; "last", of the last micro-batch;
         "again", sums that hold earlier micro-batches already; or one of FACTORS times the right one
@@ -77,22 +75,22 @@ class World:
     param, grad: whose shard is updated, by whose: "own", or "first", the first one
     """
 
-    def __init__(
-        self,
-        case: dict[str, Any],
-        stage: int,
-        total: str = "right",
-        carry: bool = False,
-        norm: str = "total",
-        power: int = 1,
-        seen: str = "now",
-        gather: str = "right",
-        param: str = "own",
-        grad: str = "own",
-    ) -> None:
+    total: str = "right"
+    carry: bool = False
+    norm: str = "total"
+    power: int = 1
+    seen: str = "now"
+    gather: str = "right"
+    param: str = "own"
+    grad: str = "own"
+
+
+class World:
+    """All ranks of a trial of one stage, in one process, rightly or with one mistake."""
+
+    def __init__(self, case: dict[str, Any], stage: int, mistake: Mistake | None = None) -> None:
         self.case, self.stage, self.size = case, stage, case["size"]
-        self.kind, self.carry, self.norm, self.power = total, carry, norm, power
-        self.seen, self.gather, self.param_of, self.grad_of = seen, gather, param, grad
+        self.mistake = mistake or Mistake()
         self.units = units_of(case)
         start = [u.initial("parameter") for u in self.units]
         self.params: list[Vectors] = [copy.deepcopy(start) for _ in range(self.size)]
@@ -114,11 +112,11 @@ class World:
         totals = [self.totals(parts, rank) for rank in range(self.size)]
         norms = self.norms(totals, [[sum(of_unit) for of_unit in of_rank] for of_rank in parts])
         updated = [self.updated(rank, totals[rank], norms, number) for rank in range(self.size)]
-        self.left = totals if self.carry else self.left
+        self.left = totals if self.mistake.carry else self.left
         before, self.before = self.params, copy.deepcopy(self.params)
         self.params = [self.gathered(rank, before, updated) for rank in range(self.size)]
-        told = None if self.norm == "units" or self.gather == "mean" else norms[0]
-        return [(told, tuple(self.kept(rank)), losses[rank]) for rank in range(self.size)]
+        returned = None if self.mistake.norm == "units" or self.mistake.gather == "mean" else norms[0]
+        return [(returned, tuple(self.own_params(rank)), losses[rank]) for rank in range(self.size)]
 
     def gradients(self, number: int) -> tuple[list[list[Vectors]], list[list[float]]]:
         """Rank, unit, micro-batch -> gradient; rank, micro-batch -> loss."""
@@ -126,8 +124,10 @@ class World:
         found: list[list[Vectors]] = []
         losses: list[list[float]] = [[] for _ in range(self.size)]
         for rank in range(self.size):
-            forward = {"start": self.start, "before": self.before[rank]}.get(self.seen, self.params[rank])
-            backward = self.start if self.seen == "backward" else forward
+            forward = {"start": self.start, "before": self.before[rank]}.get(
+                self.mistake.seen, self.params[rank]
+            )
+            backward = self.start if self.mistake.seen == "backward" else forward
             of_rank: list[Vectors] = [[] for _ in self.units]
             for x, y in batches[rank]:
                 for u, param in zip(self.units, forward):
@@ -149,29 +149,31 @@ class World:
                 total = ring_sum([sum(of_rank[i]) for of_rank in parts], u.layout)
             else:
                 total = sum(sums)
-            if self.kind == "own":
+            if self.mistake.total == "own":
                 total = sum(parts[rank][i])
-            elif self.kind == "last":
+            elif self.mistake.total == "last":
                 total = sums[-1]
-            elif self.kind == "again":  # stage 0: what all ranks have is summed again; stage 1: so is the own
+            elif (
+                self.mistake.total == "again"
+            ):  # stage 0: what all ranks have is summed again; stage 1: so is the own
                 times = self.size if self.stage == 0 else 2
                 total = sums[0] if len(sums) == 1 else times * sums[0] + sums[1]
-            elif self.kind in FACTORS:
-                total = FACTORS[self.kind](self.case) * total
+            elif self.mistake.total in FACTORS:
+                total = FACTORS[self.mistake.total](self.case) * total
             left = self.left[rank][i]  # at stage 0 every rank has the whole sum, and all are added up
             found.append(total + (self.size if self.stage == 0 else 1) * left)
         return found
 
     def norms(self, totals: list[Vectors], own: list[Vectors]) -> list[float]:
         """The norm for each unit; all are one, except with "units"."""
-        vectors = {"parts": own, "whole_parts": own, "params": self.params}.get(self.norm, totals)
-        whole = self.norm in ("ranks", "whole_parts")
+        vectors = {"parts": own, "whole_parts": own, "params": self.params}.get(self.mistake.norm, totals)
+        whole = self.mistake.norm in ("ranks", "whole_parts")
         squares = []  # rank, unit
         for rank, of_rank in enumerate(vectors):
-            shard = 0 if self.norm == "first" else rank
+            shard = 0 if self.mistake.norm == "first" else rank
             pieces = [v if whole else u.layout.shard(v, shard) for u, v in zip(self.units, of_rank)]
             squares.append([float(piece @ piece) for piece in pieces])
-        if self.norm == "units":
+        if self.mistake.norm == "units":
             return [math.sqrt(sum(of_unit)) for of_unit in zip(*squares)]
         return [math.sqrt(sum(map(sum, squares)))] * len(self.units)
 
@@ -182,30 +184,30 @@ class World:
         for i, u in enumerate(self.units):
             scale = 1.0 if limit is None else min(1.0, limit / (norms[i] + 1e-6))
             param, grad, mine = self.params[rank][i].copy(), total[i].copy(), u.layout.slice_of(rank)
-            for vector, which in ((param, self.param_of), (grad, self.grad_of)):
+            for vector, which in ((param, self.mistake.param), (grad, self.mistake.grad)):
                 if which == "first":
                     vector[mine] = u.layout.shard(vector, 0).copy()
-            self.optimizers[rank][i].update(param, grad, scale**self.power)
+            self.optimizers[rank][i].update(param, grad, scale**self.mistake.power)
             found.append(param)
         return found
 
     def gathered(self, rank: int, before: list[Vectors], updated: list[Vectors]) -> Vectors:
         """A rank's parameters when the step ends."""
-        if self.gather == "mean":
+        if self.mistake.gather == "mean":
             return [np.mean(vectors, 0) for vectors in zip(*updated)]
-        if self.gather == "lost":
+        if self.mistake.gather == "lost":
             return before[rank]
         if self.stage == 0:
             return updated[rank]
         found = []
         for i, u in enumerate(self.units):
-            others = {"never": [before[rank]] * self.size, "early": before}.get(self.gather, updated)
+            others = {"never": [before[rank]] * self.size, "early": before}.get(self.mistake.gather, updated)
             pieces = [u.layout.shard(others[other][i], other) for other in range(self.size)]
             pieces[rank] = u.layout.shard(updated[rank][i], rank)
             found.append(np.concatenate(pieces))
         return found
 
-    def kept(self, rank: int) -> Vectors:
+    def own_params(self, rank: int) -> Vectors:
         """What a rank has of its parameters: all, or its shard."""
         if self.stage < 3:
             return self.params[rank]

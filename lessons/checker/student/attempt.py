@@ -16,13 +16,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
-from lessons.checker import checking, progress, verdict, words
+from lessons.checker import checking, progress, words
 from lessons.checker.checking import Result
 from lessons.checker.evidence import Diagnosis
 from lessons.checker.ranks.runner import LIMIT, Outcome
+from lessons.checks import cases_of
 
 EVENTS = 2000  # of a rank that are kept for the picture
 PRINTED = 100_000  # characters
@@ -48,51 +48,51 @@ def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted:
         else:
             job.file = str(copy)
             result = checking.check([job], limit)[0]
-        data = kept(result, copy)
+        data = describe_result(result, copy)
     key = result.diagnosis.key if result.diagnosis else None
-    progress.note(exercise, result.state, key, counted)
+    progress.note_result(exercise, result.state, key, counted)
     progress.save_last(exercise, data)
     return data
 
 
-def kept(result: Result, file: Path) -> Data:
+def describe_result(result: Result, file: Path) -> Data:
     """A result as JSON can hold it: texts for the diagnosis, one trial with its events, the source."""
     try:
         source = file.read_text(encoding="utf-8-sig", errors="replace")[:SOURCE]
     except OSError:
         source = ""
-    trial = shown_trial(result)
+    trial = choose_trial(result)
     return {
         "exercise": result.job.exercise,
         "when": time.strftime("%Y-%m-%d %H:%M:%S"),
         "state": result.state,
         "seconds": round(result.seconds, 3),
-        "diagnosis": told(result.diagnosis) if result.diagnosis else None,
+        "diagnosis": describe_diagnosis(result.diagnosis) if result.diagnosis else None,
         "file": file.name,
         "functions": list(checking.functions(result.job.exercise)),
         "source": source.splitlines(),
-        "printed": short_paths(result.outcome.printed, file)[:PRINTED],
+        "printed": shorten_paths(result.outcome.printed, file)[:PRINTED],
         "trial": trial,
         "hang": result.outcome.hang if trial and result.outcome.hang else None,
     }
 
 
-def short_paths(text: str, file: Path) -> str:
+def shorten_paths(text: str, file: Path) -> str:
     """What was printed, with files by their names only: Python's warnings begin with a long path."""
     text = text.replace(f"{file.parent}{os.sep}", "")
     return re.sub(r"/\S*/site-packages/", "", text)
 
 
-def told(diagnosis: Diagnosis) -> Data:
+def describe_diagnosis(diagnosis: Diagnosis) -> Data:
     """A diagnosis whose values are texts."""
     case = diagnosis.case
     return {
         "key": diagnosis.key,
-        "params": {name: words.plain(value) for name, value in diagnosis.params.items()},
+        "params": {name: words.to_text(value) for name, value in diagnosis.params.items()},
         "line": list(diagnosis.line) if isinstance(diagnosis.line, tuple) else diagnosis.line,
-        "case": None if case is None else plain_case(case),
+        "case": None if case is None else words.visible(case),
         "head": list(diagnosis.head),
-        "rows": [[words.plain(cell) for cell in row] for row in diagnosis.rows],
+        "rows": [[words.to_text(cell) for cell in row] for row in diagnosis.rows],
         "state": diagnosis.state,
     }
 
@@ -102,18 +102,12 @@ def diagnosis_of(data: Data) -> Diagnosis | None:
     return Diagnosis(**data["diagnosis"]) if data["diagnosis"] else None
 
 
-def plain_case(case: Data) -> Data:
-    """What of a trial's parameters is short enough to be shown; "given" are a function's arguments."""
-    case = case.get("given", case)
-    return {name: words.plain(value) for name, value in case.items() if not isinstance(value, dict | list)}
-
-
-def shown_trial(result: Result) -> Data | None:
+def choose_trial(result: Result) -> Data | None:
     """The trial of the picture: that of the diagnosis, else where it stopped, else the largest."""
     reports = result.outcome.reports
     if not reports:
         return None
-    asked = verdict.check_of(result.job.exercise).cases(Random(result.job.seed))
+    asked = cases_of(result.job.exercise, result.job.seed)
     wanted = result.diagnosis.case if result.diagnosis else None
     stopped = [case for case, ranks in reports.items() if any("evidence" not in r for r in ranks.values())]
     matching = [case for case in reports if wanted is not None and asked[case] == wanted]
@@ -124,17 +118,17 @@ def shown_trial(result: Result) -> Data | None:
     return {
         "number": number,
         "size": size,
-        "case": plain_case(asked[number]),
-        "ranks": [of_rank(reports[number].get(rank)) for rank in range(size)],
+        "case": words.visible(asked[number]),
+        "ranks": [describe_rank(reports[number].get(rank)) for rank in range(size)],
     }
 
 
-def of_rank(report: Data | None) -> Data:
+def describe_rank(report: Data | None) -> Data:
     """What one rank did: how it ended ("returned", "raised", "stopped", "unknown"), and its events."""
     if report is None:
         return {"end": "unknown", "place": None, "events": [], "more": 0}
     end = next((name for name in ("evidence", "raised", "stopped") if name in report), "unknown")
-    found = list(events_in(report.get(end)))
+    found = list(find_events(report.get(end)))
     return {
         "end": "returned" if end == "evidence" else end,
         "place": report.get("raised", {}).get("place"),
@@ -143,17 +137,17 @@ def of_rank(report: Data | None) -> Data:
     }
 
 
-def events_in(value: Any) -> Iterator[Data]:
+def find_events(value: Any) -> Iterator[Data]:
     """All events of a rank: a check that calls several functions has several lists of them."""
     if isinstance(value, dict):
         for name, part in value.items():
             if name == "events" and isinstance(part, list):
                 yield from (event for event in part if isinstance(event, dict) and "what" in event)
             elif name != "value":
-                yield from events_in(part)
+                yield from find_events(part)
     elif isinstance(value, list):
         for part in value:
-            yield from events_in(part)
+            yield from find_events(part)
 
 
 def give_up(signum: int, _: object) -> None:

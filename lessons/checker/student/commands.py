@@ -15,7 +15,7 @@ from lessons.checker.words import say
 ANSWERS = ROOT / "tests" / "answers"
 
 
-def tell(lines: list[str] | str) -> None:
+def print_lines(lines: list[str] | str) -> None:
     """Print lines at once, so that whoever reads a pipe gets them at once."""
     sys.stdout.write("\n".join([lines] if isinstance(lines, str) else lines) + "\n")
     sys.stdout.flush()
@@ -24,81 +24,83 @@ def tell(lines: list[str] | str) -> None:
 def run(exercise: str, o: Namespace) -> int:
     """Check once. 0 passed, 1 wrong, 2 not started."""
     data = attempt.check(exercise, o.use == "reference", o.limit)
-    tell(screen.result(data, o.language, o.plain))
+    print_lines(screen.result_lines(data, o.language, o.plain))
     return checking.EXIT[data["state"]]
 
 
-def next_one(o: Namespace) -> int:
+def go_on(o: Namespace) -> int:
     """Go on to the next exercise that has not passed."""
     following = screen.next_of(progress.read()["current"])  # the first, for those who have not begun
     if following is None:
-        tell(say("all_passed", o.language))
+        print_lines(say("all_passed", o.language))
         return 0
-    progress.choose(following)
-    tell(introduced(following, o.language))
+    progress.set_current(following)
+    print_lines(introduce(following, o.language))
     return 0
 
 
-def introduced(exercise: str, language: str) -> list[str]:
+def introduce(exercise: str, language: str) -> list[str]:
     """An exercise's title, its goal, its file, and the lesson to read before it."""
     goal = words.catalogue(exercise)["exercise"]["goal"][language]
-    lines = [words.bold(words.heading(exercise, language), 36), *words.paragraphs(goal).splitlines()]
-    lines.append(say("file_is", language, file=screen.shown_path(checking.file_of(exercise))))
+    lines = [words.bold(words.heading(exercise, language), 36), *words.wrap_paragraphs(goal).splitlines()]
+    lines.append(say("file_is", language, file=screen.short_path(checking.file_of(exercise))))
     return lines + [say("read_first", language, lesson=lesson) for lesson in screen.lesson_of(exercise)]
 
 
 def hint(exercise: str, o: Namespace) -> int:
     """One hint more."""
-    tell([words.heading(exercise, o.language), *hints.following(exercise, o.language)])
+    print_lines([words.heading(exercise, o.language), *hints.next_hint(exercise, o.language)])
     return 0
 
 
-def listing(o: Namespace) -> int:
+def list_all(o: Namespace) -> int:
     """All exercises."""
-    tell([*screen.listed(o.language, o.plain, screen.current()), screen.count(o.language)])
+    print_lines(
+        [*screen.list_exercises(o.language, o.plain, screen.current()), screen.count_passed(o.language)]
+    )
     return 0
 
 
 def reset(exercise: str, o: Namespace) -> int:
     """The file as it was at first; what was in it is kept. On a terminal it asks."""
     if not o.yes and sys.stdin.isatty():
-        file = screen.shown_path(checking.file_of(exercise))
+        file = screen.short_path(checking.file_of(exercise))
         sys.stdout.write(say("reset_sure", o.language, file=file) + " ")
         sys.stdout.flush()
-        if not agreed(sys.stdin.readline()):
-            tell(say("reset_not", o.language))
+        if not is_yes(sys.stdin.readline()):
+            print_lines(say("reset_not", o.language))
             return 1
-    tell(started_anew(exercise, o.language))
+    print_lines(start_anew(exercise, o.language))
     return 0
 
 
-def agreed(answer: str) -> bool:
+def is_yes(answer: str) -> bool:
     """Whether an answer is a yes."""
     return answer.strip().lower() in ("y", "yes", "是", "好")
 
 
-def started_anew(exercise: str, language: str) -> list[str]:
+def start_anew(exercise: str, language: str) -> list[str]:
     """Write the stub, keep a copy of what was there, and say where."""
     file = checking.file_of(exercise)
     kept = progress.back_up(file)
     file.write_text(stub.text(exercise), encoding="utf-8")
-    with progress.changing() as found:
-        progress.of(found, exercise).update(passed=False, state=None, last=None)
-    lines = [say("reset_done", language, file=screen.shown_path(file))]
-    return lines + ([say("reset_kept", language, file=screen.shown_path(kept))] if kept else [])
+    with progress.change() as found:
+        progress.record_of(found, exercise).update(passed=False, state=None, last=None)
+    lines = [say("reset_done", language, file=screen.short_path(file))]
+    return lines + ([say("reset_kept", language, file=screen.short_path(kept))] if kept else [])
 
 
 def show(exercise: str, o: Namespace) -> int:
     """Draw the last run."""
-    file = drawn(exercise, o.language)
+    file = draw(exercise, o.language)
     if file is None:
-        tell(say("show_nothing", o.language, number=exercise[:2]))
+        print_lines(say("show_nothing", o.language, number=exercise[:2]))
         return 1
-    tell(say("show_written", o.language, file=screen.shown_path(file)))
+    print_lines(say("show_written", o.language, file=screen.short_path(file)))
     return 0
 
 
-def drawn(exercise: str, language: str) -> Path | None:
+def draw(exercise: str, language: str) -> Path | None:
     """Write the picture of the last run; None where there was no run."""
     data = progress.last_run(exercise)
     if data is None:
@@ -114,40 +116,39 @@ def solution(exercise: str, o: Namespace) -> int:
     """A solution, for who has passed or gives up."""
     file = ANSWERS / f"{exercise}.py"
     if not file.exists():
-        tell(say("solution_elsewhere", o.language, title=words.heading(exercise, o.language)))
+        print_lines(say("solution_elsewhere", o.language, title=words.heading(exercise, o.language)))
         return 1
-    record = progress.read()["exercises"].get(exercise) or progress.fitting({})
+    record = progress.records()[exercise]
     if not (record["passed"] or record.get("at") or record["gave_up"] or o.give_up):
-        tell(say("solution_later", o.language, number=exercise[:2]))
+        print_lines(say("solution_later", o.language, number=exercise[:2]))
         return 1
     if o.give_up and not record["passed"]:
-        with progress.changing() as found:
-            progress.of(found, exercise)["gave_up"] = True
-    tell(file.read_text(encoding="utf-8").rstrip("\n"))
+        with progress.change() as found:
+            progress.record_of(found, exercise)["gave_up"] = True
+    print_lines(file.read_text(encoding="utf-8").rstrip("\n"))
     return 0
 
 
-def every(o: Namespace) -> int:
+def check_all(o: Namespace) -> int:
     """Check all exercises, a line each. 0 if all passed, 1 if one is wrong, else 2."""
     states = []
     for exercise in words.exercises():
         data = attempt.check(exercise, o.use == "reference", o.limit, counted=False)
         states.append(data["state"])
-        tell(verdict_line(data, o.language, o.plain))
-    tell(screen.count(o.language))
+        print_lines(verdict_line(data, o.language, o.plain))
+    print_lines(screen.count_passed(o.language))
     return 1 if "wrong" in states else 2 if "not_started" in states else 0
 
 
 def verdict_line(data: attempt.Data, language: str, plain: bool) -> str:
     """One exercise in one line."""
     exercise, diagnosis = data["exercise"], attempt.diagnosis_of(data)
-    signs = {"wrong": ("✗", 31), "not_started": ("○", 33)}
-    sign, colour = signs.get(data["state"], ("✓", 32))
+    sign, colour = words.SIGNS[data["state"]]
     title = words.heading(exercise, language)
     if plain or diagnosis is None or diagnosis.state == "not_started":
-        text = screen.state(data["state"], language)
+        text = screen.state_text(data["state"], language)
     else:
-        text = words.part(exercise, diagnosis, "says", language)
+        text = words.diagnosis_text(exercise, diagnosis, "says", language)
     if plain:
         return f"{title}{say('colon', language)}{text}"
     line = words.cut(f"{sign} {title}{say('colon', language)}{text}", words.COLUMNS)

@@ -9,9 +9,7 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
-import tempfile
 import termios
 import tty
 import unicodedata
@@ -21,10 +19,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from lessons import ROOT
 from lessons.checker import checking, progress, words
-from lessons.checker.ranks.runner import end_with_parent
 from lessons.checker.student import attempt, commands, hints, screen
+from lessons.checker.student.background import Work
 from lessons.checker.words import say
 
 ARROWS = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.)?")  # and all other keys that are no character
@@ -38,7 +35,7 @@ Signature = tuple[int, int, int] | None  # of a file; None: it is not there
 def main(o: Namespace) -> int:
     """Watch until the student leaves. Without a terminal: check once, and say which commands there are."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return without_terminal(o)
+        return check_once(o)
     with keyboard() as back:
         watching = Watching(o, back)
         try:
@@ -48,10 +45,12 @@ def main(o: Namespace) -> int:
     return 0
 
 
-def without_terminal(o: Namespace) -> int:
+def check_once(o: Namespace) -> int:
     """The current exercise once; 0, as nothing failed that was asked for."""
     data = attempt.check(screen.current(), o.use == "reference", o.limit)
-    commands.tell([*screen.result(data, o.language, o.plain), "", say("help", o.language).strip()])
+    commands.print_lines(
+        [*screen.result_lines(data, o.language, o.plain), "", say("help", o.language).strip()]
+    )
     return 0
 
 
@@ -89,56 +88,6 @@ def signature(file: Path) -> Signature:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-class Work:
-    """A process that checks, and may be given up: one exercise, or all (then `lines` is what it prints)."""
-
-    def __init__(self, arguments: list[str], told: bool = False) -> None:
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in give_up()
-        self.process = subprocess.Popen(
-            [sys.executable, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if told else subprocess.DEVNULL,
-            stderr=self.errors,
-            bufsize=0,  # so that what select() sees is all there is
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
-            start_new_session=True,  # Ctrl-C comes to us alone; we end it
-            preexec_fn=end_with_parent,
-        )
-        self.told = told
-
-    def done(self) -> bool:
-        return self.process.poll() is not None
-
-    def lines(self) -> list[str]:
-        """What it has printed since the last call; whole lines, as it prints them."""
-        found = []
-        while self.process.stdout and select.select([self.process.stdout], [], [], 0)[0]:
-            line = self.process.stdout.readline()
-            if not line:
-                break
-            found.append(line.decode("utf-8", "replace").rstrip("\n"))
-        return found
-
-    def error(self) -> str:
-        """The last line of its errors."""
-        self.errors.seek(0)
-        found = self.errors.read()[-4000:].decode("utf-8", "replace").strip().splitlines()
-        return found[-1] if found else f"exit {self.process.returncode}"
-
-    def give_up(self) -> None:
-        """End it; it ends its ranks."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
-        self.errors.close()
 
 
 class Watching:
@@ -189,20 +138,20 @@ class Watching:
         """Show what the process at work has brought."""
         if self.work is None:
             return
-        if self.work.told and (lines := self.work.lines()):
+        if self.work.prints and (lines := self.work.lines()):
             self.message += lines
             self.draw(lines)
         if not self.work.done():
             return
-        if self.work.told:
+        if self.work.prints:
             self.message += self.work.lines()
         elif self.work.process.returncode in checking.EXIT.values():
             self.data = progress.last_run(self.exercise)
         else:
-            self.message = words.wrapped(say("cannot", self.language, error=self.work.error()), words.COLUMNS)
-        told = self.work.told
+            self.message = words.wrap(say("cannot", self.language, error=self.work.error()), words.COLUMNS)
+        prints = self.work.prints
         self.give_up()
-        if not (told and self.plain):
+        if not (prints and self.plain):
             self.draw()
 
     # What keys do.
@@ -225,7 +174,7 @@ class Watching:
     def answer(self, key: str) -> None:
         """A key after a question."""
         question, self.question = self.question, None
-        if question and commands.agreed(key):
+        if question and commands.is_yes(key):
             question()
         else:
             self.say([say("reset_not", self.language)])
@@ -244,33 +193,35 @@ class Watching:
         if following is None or following == self.exercise:
             self.say([say("all_passed" if following is None else "only_this", self.language)])
             return
-        progress.choose(following)
+        progress.set_current(following)
         self.go_to(following)
 
     def key_hint(self) -> None:
-        self.say(hints.following(self.exercise, self.language))
+        self.say(hints.next_hint(self.exercise, self.language))
 
     def key_show(self) -> None:
-        file = commands.drawn(self.exercise, self.language)
+        file = commands.draw(self.exercise, self.language)
         if file is None:
             self.say([say("show_nothing", self.language, number=self.exercise[:2])])
         else:
-            self.say([say("show_written", self.language, file=screen.shown_path(file))])
+            self.say([say("show_written", self.language, file=screen.short_path(file))])
 
     def key_list(self) -> None:
-        self.say(screen.listed(self.language, self.plain, self.exercise))
+        self.say(screen.list_exercises(self.language, self.plain, self.exercise))
 
     def key_all(self) -> None:
         """Check all exercises; the current one is checked again when it is saved."""
         self.give_up()
         options = ["--language", self.language, "--use", self.o.use, "--limit", str(self.o.limit)]
-        self.work = Work(["-m", "lessons", "all", *options, *(["--plain"] if self.plain else [])], told=True)
+        self.work = Work(
+            ["-m", "lessons", "all", *options, *(["--plain"] if self.plain else [])], prints=True
+        )
         self.say([say("checking_all", self.language)])
 
     def key_reset(self) -> None:
-        self.question = lambda: self.say(commands.started_anew(self.exercise, self.language))
-        sure = say("reset_sure", self.language, file=screen.shown_path(self.file))
-        self.say(words.wrapped(sure, words.COLUMNS))
+        self.question = lambda: self.say(commands.start_anew(self.exercise, self.language))
+        sure = say("reset_sure", self.language, file=screen.short_path(self.file))
+        self.say(words.wrap(sure, words.COLUMNS))
 
     def key_quit(self) -> None:
         self.leaving = True
@@ -303,19 +254,19 @@ class Watching:
     def result(self) -> list[str]:
         """The last run of this exercise; title and goal until it is begun; the title while it is checked."""
         if self.data is None:
-            return commands.introduced(self.exercise, self.language)
-        if self.work and not self.work.told:  # the old result would be taken for the new one
+            return commands.introduce(self.exercise, self.language)
+        if self.work and not self.work.prints:  # the old result would be taken for the new one
             return [words.bold(words.heading(self.exercise, self.language), 36)]
         room = os.get_terminal_size().lines - 14 - len(self.message)
-        lines = screen.result(self.data, self.language, self.plain, room)
+        lines = screen.result_lines(self.data, self.language, self.plain, room)
         if self.data["state"] == "not_started" and not self.plain:
-            lines = [*commands.introduced(self.exercise, self.language), "", *lines[1:]]
+            lines = [*commands.introduce(self.exercise, self.language), "", *lines[1:]]
         return lines
 
     def status(self) -> list[str]:
         """What is under way, and the keys."""
-        file = screen.shown_path(self.file)
-        if self.work and not self.work.told:
+        file = screen.short_path(self.file)
+        if self.work and not self.work.prints:
             now = say("checking", self.language)
         elif self.work:
             now = say("checking_all", self.language)
@@ -324,7 +275,7 @@ class Watching:
         keys = "  ".join(
             f"{words.bold(key, 36)} {say('key_' + name, self.language)}" for key, name in KEYS.items()
         )
-        lines = words.wrapped(f"{now} · {screen.count(self.language)}", words.COLUMNS)
+        lines = words.wrap(f"{now} · {screen.count_passed(self.language)}", words.COLUMNS)
         return [*lines, keys]
 
     def draw_plain(self, news: list[str] | None) -> None:
@@ -336,18 +287,18 @@ class Watching:
         elif self.message:
             lines = self.message
         else:
-            lines = [*self.result(), screen.count(self.language)]
+            lines = [*self.result(), screen.count_passed(self.language)]
         if not self.said_keys:
             self.said_keys = True
             keys = say("comma", self.language).join(
                 f"{k} {say('key_' + n, self.language)}" for k, n in KEYS.items()
             )
             lines = [f"{say('keys', self.language)}{say('colon', self.language)}{keys}", *lines]
-        commands.tell(lines)
+        commands.print_lines(lines)
 
     def key_switch(self) -> None:
         """The other language, from now on."""
         self.language = self.o.language = "en" if self.language == "zh" else "zh"
-        progress.speak(self.language)
+        progress.set_language(self.language)
         self.message = []
         self.draw()

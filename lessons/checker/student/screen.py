@@ -19,45 +19,40 @@ STATES = {"passed": "✓", "wrong": "✗", "untouched": "○"}
 STAGE_OF = {"08": 0, "11": 1, "12": 2, "13": 3}  # exercise -> the stage that is written in it
 
 
-def result(data: Data, language: str, plain: bool, room: int = PRINTED) -> list[str]:
+def result_lines(data: Data, language: str, plain: bool, room: int = PRINTED) -> list[str]:
     """A run: its diagnosis, what the code has printed (in `room` lines), and what comes next."""
     exercise, diagnosis = data["exercise"], attempt.diagnosis_of(data)
     if plain:
-        lines = facts(exercise, data, language)
+        lines = plain_lines(exercise, data, language)
     else:
-        lines = words.shown(exercise, checking.file_of(exercise), diagnosis, language).splitlines()
-    lines += printed(data["printed"], language, room)
+        lines = words.result_text(exercise, checking.file_of(exercise), diagnosis, language).splitlines()
+    lines += output_lines(data["printed"], language, room)
     if data["state"] in ("passed", "note"):
-        lines += after(exercise, language)
+        lines += what_follows(exercise, language)
     return lines
 
 
-def facts(exercise: str, data: Data, language: str) -> list[str]:
+def plain_lines(exercise: str, data: Data, language: str) -> list[str]:
     """A diagnosis with one fact in a line."""
     diagnosis = attempt.diagnosis_of(data)
     colon = say("colon", language)
     lines = [
         words.heading(exercise, language),
-        f"{say('result', language)}{colon}{state(data['state'], language)}",
+        f"{say('result', language)}{colon}{state_text(data['state'], language)}",
     ]
     if diagnosis is None:
         return lines
-    lines.append(words.part(exercise, diagnosis, "says", language))
+    lines.append(words.diagnosis_text(exercise, diagnosis, "says", language))
     head = [words.column_name(name, language) for name in diagnosis.head]
     joined = say("comma", language)
     lines += [joined.join(f"{name} {cell}" for name, cell in zip(head, row)) for row in diagnosis.rows[:12]]
     if diagnosis.case is not None:
-        lines.append(f"{say('smallest', language)}{colon}{case_text(diagnosis.case)}")
+        lines.append(f"{say('smallest', language)}{colon}{words.case_text(diagnosis.case)}")
     if place := place_of(diagnosis.line, data):
         lines.append(f"{say('look', language)}{colon}{place}")
-    if ask := words.part(exercise, diagnosis, "ask", language):
+    if ask := words.diagnosis_text(exercise, diagnosis, "ask", language):
         lines.append(f"{say('think', language)}{colon}{' '.join(ask.split())}")
     return lines
-
-
-def case_text(case: Data) -> str:
-    """A trial's parameters: "N = 2, length = 6"."""
-    return ", ".join(f"{'N' if name == 'size' else name} = {value}" for name, value in case.items())
 
 
 def place_of(line: Any, data: Data) -> str:
@@ -69,19 +64,19 @@ def place_of(line: Any, data: Data) -> str:
     return f"{file}:{number}" + (f"  {data['source'][number - 1].strip()}" if known else "")
 
 
-def state(name: str, language: str) -> str:
+def state_text(name: str, language: str) -> str:
     """ "passed", "note", "wrong" or "not_started" in words."""
     return say(f"state_{'passed' if name == 'note' else name}", language)
 
 
-def printed(text: str, language: str, room: int) -> list[str]:
+def output_lines(text: str, language: str, room: int) -> list[str]:
     """What the code has printed, in about `room` lines: of each rank the first ones and the last."""
     if not text.strip():
         return []
     by_rank: dict[str, list[str]] = {}
     for line in text.splitlines():
         name = line.partition("]")[0] if line.startswith("[rank ") else ""
-        by_rank.setdefault(name, []).append(words.cut(visible(line), words.COLUMNS))
+        by_rank.setdefault(name, []).append(words.cut(make_visible(line), words.COLUMNS))
     each = max(2, room // len(by_rank) - 1)
     first, last = each - each // 2, each // 2
     lines = [say("printed", language)]
@@ -92,17 +87,17 @@ def printed(text: str, language: str, room: int) -> list[str]:
     return lines
 
 
-def visible(text: str) -> str:
+def make_visible(text: str) -> str:
     """`text` without what could move the cursor or colour the terminal."""
     return "".join(c if unicodedata.category(c)[0] != "C" else " " if c == "\t" else "\ufffd" for c in text)
 
 
-def after(exercise: str, language: str) -> list[str]:
+def what_follows(exercise: str, language: str) -> list[str]:
     """What follows a passed exercise: the next one, and what to read before it."""
     following, own = next_of(exercise), own_training(exercise, language)
     if following is None:
         return [*own, say("all_passed", language)]
-    lines = own + words.wrapped(
+    lines = own + words.wrap(
         say("next_is", language, title=words.heading(following, language)), words.COLUMNS
     )
     return lines + [say("read_first", language, lesson=lesson) for lesson in lesson_of(following)]
@@ -110,8 +105,8 @@ def after(exercise: str, language: str) -> list[str]:
 
 def own_training(exercise: str, language: str) -> list[str]:
     """After a stage: the command that trains on it and on the student's rings, once these have passed."""
-    done, stage = progress.read()["exercises"], STAGE_OF.get(exercise[:2])
-    rings = all(done.get(name, {}).get("passed") for name in ("06_ring_reduce_scatter", "07_all_gather"))
+    done, stage = progress.records(), STAGE_OF.get(exercise[:2])
+    rings = all(done[name]["passed"] for name in ("06_ring_reduce_scatter", "07_all_gather"))
     if stage is None or not rings:
         return []
     command = f"mpirun -n 4 python -m zero_ref.train --own lessons/exercises --stage {stage}"
@@ -127,9 +122,9 @@ def lesson_of(exercise: str) -> list[str]:
 
 def next_of(exercise: str | None) -> str | None:
     """The first exercise after this one that has not passed, else the first of all; None if all have."""
-    names, done = words.exercises(), progress.read()["exercises"]
+    names, done = words.exercises(), progress.records()
     place = names.index(exercise) + 1 if exercise in names else 0
-    open_ones = [e for e in names[place:] + names[:place] if not done.get(e, {}).get("passed")]
+    open_ones = [e for e in names[place:] + names[:place] if not done[e]["passed"]]
     return open_ones[0] if open_ones else None
 
 
@@ -139,7 +134,7 @@ def current() -> str:
     return chosen if chosen in words.exercises() else next_of(None) or words.exercises()[0]
 
 
-def shown_path(path: Path) -> str:
+def short_path(path: Path) -> str:
     """A path as it can be typed: from this folder, if the file is in it."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
@@ -147,26 +142,26 @@ def shown_path(path: Path) -> str:
         return str(path)
 
 
-def listed(language: str, plain: bool, now: str) -> list[str]:
+def list_exercises(language: str, plain: bool, now: str) -> list[str]:
     """All exercises with state, attempts and hints; `now` is marked."""
-    done, rows = progress.read()["exercises"], []
+    done, rows = progress.records(), []
     for exercise in words.exercises():
-        record = done.get(exercise) or progress.fitting({})
+        record = done[exercise]
         name = "passed" if record["passed"] else "wrong" if record["attempts"] else "untouched"
         text = say(f"list_{name}", language)
         rows.append((exercise, name, text, record["attempts"], record["hints"], record["gave_up"]))
     if plain:
-        return [in_words(row, language, now) for row in rows]
+        return [row_as_sentence(row, language, now) for row in rows]
     head = [say(f"list_{name}", language) for name in ("title", "state", "attempts", "hints")]
     cells = []
     for exercise, name, text, attempts, hints, gave_up in rows:
         mark = "▶" if exercise == now else " "
         told = f"{STATES[name]} {text}" + (f" {say('list_solution', language)}" if gave_up else "")
         cells.append([f"{mark} {words.heading(exercise, language)}", told, str(attempts), str(hints)])
-    return columns([["  " + head[0], *head[1:]], *cells])
+    return align([["  " + head[0], *head[1:]], *cells])
 
 
-def in_words(row: Sequence[Any], language: str, now: str) -> str:
+def row_as_sentence(row: Sequence[Any], language: str, now: str) -> str:
     """An exercise of the list as a sentence."""
     exercise, _, text, attempts, hints, gave_up = row
     parts = [words.heading(exercise, language), text]
@@ -176,7 +171,7 @@ def in_words(row: Sequence[Any], language: str, now: str) -> str:
     return say("comma", language).join(parts)
 
 
-def columns(cells: list[list[str]]) -> list[str]:
+def align(cells: list[list[str]]) -> list[str]:
     """Rows whose first column takes the room that the others leave, and whose numbers stand right."""
     widths = [max(words.width(row[i]) for row in cells) for i in range(len(cells[0]))]
     widths[0] = min(widths[0], words.COLUMNS - sum(widths[1:]) - 2 * (len(widths) - 1))
@@ -188,8 +183,8 @@ def columns(cells: list[list[str]]) -> list[str]:
     return lines
 
 
-def count(language: str) -> str:
+def count_passed(language: str) -> str:
     """How many exercises have passed."""
-    names, done = words.exercises(), progress.read()["exercises"]
-    passed = sum(done.get(name, {}).get("passed", False) for name in names)
+    names, done = words.exercises(), progress.records()
+    passed = sum(done[name]["passed"] for name in names)
     return say("passed_of", language, passed=passed, total=len(names))

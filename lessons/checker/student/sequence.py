@@ -57,7 +57,7 @@ class Course:
     steps: int
 
 
-def event(raw: dict[str, Any]) -> Event:
+def read_event(raw: dict[str, Any]) -> Event:
     """An event as the ranks report it; whom it is from stands only in its text."""
     what = str(raw.get("what", ""))
     source = re.search(r"(?:^recv|,) from (\d+)$", what)
@@ -137,7 +137,7 @@ class Replay:
 
 def course(trial: dict[str, Any]) -> Course:
     """The order of a trial as attempt.py keeps it."""
-    events = [[event(raw) for raw in rank["events"]] for rank in trial["ranks"]]
+    events = [[read_event(raw) for raw in rank["events"]] for rank in trial["ranks"]]
     replay, items, step = Replay(events), [], 0
     begin = list(range(replay.size))
     while begin:

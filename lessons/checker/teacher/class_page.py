@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 
 from lessons.checker import words
-from lessons.checker.teacher.results import STATUSES, Grading, Record, Student, short
+from lessons.checker.teacher.results import STATUSES, Grading, Record, Student, short_number
 
 
 def page(grading: Grading) -> str:
@@ -24,10 +24,10 @@ def page(grading: Grading) -> str:
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>",
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(summary(grading))}</p>",
-        *grid(grading),
-        *again(grading),
-        *one_by_one(grading),
-        *shared(grading),
+        *grid_table(grading),
+        *exercises_table(grading),
+        *results_table(grading),
+        *equal_functions(grading),
         f'<p class="soft" style="margin-top:56px">{escape(say("page_end", version=grading.version))}</p>',
         "</body>\n</html>\n",
     ]
@@ -40,7 +40,7 @@ def summary(grading: Grading) -> str:
     return grading.say("page_summary", **{status: counts[status] for status in STATUSES})
 
 
-def letter(grading: Grading, status: str, about: str = "") -> str:
+def status_letter(grading: Grading, status: str, about: str = "") -> str:
     """A status as a letter on its colour; `about` is for who points at it or listens."""
     word = grading.say(status + "_word")
     title = escape(f"{word}: {about}" if about else word)
@@ -50,7 +50,7 @@ def letter(grading: Grading, status: str, about: str = "") -> str:
     )
 
 
-def grid(grading: Grading) -> list[str]:
+def grid_table(grading: Grading) -> list[str]:
     """Students and exercises."""
     heads = "".join(
         f'<th scope="col" title="{escape(about["title"])}">{name[:2]}</th>'
@@ -64,17 +64,21 @@ def grid(grading: Grading) -> list[str]:
         f'{heads}<th scope="col" class="number">{escape(grading.say("points"))}</th></tr></thead><tbody>'
     ]
     for each in grading.students:
-        cells = "".join(
-            f'<td class="cell">{letter(grading, r.status, r.says if r.status != "missing" else "")}</td>'
-            for r in each.records
+        letters = [
+            status_letter(grading, r.status, r.says if r.status != "missing" else "") for r in each.records
+        ]
+        cells = "".join(f'<td class="cell">{letter}</td>' for letter in letters)
+        points = f"{short_number(each.points)} / {short_number(grading.most)}"
+        lines.append(
+            f'<tr><th scope="row">{student_name(each)}</th>{cells}<td class="number">{points}</td></tr>'
         )
-        points = f"{short(each.points)} / {short(grading.most)}"
-        lines.append(f'<tr><th scope="row">{who(each)}</th>{cells}<td class="number">{points}</td></tr>')
-    legend = "".join(f"<li>{letter(grading, s)} {escape(grading.say(s + '_word'))}</li>" for s in STATUSES)
+    legend = "".join(
+        f"<li>{status_letter(grading, s)} {escape(grading.say(s + '_word'))}</li>" for s in STATUSES
+    )
     return [*lines, f'</tbody></table></div>\n<ul class="legend">{legend}</ul>']
 
 
-def who(student: Student) -> str:
+def student_name(student: Student) -> str:
     """A student's id, and the name if it is another."""
     handed = student.handed
     name = (
@@ -83,7 +87,7 @@ def who(student: Student) -> str:
     return escape(handed.student) + name
 
 
-def again(grading: Grading) -> list[str]:
+def exercises_table(grading: Grading) -> list[str]:
     """Per exercise how many have passed, and what most others have run into."""
     lines = [
         f"<h2>{escape(grading.say('page_again'))}</h2>",
@@ -96,11 +100,11 @@ def again(grading: Grading) -> list[str]:
         passed = sum(record.status == "passed" for record in records)
         title = escape(f"{exercise[:2]} {about['title']}")
         lines.append(f'<tr><td>{title}</td><td class="number">{passed} / {len(records)}</td>')
-        lines.append(f'<td class="text">{commonest(grading, exercise, records)}</td></tr>')
+        lines.append(f'<td class="text">{commonest_mistake(grading, exercise, records)}</td></tr>')
     return [*lines, "</tbody></table></div>"]
 
 
-def commonest(grading: Grading, exercise: str, records: Sequence[Record]) -> str:
+def commonest_mistake(grading: Grading, exercise: str, records: Sequence[Record]) -> str:
     """The diagnosis that most wrong answers got, in the words of one of them, and its question."""
     counts = Counter(record.key for record in records if record.status == "wrong" and record.key)
     if not counts:
@@ -116,7 +120,7 @@ def commonest(grading: Grading, exercise: str, records: Sequence[Record]) -> str
     return f"{escape(example.says)} <code>{escape(key)}</code><br>{about}"
 
 
-def one_by_one(grading: Grading) -> list[str]:
+def results_table(grading: Grading) -> list[str]:
     """Every result that is no pass, with its words; passes that have something to say, too."""
     told = [r for r in grading.records() if r.says and r.status not in ("missing", "not_started")]
     lines = [f"<h2>{escape(grading.say('page_each'))}</h2>"]
@@ -128,13 +132,13 @@ def one_by_one(grading: Grading) -> list[str]:
     for r in told:
         lines.append(
             f"<tr><td>{escape(r.student)}</td><td>{r.exercise[:2]}</td>"
-            f'<td class="text">{letter(grading, r.status)} {escape(r.says)}</td>'
+            f'<td class="text">{status_letter(grading, r.status)} {escape(r.says)}</td>'
             f'<td class="number">{"" if r.line is None else r.line}</td></tr>'
         )
     return [*lines, "</tbody></table></div>"]
 
 
-def shared(grading: Grading) -> list[str]:
+def equal_functions(grading: Grading) -> list[str]:
     """Functions that several students have alike."""
     lines = [
         f"<h2>{escape(grading.say('page_equal'))}</h2>",

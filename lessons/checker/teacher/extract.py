@@ -29,7 +29,7 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 @dataclass
-class Taken:
+class Extract:
     """What was taken of a file.
 
     text: to be checked, with every line where it was; parsed: False where Python cannot read the file,
@@ -48,29 +48,29 @@ class Taken:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def take(text: str, functions: Sequence[str]) -> Taken:
+def take(text: str, functions: Sequence[str]) -> Extract:
     """The functions, with all that they refer to at the top level."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(text)
-            kept, left_out = needed(tree, functions)
+            kept, left_out = find_needed(tree, functions)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return Taken(text, parsed=False)
+        return Extract(text, parsed=False)
     found = {n.name: n for n, _ in kept if isinstance(n, DEFINITIONS) and n.name in functions}
-    clean = laid_out(text, kept)
-    return Taken(clean, True, left_out, of_project(ast.parse(clean)), found)
+    clean = lay_out(text, kept)
+    return Extract(clean, True, left_out, project_imports(ast.parse(clean)), found)
 
 
 Kept = list[tuple[ast.stmt, set[str]]]  # statements, and of imports which of their names
 
 
-def needed(tree: ast.Module, functions: Sequence[str]) -> tuple[Kept, list[tuple[str, int]]]:
+def find_needed(tree: ast.Module, functions: Sequence[str]) -> tuple[Kept, list[tuple[str, int]]]:
     """The statements to keep, in their order; (name, line) of needed ones that would run something."""
     stars = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"]
     trusted = trusted_names(tree)
-    wanted: dict[ast.stmt, set[str]] = {n: set() for n in tree.body if always(n)}
+    wanted: dict[ast.stmt, set[str]] = {n: set() for n in tree.body if is_always_kept(n)}
     left_out: set[tuple[str, int]] = set()
     seen, waiting = set(), list(functions)
     while waiting:
@@ -78,7 +78,7 @@ def needed(tree: ast.Module, functions: Sequence[str]) -> tuple[Kept, list[tuple
         if name in seen:
             continue
         seen.add(name)
-        binders = [n for n in tree.body if name in bound(n)]
+        binders = [n for n in tree.body if name in bound_names(n)]
         if not binders and not hasattr(builtins, name):
             wanted |= {n: set() for n in stars}
         for node in binders:
@@ -87,22 +87,22 @@ def needed(tree: ast.Module, functions: Sequence[str]) -> tuple[Kept, list[tuple
                     name not in functions
                 ):  # who asks _exercise for the function to be written has written none
                     wanted.setdefault(node, set()).add(name)
-            elif takeable(node, trusted):
+            elif is_safe(node, trusted):
                 wanted.setdefault(node, set())
-                waiting += used(node)
+                waiting += used_names(node)
             else:
                 left_out.add((name, node.lineno))
     return [(n, wanted[n]) for n in tree.body if n in wanted], sorted(left_out, key=lambda pair: pair[1])
 
 
-def always(node: ast.stmt) -> bool:
+def is_always_kept(node: ast.stmt) -> bool:
     """Kept in any case: what changes how the rest is read, and what the checker refuses at home, too."""
     names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
     names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
     return any(name.split(".")[0] in ("__future__", "mpi4py") for name in names)
 
 
-def bound(node: ast.stmt) -> set[str]:
+def bound_names(node: ast.stmt) -> set[str]:
     """The names that a statement at the top level gives a value."""
     if isinstance(node, DEFINITIONS):
         return {node.name}
@@ -113,7 +113,7 @@ def bound(node: ast.stmt) -> set[str]:
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
             found.add(part.id)
         elif isinstance(part, (*DEFINITIONS, *IMPORTS)):
-            found |= bound(part)
+            found |= bound_names(part)
     return found
 
 
@@ -125,24 +125,24 @@ def trusted_names(tree: ast.Module) -> set[str]:
             roots = {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
             found |= {name for name, module in roots.items() if module.split(".")[0] in LIBRARIES}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in LIBRARIES:
-            found |= bound(node)
+            found |= bound_names(node)
     return found
 
 
-def takeable(node: ast.stmt, trusted: set[str]) -> bool:
+def is_safe(node: ast.stmt, trusted: set[str]) -> bool:
     """Whether a statement is a definition, or a constant that runs nothing of the student's."""
     if isinstance(node, DEFINITIONS):
         return True
     if isinstance(node, ast.Assign):
         targets = [part for target in node.targets for part in ast.walk(target)]
         names = (ast.Name, ast.Tuple, ast.List, ast.Starred, ast.expr_context)
-        return all(isinstance(part, names) for part in targets) and simple(node.value, trusted)
+        return all(isinstance(part, names) for part in targets) and is_simple(node.value, trusted)
     if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.value is not None and simple(node.value, trusted)
+        return isinstance(node.target, ast.Name) and node.value is not None and is_simple(node.value, trusted)
     return False
 
 
-def simple(value: ast.AST, trusted: set[str]) -> bool:
+def is_simple(value: ast.AST, trusted: set[str]) -> bool:
     """Whether a value is made of SIMPLE parts; a lambda is a function, whatever it holds."""
     if isinstance(value, ast.Lambda):
         return True
@@ -154,10 +154,10 @@ def simple(value: ast.AST, trusted: set[str]) -> bool:
             root = root.value
         if not (isinstance(root, ast.Name) and root.id in trusted):
             return False
-    return all(simple(part, trusted) for part in ast.iter_child_nodes(value))
+    return all(is_simple(part, trusted) for part in ast.iter_child_nodes(value))
 
 
-def used(node: ast.stmt) -> set[str]:
+def used_names(node: ast.stmt) -> set[str]:
     """The names of the top level that a statement refers to."""
     text = ast.unparse(ast.Module([node], []))
     return set(globals_in(symtable.symtable(text, "student", "exec"), top=True))
@@ -171,7 +171,7 @@ def globals_in(table: symtable.SymbolTable, top: bool = False) -> Iterator[str]:
         yield from globals_in(child)
 
 
-def laid_out(text: str, kept: Kept) -> str:
+def lay_out(text: str, kept: Kept) -> str:
     """The statements of a file that are kept, each in its line: a diagnosis names the student's own lines."""
     lines = [line.encode("utf-8", "surrogatepass") for line in text.split("\n")]
     out, line = [], 1
@@ -183,7 +183,7 @@ def laid_out(text: str, kept: Kept) -> str:
         else:
             out.append(b"; ")
         if names and isinstance(node, IMPORTS):
-            out.append(ast.unparse(only(node, names)).encode())
+            out.append(ast.unparse(narrow_import(node, names)).encode())
             continue
         start = node.col_offset if first == node.lineno else 0
         part = lines[first - 1 : node.end_lineno]
@@ -194,14 +194,14 @@ def laid_out(text: str, kept: Kept) -> str:
     return b"".join(out).decode("utf-8", "surrogatepass") + "\n"
 
 
-def only(node: ast.stmt, names: set[str]) -> ast.stmt:
+def narrow_import(node: ast.stmt, names: set[str]) -> ast.stmt:
     """An import with some of its names."""
     less = copy.copy(node)
     less.names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in names]
     return less
 
 
-def of_project(tree: ast.AST) -> list[str]:
+def project_imports(tree: ast.AST) -> list[str]:
     """What a program imports of this project, where the reference and the expected results are, too."""
     found = set()
     for node in ast.walk(tree):

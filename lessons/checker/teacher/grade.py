@@ -31,13 +31,16 @@ from typing import Any
 
 import zero_ref
 from lessons import ROOT
-from lessons.checker import progress, stub, verdict, words
+from lessons.checker import progress, stub, words
 from lessons.checker.ranks import runner
+from lessons.checker.ranks.launcher import find_mpirun
+from lessons.checker.ranks.processes import marked_with
 from lessons.checker.teacher import extract, gradebook
-from lessons.checker.teacher.extract import Taken
+from lessons.checker.teacher.extract import Extract
 from lessons.checker.teacher.gradebook import FORMATS
-from lessons.checker.teacher.results import Grading, Record, asked, said_of
-from lessons.checker.teacher.submissions import HandedIn, everybody
+from lessons.checker.teacher.results import Grading, Record, student_lines, titles_and_points
+from lessons.checker.teacher.submissions import HandedIn, read_all
+from lessons.checks import check_of
 from zero_ref.launch import language as language_here
 
 
@@ -50,11 +53,11 @@ class Work:
     """One student's work on its way: what was taken of each file, and why there is nothing of others."""
 
     handed: HandedIn
-    taken: dict[str, Taken] = field(default_factory=dict)
+    taken: dict[str, Extract] = field(default_factory=dict)
     unclear: dict[str, str] = field(default_factory=dict)
 
 
-def arguments(p: argparse.ArgumentParser, language: str) -> None:
+def add_options(p: argparse.ArgumentParser, language: str) -> None:
     """The options of `grade`."""
     p.add_argument("dir", metavar="DIR", help=words.say("grade_help_dir", language))
     p.add_argument("--out", metavar="DIR", default="grades", help=words.say("grade_help_out", language))
@@ -72,19 +75,19 @@ def arguments(p: argparse.ArgumentParser, language: str) -> None:
 def run(o: argparse.Namespace, language: str) -> int:
     """Returns the exit code: 0 graded, 2 where that cannot be, 130 interrupted."""
     try:
-        exercises = asked_for(o.exercises, language)
-        folder, out = places(o, language)
-        works, others = read(folder, exercises, language)
+        exercises = choose_exercises(o.exercises, language)
+        folder, out = check_folders(o, language)
+        works, others = read_class(folder, exercises, language)
     except Unusable as error:
         print(error)
         return 2
     if others:
         print(words.say("grade_others", language, names=others))
     secret = o.secret or secrets.token_hex(16)
-    grading = Grading(secret, language, o.limit, zero_ref.__version__, asked(exercises, language))
-    grading.equal = equal(works, exercises)
+    grading = Grading(secret, language, o.limit, zero_ref.__version__, titles_and_points(exercises, language))
+    grading.equal = find_equal(works, exercises)
     try:
-        everyone(works, grading, o.jobs)
+        check_everyone(works, grading, o.jobs)
     except KeyboardInterrupt:
         return 130
     chosen = [name for name in FORMATS if getattr(o, name)] or list(FORMATS)
@@ -98,23 +101,23 @@ def run(o: argparse.Namespace, language: str) -> int:
     return 0
 
 
-def asked_for(text: str | None, language: str) -> list[str]:
+def choose_exercises(text: str | None, language: str) -> list[str]:
     """The exercises of --exercises, in their order; all without it."""
     every = words.exercises()
     if text is None:
         return every
     found = set()
     for name in filter(None, (part.strip() for part in text.split(","))):
-        matching = [e for e in every if e == name or e[:2] == name.zfill(2)]
-        if not matching:
+        exercise = words.find_exercise(name)
+        if exercise is None:
             raise Unusable(words.say("unknown_exercise", language, name=name, names=every))
-        found |= set(matching)
+        found.add(exercise)
     if not found:
         raise Unusable(words.say("unknown_exercise", language, name=text, names=every))
     return sorted(found)
 
 
-def places(o: argparse.Namespace, language: str) -> tuple[Path, Path]:
+def check_folders(o: argparse.Namespace, language: str) -> tuple[Path, Path]:
     """The folder to read and the folder to write, if they can be that."""
     folder, out = Path(o.dir), Path(o.out)
     if not folder.is_dir():
@@ -123,8 +126,7 @@ def places(o: argparse.Namespace, language: str) -> tuple[Path, Path]:
         raise Unusable(words.say("grade_out_inside", language, path=out))
     if not (math.isfinite(o.limit) and o.limit > 0) or o.jobs < 1:
         raise Unusable(words.say("grade_numbers", language))
-    near = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    if not shutil.which("mpirun", path=near):
+    if find_mpirun() is None:
         raise Unusable(words.say("grade_no_mpirun", language))
     try:
         out.mkdir(parents=True, exist_ok=True)  # before the work, and not after it, when it would be lost
@@ -133,20 +135,20 @@ def places(o: argparse.Namespace, language: str) -> tuple[Path, Path]:
     return folder, out
 
 
-def read(folder: Path, exercises: list[str], language: str) -> tuple[list[Work], list[str]]:
+def read_class(folder: Path, exercises: list[str], language: str) -> tuple[list[Work], list[str]]:
     """What every student has handed in, and of each file what will be run; and names of what is nobody's."""
     try:
         if any(folder.glob("[0-9][0-9]_*.py")) or (folder / "student.toml").exists():
             raise Unusable(words.say("grade_one_student", language, path=folder))
-        handed_in, others = everybody(folder, exercises)
+        handed_in, others = read_all(folder, exercises)
     except OSError as error:
         raise Unusable(words.say("grade_no_folder", language, path=f"{folder} ({error.strerror})")) from None
     if not any(handed.files or handed.unclear for handed in handed_in):
         raise Unusable(words.say("grade_nothing", language, path=folder))
-    return [of_one(handed) for handed in handed_in], others
+    return [extract_functions(handed) for handed in handed_in], others
 
 
-def of_one(handed: HandedIn) -> Work:
+def extract_functions(handed: HandedIn) -> Work:
     """Take of each file what is asked for."""
     work = Work(handed, unclear=dict(handed.unclear))
     for exercise, content in handed.files.items():
@@ -155,7 +157,7 @@ def of_one(handed: HandedIn) -> Work:
         except UnicodeDecodeError:
             work.unclear[exercise] = "grade_not_utf8"
             continue
-        work.taken[exercise] = extract.take(text, verdict.check_of(exercise).FUNCTIONS)
+        work.taken[exercise] = extract.take(text, check_of(exercise).FUNCTIONS)
     return work
 
 
@@ -164,19 +166,19 @@ def seed_of(secret: str, student: str, exercise: str) -> str:
     return hmac.new(secret.encode(), f"{student}/{exercise}".encode(), hashlib.sha256).hexdigest()
 
 
-def everyone(works: list[Work], grading: Grading, jobs: int) -> None:
+def check_everyone(works: list[Work], grading: Grading, jobs: int) -> None:
     """Check all students, `jobs` at once, and say of each how it went."""
     token, running = uuid.uuid4().hex, set()
     folder = tempfile.mkdtemp(prefix="zero_ref_grade_")
     environment = {"ZERO_REF_GRADE": token, "TMPDIR": folder, "PYTHONUTF8": "1"}
     pool = ThreadPoolExecutor(jobs)
     try:
-        futures = [pool.submit(checked, work, grading, environment, running) for work in works]
+        futures = [pool.submit(check_student, work, grading, environment, running) for work in works]
         for work, future in zip(works, futures):
             found, seconds = future.result()
-            mine = [record(work, exercise, found, grading) for exercise in grading.exercises]
+            mine = [make_record(work, exercise, found, grading) for exercise in grading.exercises]
             grading.add(work.handed, mine, seconds)
-            print(said_of(work.handed, mine, seconds, grading.language), flush=True)
+            print(student_lines(work.handed, mine, seconds, grading.language), flush=True)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(running):  # only where it was interrupted
@@ -186,7 +188,9 @@ def everyone(works: list[Work], grading: Grading, jobs: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def checked(work: Work, grading: Grading, environment: dict, running: set) -> tuple[dict[str, dict], float]:
+def check_student(
+    work: Work, grading: Grading, environment: dict, running: set
+) -> tuple[dict[str, dict], float]:
     """Exercise -> what a process of its own found of one student's; less where that process ended early."""
     exercises = {
         exercise: {"text": each.text, "seed": seed_of(grading.secret, work.handed.student, exercise)}
@@ -203,7 +207,7 @@ def checked(work: Work, grading: Grading, environment: dict, running: set) -> tu
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        start_new_session=True,  # Ctrl-C comes to it through everyone(), which lets it end its ranks
+        start_new_session=True,  # Ctrl-C comes to it through check_everyone(), which lets it end its ranks
     )
     running.add(process)
     plan = {"exercises": exercises, "limit": grading.limit, "language": grading.language}
@@ -217,13 +221,13 @@ def checked(work: Work, grading: Grading, environment: dict, running: set) -> tu
     return found, time.monotonic() - begun
 
 
-def record(work: Work, exercise: str, found: dict[str, dict], grading: Grading) -> Record:
+def make_record(work: Work, exercise: str, found: dict[str, dict], grading: Grading) -> Record:
     """One student's result in one exercise."""
     handed, each = work.handed, work.taken.get(exercise)
     own = handed.progress.get(exercise, {})
     made = Record(handed.student, handed.name, exercise, max_points=grading.exercises[exercise]["points"])
     made.version = grading.version
-    made.hints_used, made.attempts = (number(own.get(key)) for key in ("hints", "attempts"))
+    made.hints_used, made.attempts = (whole_number(own.get(key)) for key in ("hints", "attempts"))
     made.gave_up = own.get("gave_up") if isinstance(own.get("gave_up"), bool) else None
     if each is None:
         made.status = "error" if exercise in work.unclear else "missing"
@@ -232,7 +236,7 @@ def record(work: Work, exercise: str, found: dict[str, dict], grading: Grading) 
         made.says = words.say(key, grading.language, name=f"{exercise}.py")
         return made
     made.sha256, made.left_out = each.sha256, each.left_out
-    made.imports = sorted(set(each.project) - of_stub(exercise))
+    made.imports = sorted(set(each.project) - stub_imports(exercise))
     answer = found.get(exercise) or {
         "status": "error",
         "key": "ended",
@@ -245,23 +249,23 @@ def record(work: Work, exercise: str, found: dict[str, dict], grading: Grading) 
     return made
 
 
-def number(value: Any) -> int | None:
+def whole_number(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def of_stub(exercise: str) -> set[str]:
+def stub_imports(exercise: str) -> set[str]:
     """What a student's file imports of this project from the beginning."""
-    functions = verdict.check_of(exercise).FUNCTIONS
-    return set(extract.of_project(ast.parse(stub.text(exercise)))) - {
+    functions = check_of(exercise).FUNCTIONS
+    return set(extract.project_imports(ast.parse(stub.text(exercise)))) - {
         f"_exercise.{name}" for name in functions
     }
 
 
-def equal(works: list[Work], exercises: list[str]) -> list[dict[str, Any]]:
+def find_equal(works: list[Work], exercises: list[str]) -> list[dict[str, Any]]:
     """Functions of several students that differ in names only. No verdict: short ones are often equal."""
     groups: dict[tuple[str, str, str, int], list[str]] = {}
     for exercise in exercises:
-        functions = verdict.check_of(exercise).FUNCTIONS
+        functions = check_of(exercise).FUNCTIONS
         fresh = extract.take(stub.text(exercise), functions).functions
         untouched = {extract.fingerprint(node)[0] for node in fresh.values()}
         for work in works:
@@ -279,9 +283,8 @@ def equal(works: list[Work], exercises: list[str]) -> list[dict[str, Any]]:
 
 def end_what_is_left(token: str) -> None:
     """End processes of students that outlived the one that ran them; that is so only where it was killed."""
-    mark = f"ZERO_REF_GRADE={token}".encode()
     for _ in range(100):  # while they start others
-        found = [pid for pid in map(int, filter(str.isdigit, processes())) if marked(pid, mark)]
+        found = list(marked_with(f"ZERO_REF_GRADE={token}"))
         if not found:
             return
         for pid in found:
@@ -290,25 +293,12 @@ def end_what_is_left(token: str) -> None:
         time.sleep(0.01)
 
 
-def processes() -> list[str]:
-    """What there is in /proc; nothing where there is none."""
-    return os.listdir("/proc") if os.path.isdir("/proc") else []
-
-
-def marked(pid: int, mark: bytes) -> bool:
-    """Whether a process has `mark` in its environment (Linux)."""
-    try:
-        return pid != os.getpid() and mark in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return False
-
-
 def main(given: list[str] | None = None) -> int:
     """The command of `python -m lessons`. Returns the exit code."""
     p = argparse.ArgumentParser(prog="python -m lessons grade")
-    arguments(p, language_here())
+    add_options(p, language_here())
     o = p.parse_args(given)
-    return run(o, o.language or progress.read()["language"] or language_here())
+    return run(o, o.language or progress.chosen_language())
 
 
 if __name__ == "__main__":

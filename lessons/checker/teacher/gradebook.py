@@ -16,7 +16,7 @@ from typing import Any
 
 from lessons.checker import words
 from lessons.checker.teacher import class_page
-from lessons.checker.teacher.results import Grading, Record, Student, short
+from lessons.checker.teacher.results import Grading, Record, Student, short_number
 
 FORMATS = ("csv", "json", "junit", "html")
 
@@ -28,8 +28,8 @@ def write(grading: Grading, out: Path, formats: Sequence[str]) -> list[str]:
     if "csv" in formats:
         texts |= {"grades.csv": per_student(grading), "records.csv": per_record(grading)}
     if "json" in formats:
-        texts["results.json"] = json.dumps(results(grading), indent=1, ensure_ascii=False) + "\n"
-        for folder, student in folders(grading).items():
+        texts["results.json"] = json.dumps(results_json(grading), indent=1, ensure_ascii=False) + "\n"
+        for folder, student in name_folders(grading).items():
             text = json.dumps(check_result(student), indent=2, ensure_ascii=False) + "\n"
             texts[f"students/{folder}/check_result.json"] = text
     if "junit" in formats:
@@ -42,7 +42,7 @@ def write(grading: Grading, out: Path, formats: Sequence[str]) -> list[str]:
     return [name for name in texts if "/" not in name] + (["students/"] if "json" in formats else [])
 
 
-def folders(grading: Grading) -> dict[str, Student]:
+def name_folders(grading: Grading) -> dict[str, Student]:
     """A name that any file system takes -> student."""
     found: dict[str, Student] = {}
     for student in grading.students:
@@ -57,7 +57,7 @@ def folders(grading: Grading) -> dict[str, Student]:
 # Tables
 
 
-def harmless(cell: Any) -> Any:
+def make_harmless(cell: Any) -> Any:
     """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
     if isinstance(cell, str) and cell.lstrip()[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20"):
         return "'" + cell
@@ -69,7 +69,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(head)
-    writer.writerows([harmless(cell) for cell in row] for row in rows)
+    writer.writerows([make_harmless(cell) for cell in row] for row in rows)
     return "\ufeff" + text.getvalue()
 
 
@@ -78,31 +78,39 @@ def per_student(grading: Grading) -> str:
     head = ["student", "name", *grading.exercises, "total", "max"]
     rows = []
     for each in grading.students:
-        points = [short(record.points) for record in each.records]
-        rows.append([each.handed.student, each.handed.name, *points, short(each.points), short(grading.most)])
+        points = [short_number(record.points) for record in each.records]
+        rows.append(
+            [
+                each.handed.student,
+                each.handed.name,
+                *points,
+                short_number(each.points),
+                short_number(grading.most),
+            ]
+        )
     return table(head, rows)
 
 
 def per_record(grading: Grading) -> str:
     """records.csv: a row per student and exercise."""
     names = [each.name for each in fields(Record)]
-    rows = [[cell(getattr(record, name)) for name in names] for record in grading.records()]
+    rows = [[to_cell(getattr(record, name)) for name in names] for record in grading.records()]
     return table(names, rows)
 
 
-def cell(value: Any) -> Any:
+def to_cell(value: Any) -> Any:
     """A field of a record for a cell."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False) if value else ""
-    return short(value) if isinstance(value, float) else value
+    return short_number(value) if isinstance(value, float) else value
 
 
 # JSON
 
 
-def results(grading: Grading) -> dict[str, Any]:
+def results_json(grading: Grading) -> dict[str, Any]:
     """results.json: all there is, and what is needed to do it again."""
     students = [
         {
@@ -150,11 +158,6 @@ def check_result(student: Student) -> dict[str, Any]:
 # XML
 
 
-def xml_text(text: str) -> str:
-    """`text` without the characters that XML cannot have."""
-    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
-
-
 def junit(grading: Grading) -> str:
     """junit.xml: a test suite per student, a test per exercise."""
     root = XML.Element("testsuites", name="zero_ref")
@@ -163,7 +166,7 @@ def junit(grading: Grading) -> str:
         suite = XML.SubElement(
             root,
             "testsuite",
-            name=xml_text(student.handed.student),
+            name=words.replace_illegal(student.handed.student),
             tests=str(len(student.records)),
             failures=str(counts["wrong"]),
             errors=str(counts["error"]),
@@ -172,10 +175,10 @@ def junit(grading: Grading) -> str:
         )
         for record in student.records:
             test = XML.SubElement(suite, "testcase", name=record.exercise, time=f"{record.seconds:.2f}")
-            test.set("classname", xml_text(student.handed.student))
+            test.set("classname", words.replace_illegal(student.handed.student))
             kind = {"wrong": "failure", "error": "error", "missing": "skipped", "not_started": "skipped"}
             if record.status in kind:
-                inner = XML.SubElement(test, kind[record.status], message=xml_text(record.says))
+                inner = XML.SubElement(test, kind[record.status], message=words.replace_illegal(record.says))
                 if record.status in ("wrong", "error"):
                     inner.set("type", record.key or record.status)
     XML.indent(root)

@@ -47,7 +47,7 @@ class Solution:
     text: str
 
 
-def arguments(p: argparse.ArgumentParser, language: str) -> None:
+def add_options(p: argparse.ArgumentParser, language: str) -> None:
     """The options of `release`."""
     p.add_argument("target", metavar="TARGET", help=words.say("release_help_target", language))
     p.add_argument("--language", choices=words.LANGUAGES, help=words.say("release_help_language", language))
@@ -57,24 +57,24 @@ def run(o: argparse.Namespace, language: str, root: Path = ROOT) -> int:
     """Returns the exit code: 0 made, 1 a solution would have gone out with it, 2 it cannot be made."""
     target = Path(o.target)
     try:
-        solutions = known(root, language)
-        check(target, root, language)
+        solutions = read_solutions(root, language)
+        check_target(target, root, language)
     except Unusable as error:
         print(error)
         return 2
     try:
-        number = make(root, target)
+        number = copy_project(root, target)
     except OSError as error:
         if target.is_dir():
-            empty(target)
+            empty_folder(target)
         print(words.say("release_not_written", language, path=target, text=error.strerror or error))
         return 2
-    found = list(leaks(target, solutions))
+    found = list(find_leaks(target, solutions))
     bad = [(path, solution) for path, solution in found if not path.startswith(REFERENCE)]
     for path, solution in bad:
         print(words.say("release_leak", language, path=path, exercise=solution.exercise, name=solution.name))
     if bad:
-        empty(target)
+        empty_folder(target)
         print(words.say("release_undone", language))
         return 1
     for path, solution in found:
@@ -87,7 +87,7 @@ def run(o: argparse.Namespace, language: str, root: Path = ROOT) -> int:
     return 0
 
 
-def check(target: Path, root: Path, language: str) -> None:
+def check_target(target: Path, root: Path, language: str) -> None:
     """Whether TARGET can be written. Raises Unusable."""
     here, there = root.resolve(), target.resolve()
     if there.is_relative_to(here) or here.is_relative_to(there):
@@ -98,11 +98,11 @@ def check(target: Path, root: Path, language: str) -> None:
         raise Unusable(words.say("release_not_empty", language, path=target))
 
 
-def make(root: Path, target: Path) -> int:
+def copy_project(root: Path, target: Path) -> int:
     """Write the tree; how many files it has."""
     target.mkdir(parents=True, exist_ok=True)
     number = 0
-    for path in chosen(root):
+    for path in choose_files(root):
         copy = target / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, copy)
@@ -114,7 +114,7 @@ def make(root: Path, target: Path) -> int:
     return number
 
 
-def chosen(root: Path) -> Iterator[Path]:
+def choose_files(root: Path) -> Iterator[Path]:
     """The files that are copied as they are: no caches, nothing hidden, and no exercise of somebody's."""
     for pattern in FILES:
         yield from (path.relative_to(root) for path in sorted(root.glob(pattern)))
@@ -127,35 +127,37 @@ def chosen(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def empty(target: Path) -> None:
+def empty_folder(target: Path) -> None:
     """Take away what was written."""
     for path in target.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def known(root: Path, language: str) -> list[Solution]:
+def read_solutions(root: Path, language: str) -> list[Solution]:
     """The functions of tests/answers, less those that students are given. Raises Unusable without any."""
     found = []
     for file in sorted((root / SOLUTIONS).glob("[0-9][0-9]_*.py")):
-        given = {m for _, m, _ in marks(stub.text(file.stem))} if file.stem in words.exercises() else set()
+        given = (
+            {m for _, m, _ in fingerprints(stub.text(file.stem))} if file.stem in words.exercises() else set()
+        )
         text = file.read_text(encoding="utf-8")
-        for node in outermost(ast.parse(text)):
+        for node in outermost_functions(ast.parse(text)):
             mark, parts = fingerprint(node)
             if mark not in given:
-                found.append(Solution(file.stem, node.name, mark, parts, squeezed(body_of(node, text))))
+                found.append(Solution(file.stem, node.name, mark, parts, squeeze(body_of(node, text))))
     if not found:
         raise Unusable(words.say("release_nothing_known", language, path=SOLUTIONS))
     return found
 
 
-def outermost(tree: ast.Module) -> Iterator[Any]:
+def outermost_functions(tree: ast.Module) -> Iterator[Any]:
     """Functions and methods; a function within one of them is a part of it, which a lesson may well show."""
     for node in tree.body:
         inner = node.body if isinstance(node, ast.ClassDef) else [node]
         yield from (each for each in inner if isinstance(each, DEFINITIONS[:2]))
 
 
-def marks(text: str) -> Iterator[tuple[Any, str, int]]:
+def fingerprints(text: str) -> Iterator[tuple[Any, str, int]]:
     """Every function of a program, its fingerprint, and of how many nodes it is."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, DEFINITIONS[:2]):
@@ -168,7 +170,7 @@ def body_of(node: Any, text: str) -> str:
     return "\n".join(text.splitlines()[first.lineno - 1 : node.end_lineno])
 
 
-def leaks(target: Path, solutions: list[Solution]) -> Iterator[tuple[str, Solution]]:
+def find_leaks(target: Path, solutions: list[Solution]) -> Iterator[tuple[str, Solution]]:
     """(file, solution) for each that is in the tree, as a function or as text."""
     for file in sorted(path for path in target.rglob("*") if path.is_file()):
         path = file.relative_to(target).as_posix()
@@ -176,15 +178,15 @@ def leaks(target: Path, solutions: list[Solution]) -> Iterator[tuple[str, Soluti
             text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        here = {(mark, node.name) for node, mark, _ in marks(text)} if file.suffix == ".py" else set()
-        plain, alike = squeezed(text), {mark for mark, _ in here}
+        here = {(mark, node.name) for node, mark, _ in fingerprints(text)} if file.suffix == ".py" else set()
+        plain, alike = squeeze(text), {mark for mark, _ in here}
         for each in solutions:
             equal = (each.mark, each.name) in here if each.parts < SHORT else each.mark in alike
             if equal or (len(each.text) >= SHORT_TEXT and each.text in plain):
                 yield path, each
 
 
-def squeezed(text: str) -> str:
+def squeeze(text: str) -> str:
     """`text` without what differs between a program and the same program in a page, a table or a notebook."""
     return re.sub(r"\\n|[\s\"'\\]", "", text)
 
@@ -192,9 +194,9 @@ def squeezed(text: str) -> str:
 def main(given: list[str] | None = None) -> int:
     """The command of `python -m lessons`. Returns the exit code."""
     p = argparse.ArgumentParser(prog="python -m lessons release")
-    arguments(p, language_here())
+    add_options(p, language_here())
     o = p.parse_args(given)
-    return run(o, o.language or progress.read()["language"] or language_here())
+    return run(o, o.language or progress.chosen_language())
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Grading:
         return words.say(f"grade_{key}", self.language, **params)
 
 
-def asked(exercises: Sequence[str], language: str) -> dict[str, dict[str, Any]]:
+def titles_and_points(exercises: Sequence[str], language: str) -> dict[str, dict[str, Any]]:
     """Title and points of each exercise."""
     found = {}
     for exercise in exercises:
@@ -92,7 +92,7 @@ def asked(exercises: Sequence[str], language: str) -> dict[str, dict[str, Any]]:
     return found
 
 
-def said_of(handed: HandedIn, records: Sequence[Record], seconds: float, language: str) -> str:
+def student_lines(handed: HandedIn, records: Sequence[Record], seconds: float, language: str) -> str:
     """The lines of one student for the terminal."""
     passed = sum(record.status == "passed" for record in records)
     points, most = sum(r.points for r in records), sum(r.max_points for r in records)
@@ -120,5 +120,5 @@ def said_of(handed: HandedIn, records: Sequence[Record], seconds: float, languag
     return "\n    ".join(lines)
 
 
-def short(number: float) -> float | int:
+def short_number(number: float) -> float | int:
     return int(number) if number == int(number) else number

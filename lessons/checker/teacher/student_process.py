@@ -40,7 +40,7 @@ def main() -> None:
         for exercise, asked in plan["exercises"].items():
             file = Path(name) / f"{exercise}.py"
             file.write_text(asked["text"], encoding="utf-8")
-            found = one(exercise, file, asked["seed"], own, plan["limit"], plan["language"])
+            found = check_exercise(exercise, file, asked["seed"], own, plan["limit"], plan["language"])
             if found["status"] == "passed":
                 own |= {
                     f: str(file) for f, written in prerequisites.WRITTEN_IN.items() if written == exercise
@@ -48,15 +48,15 @@ def main() -> None:
             print(json.dumps(found | {"exercise": exercise}), file=answers, flush=True)
 
 
-def one(
+def check_exercise(
     exercise: str, file: Path, seed: str, own: dict[str, str], limit: float, language: str
 ) -> dict[str, Any]:
     """The checked part of a record."""
-    files = {name: path for name, path in own.items() if prerequisites.WRITTEN_IN[name] != exercise}
+    files = prerequisites.without(exercise, own)
     try:
         with at_most(2 * limit + SLACK):
             result = checking.check([Job(exercise, str(file), seed, files)], limit)[0]
-            return told(exercise, result, str(file.parent), language)
+            return describe_result(exercise, result, str(file.parent), language)
     except Exception as error:  # the checker's own: no student is to lose points by it
         text = "".join(traceback.format_exception_only(error)).strip()
         return {"status": "error", "key": "checker_failed", "says": text, "params": {"text": text}}
@@ -78,7 +78,7 @@ def at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def told(exercise: str, result: checking.Result, folder: str, language: str) -> dict[str, Any]:
+def describe_result(exercise: str, result: checking.Result, folder: str, language: str) -> dict[str, Any]:
     """A result for the record. Paths and addresses that differ from run to run are left out of it."""
     found = {
         "status": "passed" if result.state == "note" else result.state,
@@ -88,23 +88,23 @@ def told(exercise: str, result: checking.Result, folder: str, language: str) -> 
         if diagnosis.key == "died":  # which rank and which code were seen first is chance
             diagnosis.params = {"text": diagnosis.params["text"]}
         for name, value in diagnosis.params.items():
-            diagnosis.params[name] = steady(value, folder) if isinstance(value, str) else value
-        found |= {"key": diagnosis.key, "params": plain(diagnosis.params), "case": plain(diagnosis.case)}
-        found |= {"line": line_of(diagnosis.line), "says": said(exercise, diagnosis, language)}
+            diagnosis.params[name] = drop_addresses(value, folder) if isinstance(value, str) else value
+        found |= {"key": diagnosis.key, "params": to_json(diagnosis.params), "case": to_json(diagnosis.case)}
+        found |= {"line": line_of(diagnosis.line), "says": says(exercise, diagnosis, language)}
     return found
 
 
-def said(exercise: str, diagnosis: Any, language: str) -> str:
+def says(exercise: str, diagnosis: Any, language: str) -> str:
     """A diagnosis's words, or its key where the catalogue cannot say it."""
     if diagnosis.key == "died":
         return words.say("grade_died", language, **diagnosis.params)
     try:
-        return words.part(exercise, diagnosis, "says", language)
+        return words.diagnosis_text(exercise, diagnosis, "says", language)
     except (KeyError, IndexError, ValueError):
         return diagnosis.key
 
 
-def steady(text: str, folder: str) -> str:
+def drop_addresses(text: str, folder: str) -> str:
     """`text` without names of temporary folders and addresses of objects."""
     text = re.sub(re.escape(tempfile.gettempdir()) + r"/zero_ref_\w+/?", "", text.replace(folder + "/", ""))
     return re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
@@ -115,14 +115,14 @@ def line_of(line: Any) -> int | None:
     return line[1] if isinstance(line, list | tuple) else line
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """`value` for JSON."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v) for v in value]
+        return [to_json(v) for v in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

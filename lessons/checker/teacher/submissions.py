@@ -59,7 +59,7 @@ class HandedIn:
     lines: list[Line] = field(default_factory=list)
 
 
-def everybody(folder: Path, exercises: Sequence[str]) -> tuple[list[HandedIn], list[str]]:
+def read_all(folder: Path, exercises: Sequence[str]) -> tuple[list[HandedIn], list[str]]:
     """All students of `folder`, and the names of what lies there and is no student's."""
     found, others = [], []
     for path in sorted(folder.iterdir()):
@@ -68,11 +68,11 @@ def everybody(folder: Path, exercises: Sequence[str]) -> tuple[list[HandedIn], l
         if path.is_symlink() or not (path.is_dir() or path.suffix.lower() == ".zip"):
             others.append(clean(path.name))
         else:
-            found.append(of_student(path, exercises))
-    return told_apart(found), others
+            found.append(read_student(path, exercises))
+    return tell_apart(found), others
 
 
-def told_apart(found: list[HandedIn]) -> list[HandedIn]:
+def tell_apart(found: list[HandedIn]) -> list[HandedIn]:
     """Two that call themselves the same are both graded: the name of the folder is added to theirs."""
     names = [handed.student for handed in found]
     for handed in found:
@@ -82,7 +82,7 @@ def told_apart(found: list[HandedIn]) -> list[HandedIn]:
     return found
 
 
-def of_student(path: Path, exercises: Sequence[str]) -> HandedIn:
+def read_student(path: Path, exercises: Sequence[str]) -> HandedIn:
     """What one folder or archive holds."""
     handed = HandedIn(clean(path.name))
     handed.student = clean(path.stem if path.is_file() else path.name)
@@ -94,10 +94,10 @@ def of_student(path: Path, exercises: Sequence[str]) -> HandedIn:
             break
     left = [MOST_BYTES]
     identify(handed, entries, left)
-    handed.progress = progress_of(entries, left)
+    handed.progress = read_progress(entries, left)
     for exercise in exercises:
         try:
-            if (text := text_of(exercise, entries, left)) is not None:
+            if (text := find_text(exercise, entries, left)) is not None:
                 handed.files[exercise] = text
         except Unreadable as why:
             handed.unclear[exercise] = str(why)
@@ -117,7 +117,7 @@ def folder_entries(folder: Path, handed: HandedIn) -> Iterator[Entry]:
             elif file.suffix.lower() == ".zip":
                 yield from zip_entries(file, handed)
             else:
-                yield Entry(inside, lambda file=file: limited(file))
+                yield Entry(inside, lambda file=file: read_file(file))
 
 
 def zip_entries(file: Path, handed: HandedIn) -> Iterator[Entry]:
@@ -137,34 +137,34 @@ def zip_entries(file: Path, handed: HandedIn) -> Iterator[Entry]:
         if outside or stat.S_ISLNK(info.external_attr >> 16):
             handed.lines.append(Line("grade_unsafe", {"path": clean(name)}))
         else:
-            yield Entry(path, lambda info=info: unzipped(file, info))
+            yield Entry(path, lambda info=info: read_zipped(file, info))
 
 
-def limited(file: Path) -> bytes:
+def read_file(file: Path) -> bytes:
     """A file's content, if it is not too large."""
     try:
         with file.open("rb") as opened:
-            return not_too_large(opened.read(LARGEST + 1))
+            return check_size(opened.read(LARGEST + 1))
     except OSError:
         raise Unreadable("grade_unreadable") from None
 
 
-def unzipped(file: Path, info: zipfile.ZipInfo) -> bytes:
+def read_zipped(file: Path, info: zipfile.ZipInfo) -> bytes:
     """An entry's content, whatever size the archive claims for it."""
     try:
         with zipfile.ZipFile(file) as archive, archive.open(info) as opened:
-            return not_too_large(opened.read(LARGEST + 1))
+            return check_size(opened.read(LARGEST + 1))
     except BROKEN:
         raise Unreadable("grade_unreadable") from None
 
 
-def not_too_large(content: bytes) -> bytes:
+def check_size(content: bytes) -> bytes:
     if len(content) > LARGEST:
         raise Unreadable("grade_too_large")
     return content
 
 
-def read(entry: Entry, left: list[int]) -> bytes:
+def read_entry(entry: Entry, left: list[int]) -> bytes:
     """An entry's content; `left` is how many bytes may still be read of this student."""
     content = entry.read()
     left[0] -= len(content)
@@ -173,19 +173,19 @@ def read(entry: Entry, left: list[int]) -> bytes:
     return content
 
 
-def text_of(exercise: str, entries: Sequence[Entry], left: list[int]) -> bytes | None:
+def find_text(exercise: str, entries: Sequence[Entry], left: list[int]) -> bytes | None:
     """The one file of an exercise; None where there is none. Raises Unreadable, also where several differ."""
-    found = [e for e in entries if e.path.name == f"{exercise}.py" and not hidden(e.path)]
+    found = [e for e in entries if e.path.name == f"{exercise}.py" and not is_hidden(e.path)]
     found = [e for e in found if e.path.parent.name == "exercises"] or [
         e for e in found if e.path.parent.name not in NOT_THEIRS
     ]
-    texts = {read(entry, left) for entry in found}
+    texts = {read_entry(entry, left) for entry in found}
     if len(texts) > 1:
         raise Unreadable("grade_duplicate")
     return texts.pop() if texts else None
 
 
-def hidden(path: PurePosixPath) -> bool:
+def is_hidden(path: PurePosixPath) -> bool:
     """Whether a file is a tool's and not the student's: backups, caches, what macOS adds to archives."""
     return any(part.startswith((".", "__")) for part in path.parts)
 
@@ -194,7 +194,7 @@ def identify(handed: HandedIn, entries: Sequence[Entry], left: list[int]) -> Non
     """Take name and id of the student.toml that lies highest, if there is one."""
     for entry in sorted((e for e in entries if e.path.name == "student.toml"), key=depth)[:1]:
         try:
-            said = tomllib.loads(read(entry, left).decode("utf-8-sig"))
+            said = tomllib.loads(read_entry(entry, left).decode("utf-8-sig"))
             handed.name = clean(str(said.get("name", "")))
             handed.student = clean(str(said.get("id", ""))) or handed.name or handed.student
         except (Unreadable, ValueError, RecursionError) as error:
@@ -202,11 +202,11 @@ def identify(handed: HandedIn, entries: Sequence[Entry], left: list[int]) -> Non
             handed.lines.append(Line("grade_broken_toml", {"path": clean(str(entry.path)), "text": text}))
 
 
-def progress_of(entries: Sequence[Entry], left: list[int]) -> dict[str, dict[str, Any]]:
+def read_progress(entries: Sequence[Entry], left: list[int]) -> dict[str, dict[str, Any]]:
     """Of the progress.json that lies highest: exercise -> its record. What cannot be read counts as none."""
     for entry in sorted((e for e in entries if e.path.name == "progress.json"), key=depth)[:1]:
         try:
-            said = json.loads(read(entry, left).decode("utf-8"))
+            said = json.loads(read_entry(entry, left).decode("utf-8"))
             return {k: v for k, v in said["exercises"].items() if isinstance(v, dict)}
         except (Unreadable, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}

@@ -1,0 +1,28 @@
+"""What the doctor finds: a line that says it, and what to type."""
+
+from dataclasses import dataclass
+from typing import Any
+
+INSTALL = "python -m pip install -r requirements.txt"
+
+
+@dataclass
+class Finding:
+    """One line: level "ok", "note" (worth to know) or "bad"; `key` of the catalogue; what to type."""
+
+    level: str
+    key: str
+    params: dict[str, Any]
+    type: str = ""
+
+
+def ok(key: str, **params: Any) -> Finding:
+    return Finding("ok", key, params)
+
+
+def bad(key: str, type: str, **params: Any) -> Finding:
+    return Finding("bad", key, params, type)
+
+
+def note(key: str, type: str = "", **params: Any) -> Finding:
+    return Finding("note", key, params, type)
