@@ -269,6 +269,11 @@ def take_part(trials: Sequence[Trial], number: int, name: str) -> list[Trial]:
 # Answers without ranks: the trial that shows it, and dictionaries of numbers by name.
 
 
+def visible_case(trial: Trial) -> dict[str, Any]:
+    """What a student sees of a case."""
+    return {key: value for key, value in trial.case.items() if key != "numbers"}
+
+
 def find_first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) -> Diagnosis | None:
     """What `look` finds in the first trial in which it finds something; with that trial's line and case."""
     for trial in trials:

@@ -23,22 +23,22 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
         for report in reports.values():
             if found := report.get("not_loaded"):
                 return Diagnosis(found["key"], found["params"], found["line"])
-    asked = cases_of(job.exercise, job.seed)
+    cases = cases_of(job.exercise, job.seed)
     trials: list[Trial] = []
-    ended = len(asked) if not outcome.hang else outcome.hang["case"]  # what follows was made of no message
+    ended = len(cases) if not outcome.hang else outcome.hang["case"]  # what follows was made of no message
     for case, reports in sorted(outcome.reports.items()):
         if case >= ended:
             break
-        if len(reports) == asked[case]["size"] and all("evidence" in r for r in reports.values()):
-            trials.append(Trial(asked[case], [reports[rank]["evidence"] for rank in range(len(reports))]))
+        if len(reports) == cases[case]["size"] and all("evidence" in r for r in reports.values()):
+            trials.append(Trial(cases[case], [reports[rank]["evidence"] for rank in range(len(reports))]))
     with np.errstate(all="ignore"):  # nothing is to be printed of a student's NaN
         found = check.diagnose(trials) if trials else None
-    if len(trials) < len(asked) and (found is None or found.state == "note"):
-        return explain_stop(check, outcome, asked)
+    if len(trials) < len(cases) and (found is None or found.state == "note"):
+        return explain_stop(check, outcome, cases)
     return found
 
 
-def explain_stop(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> Diagnosis:
+def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> Diagnosis:
     """A trial that did not come to its end: an exception, a hang, an endless loop, a process that died.
 
     A check may have a function `broken(outcome)` that knows better: a diagnosis, or None.
@@ -46,16 +46,16 @@ def explain_stop(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> 
     if (broken := getattr(check, "broken", None)) and (found := broken(outcome)):
         return found
     case = max(outcome.reports, default=0)
-    params: dict[str, Any] = {"size": asked[case]["size"]}
+    params: dict[str, Any] = {"size": cases[case]["size"]}
     for rank, report in sorted(outcome.reports.get(case, {}).items()):
         if error := report.get("raised"):
             if "NotImplementedError" in error["kinds"]:
                 return Diagnosis("to_do", {}, error["place"], state="not_started")
             params |= {"rank": rank, "type": error["type"], "text": error["text"]}
             key = "recursion" if "RecursionError" in error["kinds"] else "raised"
-            return Diagnosis(key, params, error["place"], asked[case])
+            return Diagnosis(key, params, error["place"], cases[case])
     if outcome.hang:
-        return describe_hang(outcome.hang, asked)
+        return describe_hang(outcome.hang, cases)
     if outcome.endless:
         return describe_endless(outcome.endless, params)
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
@@ -64,9 +64,9 @@ def explain_stop(check: ModuleType, outcome: Outcome, asked: Sequence[dict]) -> 
     )
 
 
-def describe_hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
+def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
     """A proved hang: who waits for whom, and where."""
-    size = asked[found["case"]]["size"]
+    size = cases[found["case"]]["size"]
     notes = found["ranks"][:size]
     rows = []
     for rank, note in enumerate(notes):
@@ -77,7 +77,7 @@ def describe_hang(found: dict, asked: Sequence[dict]) -> Diagnosis:
     params = {"absent": found["absent"], "circle": (*found["circle"], *found["circle"][:1]), "size": size}
     key = "hang_self" if len(found["circle"]) == 1 else f"hang_{found['kind']}"
     head = ("rank", "does", "place", "waits_for")
-    return Diagnosis(key, params, first["place"], asked[found["case"]], head, rows)
+    return Diagnosis(key, params, first["place"], cases[found["case"]], head, rows)
 
 
 def describe_endless(found: dict[int, dict], params: dict[str, Any]) -> Diagnosis:

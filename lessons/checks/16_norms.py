@@ -157,7 +157,7 @@ def norm_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
         trial = evidence.trial_of(found, trials)
         found.head = ("rank", "shard_norms", "wanted", "got")
         found.rows = [
-            (rank, short(lengths(trial, rank)), all_digits(norm(trial, rank)), all_digits(value))
+            (rank, numbers_text(lengths(trial, rank)), all_digits(norm(trial, rank)), all_digits(value))
             for rank, value in enumerate(trial.values())
         ]
     return found
@@ -178,7 +178,7 @@ def trial_of(found: Diagnosis, trials: Sequence[Trial]) -> Trial:
     return evidence.trial_of(found, trials)
 
 
-def short(numbers: Sequence[Any]) -> str:
+def numbers_text(numbers: Sequence[Any]) -> str:
     """Numbers for a table."""
     return ", ".join(f"{x:.3g}" if isinstance(x, int | float | np.number) else str(x) for x in numbers)
 
@@ -241,7 +241,7 @@ def limits(trial: Trial) -> tuple[float, float]:
 
 
 def got(trial: Trial) -> str:
-    return "ZeroDivisionError" if divided(trial) else short(trial.values())
+    return "ZeroDivisionError" if divided(trial) else numbers_text(trial.values())
 
 
 def with_value(trial: Trial, change: Callable[[Any], Any]) -> Trial:
@@ -312,7 +312,12 @@ def weights_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
         trial = evidence.trial_of(found, trials)
         found.head = ("rank", "tokens", "wanted", "got")
         found.rows = [
-            (rank, short(trial.case["counts"][rank]), short(weights(trial, rank)), weights_text(value))
+            (
+                rank,
+                numbers_text(trial.case["counts"][rank]),
+                numbers_text(weights(trial, rank)),
+                weights_text(value),
+            )
             for rank, value in enumerate(trial.values())
         ]
     return found
@@ -324,7 +329,7 @@ def as_list(value: Any) -> Any:
 
 
 def weights_text(value: Any) -> str:
-    return "ZeroDivisionError" if isinstance(value, str) and value == ZERO else short(as_list(value))
+    return "ZeroDivisionError" if isinstance(value, str) and value == ZERO else numbers_text(as_list(value))
 
 
 def number_wrong(trials: Sequence[Trial]) -> Diagnosis | None:

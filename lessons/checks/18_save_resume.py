@@ -430,15 +430,19 @@ def bad_checkpoint_taken(trials: Sequence[Trial], what: str) -> Diagnosis | None
     for trial in trials:
         if trial.case.get("folder") != what or any("raised" in report for report in reports(trial)):
             continue
-        taken = loads(trial)
-        if what == "damaged" and all(same(v, right(taken, r)) for r, v in enumerate(taken.values())):
+        loading = loads(trial)
+        if what == "damaged" and all(same(v, right(loading, r)) for r, v in enumerate(loading.values())):
             continue
         rows = [
-            (r, read_numbers(right(taken, r)[0]), read_numbers(v[0]) if isinstance(v, tuple) else kind_of(v))
-            for r, v in enumerate(taken.values())
+            (
+                r,
+                read_numbers(right(loading, r)[0]),
+                read_numbers(v[0]) if isinstance(v, tuple) else kind_of(v),
+            )
+            for r, v in enumerate(loading.values())
         ]
         line, head = reports(trial)[0]["line"], ("rank", "wanted", "got")
-        return Diagnosis(f"takes_{what}", {"size": trial.case["old N"]}, line, taken.case, head, rows)
+        return Diagnosis(f"takes_{what}", {"size": trial.case["old N"]}, line, loading.case, head, rows)
     return None
 
 
@@ -447,15 +451,15 @@ def two_in_a_folder(trials: Sequence[Trial], what: str) -> Diagnosis | None:
     for trial in trials:
         if trial.case.get("folder") != what:
             continue
-        taken, step = loads(trial), OLD if what == "killed" else NEW
+        loading, step = loads(trial), OLD if what == "killed" else NEW
         refused = [report["raised"] for report in reports(trial) if "raised" in report]
         if refused and what == "killed":
             return None  # see too_costly()
         if refused:
             line = next(report["line"] for report in reports(trial) if "raised" in report)
-            return Diagnosis("refuses_good", {"text": refused[0]}, line, taken.case)
-        values = taken.values()
-        wants = {s: [state_of_step(taken, rank, s) for rank in range(taken.size)] for s in (OLD, NEW)}
+            return Diagnosis("refuses_good", {"text": refused[0]}, line, loading.case)
+        values = loading.values()
+        wants = {s: [state_of_step(loading, rank, s) for rank in range(loading.size)] for s in (OLD, NEW)}
         if same(values, wants[step]):
             continue
         keys = {"older": ("older_taken", "leftovers_mixed"), "killed": ("mixed_steps", "mixed_steps")}[what]
@@ -466,7 +470,7 @@ def two_in_a_folder(trials: Sequence[Trial], what: str) -> Diagnosis | None:
             rows.append((rank, read_numbers(wants[step][rank][0], step), got))
         params = {"old": OLD, "new": NEW}
         line, head = reports(trial)[0]["line"], ("rank", "wanted", "got")
-        return Diagnosis(key, params, line, taken.case, head, rows)
+        return Diagnosis(key, params, line, loading.case, head, rows)
     return None
 
 

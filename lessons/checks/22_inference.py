@@ -171,13 +171,10 @@ def shard_as_whole(trials: Sequence[Trial]) -> Diagnosis | None:
     for trial in trials:
         for report in trial.ranks:
             if "short" in report:
-                return Diagnosis("shard_as_whole", {"size": trial.size}, report["short"], visible_case(trial))
+                return Diagnosis(
+                    "shard_as_whole", {"size": trial.size}, report["short"], evidence.visible_case(trial)
+                )
     return None
-
-
-def visible_case(trial: Trial) -> dict[str, Any]:
-    """What a student sees of a case."""
-    return {key: value for key, value in trial.case.items() if key != "numbers"}
 
 
 def with_outputs_named(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
@@ -194,7 +191,7 @@ def with_outputs_named(found: Diagnosis | None, trials: Sequence[Trial]) -> Diag
                 name_outputs(value, right(trial, rank)),
             )
         )
-    found.case, found.rows = visible_case(trial), rows
+    found.case, found.rows = evidence.visible_case(trial), rows
     return found
 
 
@@ -215,7 +212,7 @@ def wrong_changes(trials: Sequence[Trial]) -> Diagnosis | None:
     for trial in trials:
         for report in trial.ranks:
             if report["params"]:
-                return Diagnosis("changed_input", {"name": "u.param"}, None, visible_case(trial))
+                return Diagnosis("changed_input", {"name": "u.param"}, None, evidence.visible_case(trial))
     names = ("units", "batches", "rounds", "comm")
     return evidence.find_changed_input(trials, names) or evidence.find_part_of_input(trials)
 
@@ -250,7 +247,9 @@ def too_much_gathered(trials: Sequence[Trial]) -> Diagnosis | None:
         params = {"wanted": one, "got": max(peaks), "rank": rank}
         rows = [(r, one, peak) for r, peak in enumerate(peaks)]
         line = line_of(trial.ranks[rank], "all_gather")
-        return Diagnosis(key, params, line, visible_case(trial), ("rank", "wanted", "got"), rows, state)
+        return Diagnosis(
+            key, params, line, evidence.visible_case(trial), ("rank", "wanted", "got"), rows, state
+        )
     return None
 
 
@@ -260,13 +259,15 @@ def activations_kept(trials: Sequence[Trial]) -> Diagnosis | None:
         for report in trial.ranks:
             if report["kept"]:
                 params = {"units": report["kept"]}
-                return Diagnosis("not_forgotten", params, line_of(report, "forward"), visible_case(trial))
+                return Diagnosis(
+                    "not_forgotten", params, line_of(report, "forward"), evidence.visible_case(trial)
+                )
     for trial in trials:
         for report in trial.ranks:
             passes = [what for what, *_ in report["log"] if what in ("forward", "forget")]
             if ("forward", "forward") in zip(passes, passes[1:]):
                 return Diagnosis(
-                    "forgets_late", {}, line_of(report, "forward"), visible_case(trial), state="note"
+                    "forgets_late", {}, line_of(report, "forward"), evidence.visible_case(trial), state="note"
                 )
     return None
 
@@ -282,12 +283,14 @@ def too_much_done(trials: Sequence[Trial]) -> Diagnosis | None:
             params = {"got": gathers[0], "wanted": rounds * units, "rounds": rounds, "units": units}
             rows = [(r, rounds * units, number) for r, number in enumerate(gathers)]
             line = line_of(trial.ranks[0], "all_gather", last=True)
-            return Diagnosis(key, params, line, visible_case(trial), ("rank", "wanted", "got"), rows, "note")
+            return Diagnosis(
+                key, params, line, evidence.visible_case(trial), ("rank", "wanted", "got"), rows, "note"
+            )
         for rank, log in enumerate(logs):
             wanted = units * sum(trial.case["numbers"]["samples"][rank])
             got = sum(samples for what, _, samples, _ in log if what == "forward")
             if got > wanted:
                 params = {"rank": rank, "got": got // units, "wanted": wanted // units}
                 line = line_of(trial.ranks[rank], "forward", last=True)
-                return Diagnosis("extra_work", params, line, visible_case(trial), state="note")
+                return Diagnosis("extra_work", params, line, evidence.visible_case(trial), state="note")
     return None

@@ -270,7 +270,7 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     for trial in trials:
         if found := trial.ranks[0]["table"]:
             line = trial.ranks[0]["line"]
-            return Diagnosis("wrong_table", {"what": found}, line, visible_case(trial))
+            return Diagnosis("wrong_table", {"what": found}, line, evidence.visible_case(trial))
     for stage in (2, 3):
         of_stage = [Gradients(t.case, t.ranks) for t in trials if t.case["stage"] == stage]
         if (
@@ -281,11 +281,6 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
         ):
             return found
     return None
-
-
-def visible_case(trial: Trial) -> dict[str, Any]:
-    """What a student sees of a case."""
-    return {key: value for key, value in trial.case.items() if key != "numbers"}
 
 
 def expected(stage: int, moment: str, unit: str) -> tuple[list[str], bool]:
@@ -367,7 +362,7 @@ def moment_diagnosis(key: str, trial: Gradients, rank: int, records: list[dict],
         rows.append((moment, wanted, text(seen[0]["did"], seen[0]["data"], unit) + grad))
     params = {"moment": record["moment"], "unit": unit, "failure": record["failure"] or "grad = None"}
     line = record["line"] or trial.ranks[rank]["line"]
-    return Diagnosis(key, params, line, visible_case(trial), ("moment", "wanted", "got"), rows)
+    return Diagnosis(key, params, line, evidence.visible_case(trial), ("moment", "wanted", "got"), rows)
 
 
 def text(did: Sequence[str], data: bool, unit: str) -> str:
@@ -386,7 +381,7 @@ def padding_not_zero(trials: Sequence[Gradients]) -> Diagnosis | None:
             if names := report.get("padding"):
                 unit = next(u for u in units_of(trial.case) if u.layout.name in names)
                 params = {"unit": names[0], "elements": unit.layout.elements, "padded": unit.layout.padded}
-                return Diagnosis("padding", params, line_of_reduce(report), visible_case(trial))
+                return Diagnosis("padding", params, line_of_reduce(report), evidence.visible_case(trial))
     return None
 
 
@@ -405,7 +400,7 @@ def wrong_gradients(trials: Sequence[Gradients]) -> Diagnosis | None:
                     if np.shape(got) != want.shape:
                         params = {"unit": u.layout.name, "got": np.size(got), "wanted": want.size}
                         line = line_of_reduce(trial.ranks[rank])
-                        return Diagnosis("grad_length", params, line, visible_case(trial))
+                        return Diagnosis("grad_length", params, line, evidence.visible_case(trial))
     found = evidence.explain(trials, right, MISTAKES)
     if found is None:
         return None
@@ -416,7 +411,9 @@ def wrong_gradients(trials: Sequence[Gradients]) -> Diagnosis | None:
         differ = [(w, g) for w, g in pairs if not evidence.same(g, w)]
         rows.append((rank, *(differ[0] if differ else ("=", "="))))
     line = line_of_reduce(trial.ranks[found.params["rank"]])
-    return Diagnosis(found.key, found.params, line, visible_case(trial), ("rank", "wanted", "got"), rows)
+    return Diagnosis(
+        found.key, found.params, line, evidence.visible_case(trial), ("rank", "wanted", "got"), rows
+    )
 
 
 def flat(grads: Grads) -> np.ndarray:
@@ -430,5 +427,5 @@ def other_parameters(trials: Sequence[Gradients]) -> Diagnosis | None:
         for report in trial.ranks:
             if not report.get("bits", True):
                 key, state = ("other_bits", "note") if report["close"] else ("later_steps", "wrong")
-                return Diagnosis(key, {}, line_of_reduce(report), visible_case(trial), state=state)
+                return Diagnosis(key, {}, line_of_reduce(report), evidence.visible_case(trial), state=state)
     return None

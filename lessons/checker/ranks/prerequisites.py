@@ -17,7 +17,7 @@ WRITTEN_IN = {
 }
 
 _files: dict[str, str] = {}
-_at_hand: list[str] = []
+_current: list[str] = []
 
 
 def without(exercise: str, files: dict[str, str]) -> dict[str, str]:
@@ -32,12 +32,12 @@ def use_files(files: dict[str, str], exercise: str) -> None:
     """
     _files.clear()
     _files.update(files)
-    _at_hand[:] = [exercise]
+    _current[:] = [exercise]
 
 
 def get_function(name: str) -> Callable:
     """An earlier function by name. Raises AttributeError for one that no exercise writes, or this one."""
-    if name not in WRITTEN_IN or WRITTEN_IN[name] in _at_hand:
+    if name not in WRITTEN_IN or WRITTEN_IN[name] in _current:
         raise AttributeError(name)
     if path := _files.get(name):
         return getattr(load(Path(path), (name,)), name)

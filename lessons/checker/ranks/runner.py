@@ -175,11 +175,11 @@ class Watching:
             if stopped:
                 if now - stopped > 2.0:
                     return False
-            elif (found := self.proved_hang(job)) is not None:
+            elif not interrupted and (found := self.proved_hang(job)) is not None:
                 outcome.hang, stopped = found, now
                 self.board.write(self.ranks, {"stop": job})
-            elif now - begun > (self.limit if started else START) and not interrupted:
-                interrupted = now
+            elif not interrupted and now - begun > (self.limit if started else START):
+                interrupted = now  # from now on ranks leave, for which others still wait: that is no hang
                 outcome.endless = {} if started else None
                 self.board.write(self.ranks, {"stop": job})
                 self.interrupt()

@@ -107,18 +107,18 @@ def choose_trial(result: Result) -> Data | None:
     reports = result.outcome.reports
     if not reports:
         return None
-    asked = cases_of(result.job.exercise, result.job.seed)
+    cases = cases_of(result.job.exercise, result.job.seed)
     wanted = result.diagnosis.case if result.diagnosis else None
     stopped = [case for case, ranks in reports.items() if any("evidence" not in r for r in ranks.values())]
-    matching = [case for case in reports if wanted is not None and asked[case] == wanted]
+    matching = [case for case in reports if wanted is not None and cases[case] == wanted]
     number = next(iter(matching + stopped), None)
     if number is None:
-        number = max(reports, key=lambda case: (asked[case].get("size", 0), case))
-    size = asked[number].get("size", 1)
+        number = max(reports, key=lambda case: (cases[case].get("size", 0), case))
+    size = cases[number].get("size", 1)
     return {
         "number": number,
         "size": size,
-        "case": words.visible(asked[number]),
+        "case": words.visible(cases[number]),
         "ranks": [describe_rank(reports[number].get(rank)) for rank in range(size)],
     }
 

@@ -143,11 +143,11 @@ def about_terminal(
         lines.append(bad("doctor_encoding", "export PYTHONUTF8=1", encoding=encoding))
     else:
         lines.append(ok("doctor_utf8", encoding=encoding))
-    said = next(filter(None, (settings.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
+    language = next(filter(None, (settings.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))), "")
     if error:
-        lines.append(note("doctor_locale_missing", "export LC_ALL=C.UTF-8", name=said))
+        lines.append(note("doctor_locale_missing", "export LC_ALL=C.UTF-8", name=language))
     else:
-        lines.append(ok("doctor_locale", name=said or "-", other="python -m lessons --language zh|en"))
+        lines.append(ok("doctor_locale", name=language or "-", other="python -m lessons --language zh|en"))
     return lines
 
 

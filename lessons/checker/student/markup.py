@@ -45,11 +45,13 @@ def table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
     )
 
 
-def svg(width: float, height: float, title: str, told: str, parts: Sequence[str]) -> str:
+def svg(width: float, height: float, title: str, description: str, parts: Sequence[str]) -> str:
     """A picture; title and description are escaped already."""
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
     return (
-        f'<svg role="img" {size}><title>{title}</title><desc>{told}</desc>\n' + "\n".join(parts) + "\n</svg>"
+        f'<svg role="img" {size}><title>{title}</title><desc>{description}</desc>\n'
+        + "\n".join(parts)
+        + "\n</svg>"
     )
 
 

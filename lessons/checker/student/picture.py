@@ -193,15 +193,15 @@ class Page:
         for rank, report in enumerate(self.trial["ranks"]):
             messages = [raw for raw in report["events"] if raw.get("to") is not None]
             sent[rank], number[rank] = sum(raw.get("bytes") or 0 for raw in messages), len(messages)
-        most, parts, told = max([*sent, 1]), [], []
+        most, parts, sentences = max([*sent, 1]), [], []
         for rank in range(size):
             y, wide = 34 * rank, 460 * sent[rank] / most
             text = self.texts.raw("sent", bytes=sent[rank], messages=number[rank])
             parts.append(words_at(0, y + 19, f"rank {rank}", "strong", "start"))
             parts.append(f'<rect class="amount" x="72" y="{y + 4}" width="{wide:.1f}" height="22" rx="3"/>')
             parts.append(words_at(82 + wide, y + 19, text, "", "start"))
-            told.append(f"rank {rank}: {escape(text)}.")
-        drawing = svg(760, 34 * size, self.texts.say("bytes"), " ".join(told), parts)
+            sentences.append(f"rank {rank}: {escape(text)}.")
+        drawing = svg(760, 34 * size, self.texts.say("bytes"), " ".join(sentences), parts)
         head = self.texts.columns("rank", "got_bytes", "got_messages")
         rows = list(zip(range(size), sent, number))
         return f'<figure><div class="scrolls" tabindex="0">{drawing}</div></figure>\n' + self.texts.details(

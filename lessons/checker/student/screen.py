@@ -156,8 +156,8 @@ def list_exercises(language: str, plain: bool, now: str) -> list[str]:
     cells = []
     for exercise, name, text, attempts, hints, gave_up in rows:
         mark = "▶" if exercise == now else " "
-        told = f"{STATES[name]} {text}" + (f" {say('list_solution', language)}" if gave_up else "")
-        cells.append([f"{mark} {words.heading(exercise, language)}", told, str(attempts), str(hints)])
+        state = f"{STATES[name]} {text}" + (f" {say('list_solution', language)}" if gave_up else "")
+        cells.append([f"{mark} {words.heading(exercise, language)}", state, str(attempts), str(hints)])
     return align([["  " + head[0], *head[1:]], *cells])
 
 

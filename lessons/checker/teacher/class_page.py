@@ -122,14 +122,14 @@ def commonest_mistake(grading: Grading, exercise: str, records: Sequence[Record]
 
 def results_table(grading: Grading) -> list[str]:
     """Every result that is no pass, with its words; passes that have something to say, too."""
-    told = [r for r in grading.records() if r.says and r.status not in ("missing", "not_started")]
+    results = [r for r in grading.records() if r.says and r.status not in ("missing", "not_started")]
     lines = [f"<h2>{escape(grading.say('page_each'))}</h2>"]
-    if not told:
+    if not results:
         return [*lines, "<p>–</p>"]
     lines.append('<div class="wide"><table id="each"><thead><tr>')
     lines += [f"<th>{escape(grading.say(key))}</th>" for key in ("who", "exercise", "result", "line")]
     lines.append("</tr></thead><tbody>")
-    for r in told:
+    for r in results:
         lines.append(
             f"<tr><td>{escape(r.student)}</td><td>{r.exercise[:2]}</td>"
             f'<td class="text">{status_letter(grading, r.status)} {escape(r.says)}</td>'

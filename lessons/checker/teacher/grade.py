@@ -53,7 +53,7 @@ class Work:
     """One student's work on its way: what was taken of each file, and why there is nothing of others."""
 
     handed: HandedIn
-    taken: dict[str, Extract] = field(default_factory=dict)
+    extracts: dict[str, Extract] = field(default_factory=dict)
     unclear: dict[str, str] = field(default_factory=dict)
 
 
@@ -157,7 +157,7 @@ def extract_functions(handed: HandedIn) -> Work:
         except UnicodeDecodeError:
             work.unclear[exercise] = "grade_not_utf8"
             continue
-        work.taken[exercise] = extract.take(text, check_of(exercise).FUNCTIONS)
+        work.extracts[exercise] = extract.take(text, check_of(exercise).FUNCTIONS)
     return work
 
 
@@ -194,7 +194,7 @@ def check_student(
     """Exercise -> what a process of its own found of one student's; less where that process ended early."""
     exercises = {
         exercise: {"text": each.text, "seed": seed_of(grading.secret, work.handed.student, exercise)}
-        for exercise, each in work.taken.items()
+        for exercise, each in work.extracts.items()
     }
     if not exercises:
         return {}, 0.0
@@ -223,7 +223,7 @@ def check_student(
 
 def make_record(work: Work, exercise: str, found: dict[str, dict], grading: Grading) -> Record:
     """One student's result in one exercise."""
-    handed, each = work.handed, work.taken.get(exercise)
+    handed, each = work.handed, work.extracts.get(exercise)
     own = handed.progress.get(exercise, {})
     made = Record(handed.student, handed.name, exercise, max_points=grading.exercises[exercise]["points"])
     made.version = grading.version
@@ -269,7 +269,7 @@ def find_equal(works: list[Work], exercises: list[str]) -> list[dict[str, Any]]:
         fresh = extract.take(stub.text(exercise), functions).functions
         untouched = {extract.fingerprint(node)[0] for node in fresh.values()}
         for work in works:
-            each = work.taken.get(exercise)
+            each = work.extracts.get(exercise)
             for name, node in (each.functions if each else {}).items():
                 mark, parts = extract.fingerprint(node)
                 if mark not in untouched:

@@ -37,10 +37,10 @@ def main() -> None:
     os.dup2(2, 1)  # nothing but answers goes there
     own: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="zero_ref_grade_") as name:
-        for exercise, asked in plan["exercises"].items():
+        for exercise, job in plan["exercises"].items():
             file = Path(name) / f"{exercise}.py"
-            file.write_text(asked["text"], encoding="utf-8")
-            found = check_exercise(exercise, file, asked["seed"], own, plan["limit"], plan["language"])
+            file.write_text(job["text"], encoding="utf-8")
+            found = check_exercise(exercise, file, job["seed"], own, plan["limit"], plan["language"])
             if found["status"] == "passed":
                 own |= {
                     f: str(file) for f, written in prerequisites.WRITTEN_IN.items() if written == exercise

@@ -194,9 +194,9 @@ def identify(handed: HandedIn, entries: Sequence[Entry], left: list[int]) -> Non
     """Take name and id of the student.toml that lies highest, if there is one."""
     for entry in sorted((e for e in entries if e.path.name == "student.toml"), key=depth)[:1]:
         try:
-            said = tomllib.loads(read_entry(entry, left).decode("utf-8-sig"))
-            handed.name = clean(str(said.get("name", "")))
-            handed.student = clean(str(said.get("id", ""))) or handed.name or handed.student
+            data = tomllib.loads(read_entry(entry, left).decode("utf-8-sig"))
+            handed.name = clean(str(data.get("name", "")))
+            handed.student = clean(str(data.get("id", ""))) or handed.name or handed.student
         except (Unreadable, ValueError, RecursionError) as error:
             text = clean(str(error))
             handed.lines.append(Line("grade_broken_toml", {"path": clean(str(entry.path)), "text": text}))
@@ -206,8 +206,8 @@ def read_progress(entries: Sequence[Entry], left: list[int]) -> dict[str, dict[s
     """Of the progress.json that lies highest: exercise -> its record. What cannot be read counts as none."""
     for entry in sorted((e for e in entries if e.path.name == "progress.json"), key=depth)[:1]:
         try:
-            said = json.loads(read_entry(entry, left).decode("utf-8"))
-            return {k: v for k, v in said["exercises"].items() if isinstance(v, dict)}
+            data = json.loads(read_entry(entry, left).decode("utf-8"))
+            return {k: v for k, v in data["exercises"].items() if isinstance(v, dict)}
         except (Unreadable, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return {}
     return {}
