@@ -132,6 +132,16 @@ def wrong_kind(value: Any, want: Any) -> tuple[str, dict[str, Any]] | None:
     return None if want is None or isinstance(value, right) else ("returns_type", params)
 
 
+def trial_of(found: Diagnosis, trials: Sequence[Trial]) -> Trial:
+    """The trial that a diagnosis shows."""
+    return next(trial for trial in trials if trial.case == found.case)
+
+
+def visible_case(trial: Trial) -> dict[str, Any]:
+    """What a student sees of a case."""
+    return {key: value for key, value in trial.case.items() if key != "numbers"}
+
+
 def find_changed_input(trials: Sequence[Trial], names: Sequence[str]) -> Diagnosis | None:
     """A function that writes into what it was given; names: of its arguments."""
     for trial in trials:
@@ -269,11 +279,6 @@ def take_part(trials: Sequence[Trial], number: int, name: str) -> list[Trial]:
 # Answers without ranks: the trial that shows it, and dictionaries of numbers by name.
 
 
-def visible_case(trial: Trial) -> dict[str, Any]:
-    """What a student sees of a case."""
-    return {key: value for key, value in trial.case.items() if key != "numbers"}
-
-
 def find_first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None]) -> Diagnosis | None:
     """What `look` finds in the first trial in which it finds something; with that trial's line and case."""
     for trial in trials:
@@ -281,11 +286,6 @@ def find_first(trials: Sequence[Trial], look: Callable[[Trial], Diagnosis | None
             found.line, found.case = trial.ranks[0]["line"], trial.case
             return found
     return None
-
-
-def trial_of(found: Diagnosis, trials: Sequence[Trial]) -> Trial:
-    """The trial that a diagnosis shows."""
-    return next(trial for trial in trials if trial.case == found.case)
 
 
 def from_case(make: Callable[[dict[str, Any]], Any]) -> Right:
