@@ -18,11 +18,11 @@ import zero_ref  # noqa: I001  before numpy, see its docstring
 import numpy as np
 from zero_ref.array import finish, xp
 from zero_ref.comm import Comm
-from zero_ref.training import select_device
+from zero_ref.train.choose import device
 
 assert zero_ref.__version__
 comm = Comm()
-select_device(sys.argv[3], comm)
+device(sys.argv[3], comm)
 
 
 def milliseconds(action, times: int = 9) -> float:

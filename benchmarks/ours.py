@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from memory import peak, pool
 
 import zero_ref  # before numpy, see its docstring
-from zero_ref import options
 from zero_ref.comm import Comm
-from zero_ref.training import train
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 assert zero_ref.__version__
 before = peak()

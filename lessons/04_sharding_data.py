@@ -18,10 +18,10 @@ import sys
 import numpy as np
 from _lesson import each, ranks, say, show
 
-from zero_ref import options
 from zero_ref.data import Batches, DataSet
 from zero_ref.layout import bounds
-from zero_ref.training import train
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 comm = ranks(4)
 rank, SEED = comm.rank, 5

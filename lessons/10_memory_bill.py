@@ -25,8 +25,9 @@ from math import ceil
 
 from _lesson import ranks, say, show
 
-from zero_ref import estimate, options, paper, sizing
-from zero_ref.training import train
+from zero_ref.plan import formulas, paper, sizing
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 comm, N = ranks(4), 4
 KINDS = ("parameter", "gradient", "optimizer")
@@ -47,7 +48,7 @@ say("一个字母 3 GB：P 参数，G 梯度，O 优化器状态", "A letter is 
 for n in (4, 64, 1024):
     for stage in range(4):
         kinds = bill(stage, 7.5e9, n)
-        assert kinds == estimate.model_state_bytes(stage, 7.5e9, n, 2, 2, 12)
+        assert kinds == formulas.model_state_bytes(stage, 7.5e9, n, 2, 2, 12)
         assert sum(kinds.values()) / 1e9 == paper.gigabytes(stage, 75 * 10**8, n)
         show(f"N = {n:<4}  stage {stage}  {paper.cell('7.5B', stage, n):>5} GB  {bar(kinds, 3e9)}")
 assert [paper.cell("7.5B", stage, 64) for stage in range(4)] == ["120", "31.4", "16.6", "1.88"]
@@ -89,14 +90,14 @@ say(
 # ## 账单之外
 #
 # 账单只管两步之间常驻的内存。一步之中还有激活、缓冲区和一个 unit 的完整梯度，阶段 3 还有一个收集来的 unit，所以峰值更高。
-# 峰值也算得出来，`zero_ref/estimate.py` 算到字节。后三列是各自的最大值，不在同一时刻。
+# 峰值也算得出来，`zero_ref/plan/formulas.py` 算到字节。后三列是各自的最大值，不在同一时刻。
 #
 # 先想一想：每步从 64 个样本增加到 256 个，哪几列会变？
-# %% [markdown] id="10-peak" lang="en" src="52932d91"
+# %% [markdown] id="10-peak" lang="en" src="b41f85e4"
 # ## What is not on the bill
 #
 # The bill is about memory at rest, between steps. In a step there are activations, too, buffers, one unit's whole gradient, and at stage
-# 3 one gathered unit, so the peak is higher. `zero_ref/estimate.py` computes the peak, as well, to the byte. The last three columns
+# 3 one gathered unit, so the peak is higher. `zero_ref/plan/formulas.py` computes the peak, as well, to the byte. The last three columns
 # are the most of each, at different moments.
 #
 # Think first: with 256 samples a step in place of 64, which columns change?

@@ -102,8 +102,8 @@ show_difference(zero0, zero1)
 #
 # Think first: what part of stage 0's memory at rest does stage 1 need with N = 4? Can it get down to a quarter?
 # %%
-from zero_ref import options
-from zero_ref.training import train
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 records = [train(options.parse(["--quiet", "--steps", "20", "--stage", str(stage)])) for stage in (0, 1)]
 for stage, record in enumerate(records):

@@ -43,8 +43,8 @@ show_difference(zero1, zero2)
 #
 # A step can be recorded event by event. Here is when a whole gradient (`full_gradient`) is born in a step of stage 2, and when it dies.
 # %%
-from zero_ref import options
-from zero_ref.training import train
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 # --chart has a step recorded; --quiet keeps the chart itself off the terminal
 recorded = train(options.parse(["--quiet", "--steps", "3", "--stage", "2", "--chart"]))["recorded_step"]

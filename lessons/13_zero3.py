@@ -46,8 +46,8 @@ show_difference(zero2, zero3)
 # All four stages train 20 steps on the same data. At rest: bytes that stay between steps; peak: the most in a step; sent: bytes
 # a step. All of it measured.
 # %%
-from zero_ref import options
-from zero_ref.training import train
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 records = [train(options.parse(["--quiet", "--steps", "20", "--stage", str(stage)])) for stage in range(4)]
 own = [record["ranks"][comm.rank] for record in records]

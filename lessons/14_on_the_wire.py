@@ -34,8 +34,9 @@ comm, N = ranks(4), 4
 #
 # Think first: which stage sends 3 times as much with k = 3 as with one micro-batch?
 # %%
-from zero_ref import estimate, options
-from zero_ref.training import train
+from zero_ref.plan import formulas
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 RUN = "--quiet --steps 3 --data synthetic --samples 99 --features 12 --classes 3 --hidden 9,5 --batch-size 21"
 
@@ -49,7 +50,7 @@ for k, stage in [(k, stage) for k in (1, 3) for stage in range(4)]:
     record = train(options.parse(f"{RUN} --stage {stage} --micro-batches {k}".split()))
     psi = record["parameters_padded"]
     assert (record["parameters"], psi) == (117 + 50 + 18, 120 + 52 + 20)  # padded to multiples of N
-    assert passes(stage, k) == estimate.passes(stage, k)
+    assert passes(stage, k) == formulas.passes(stage, k)
     for rank in record["ranks"]:
         for name, times in passes(stage, k).items():
             assert rank["sent_bytes_per_step"][name] == 4 * times * psi * (N - 1) // N
@@ -61,24 +62,24 @@ say(
     "k = 1: 2, 2, 2 and 3 psi; k = 3: 2, 2, k+1 and 3k psi; all times (N-1)/N",
 )
 for n in (2, 4, 64, 1024):
-    show(f"N = {n:>4}: 2 psi (N-1)/N = {sum(estimate.sent_elements(2, 1, n).values()):.3f} psi")
+    show(f"N = {n:>4}: 2 psi (N-1)/N = {sum(formulas.sent_elements(2, 1, n).values()):.3f} psi")
 
 # %% [markdown] id="14-latency" lang="zh"
 # ## 字节不是时间：每条消息都要起步
 #
 # 同样多的字节，一次收集，或者切成 64 次收集。时间是这次运行量到的。时间 = 字节 / 带宽 + 次数 × 跳数 × 每跳的延迟，这就是
-# alpha-beta 模型（`zero_ref/timing.py`）。再假设一条线每跳 20 微秒、每秒 10 GB，算一算时间花在哪里：上面的小模型，和 36 层、75 亿个
+# alpha-beta 模型（`zero_ref/plan/timing.py`）。再假设一条线每跳 20 微秒、每秒 10 GB，算一算时间花在哪里：上面的小模型，和 36 层、75 亿个
 # 16 位参数的模型。
-# %% [markdown] id="14-latency" lang="en" src="c5ca3233"
+# %% [markdown] id="14-latency" lang="en" src="17d18aaf"
 # ## Bytes are not time: each message has to set out
 #
 # The same bytes, gathered in one call or in 64; the times are measured in this run. Time = bytes / bandwidth + calls × hops ×
-# latency of a hop is the alpha-beta model (`zero_ref/timing.py`). Then suppose a wire of 20 microseconds a hop and 10 GB a second, and compute
+# latency of a hop is the alpha-beta model (`zero_ref/plan/timing.py`). Then suppose a wire of 20 microseconds a hop and 10 GB a second, and compute
 # where the time goes: for the small model above, and for one of 7.5 billion 16-bit parameters in 36 layers.
 # %%
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.timing import Link, Machine, communication
+from zero_ref.plan.timing import Link, Machine, communication
 
 for calls in (1, 64):
     layout = FlatLayout("unit", {"weight": (16128 // calls - 2,)}, N)  # the 2 come back as padding
@@ -96,7 +97,7 @@ for calls in (1, 64):
 wire = Link(latency=20e-6, bandwidth=10e9)
 for name, nbytes, units in (("small", 4 * psi, 3), ("large", 2 * 7.5e9, 36)):
     machine = Machine(reduce_scatter=wire, all_gather=wire)
-    moving, setting_out = communication(estimate.legs(3, nbytes, N), units, machine)
+    moving, setting_out = communication(formulas.legs(3, nbytes, N), units, machine)
     assert (moving > setting_out) == (name == "large")
     show(f"{name} model, stage 3: bytes / bandwidth {moving:.7f} s, latency {setting_out:.7f} s")
 

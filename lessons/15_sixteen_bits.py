@@ -24,14 +24,15 @@ from types import SimpleNamespace
 import numpy as np
 from _lesson import each, ranks, say, show
 
-from zero_ref import data, model, options
+from zero_ref import datasets, model
 from zero_ref.clip import clip, sum_of_squares
 from zero_ref.comm import OrderedComm
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 from zero_ref.optim import SGD, Adam
 from zero_ref.precision import LossScale, Master
-from zero_ref.training import train
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 comm, N = ranks(4), 4
 
@@ -63,7 +64,7 @@ for dtype in ("float16", "bfloat16"):
 # What helps is a **loss scale**: the loss is multiplied by 2¹⁶ before the backward pass, and so are all gradients; the update divides them
 # again. Think first: how many does that save?
 # %%
-digits = data.data_set_of(options.parse([]))
+digits = datasets.data_set_of(options.parse([]))
 
 
 def gradient(dtype: str, scale: float) -> np.ndarray:

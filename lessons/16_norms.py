@@ -49,7 +49,8 @@ from mpi4py import MPI
 
 from zero_ref.clip import clip
 from zero_ref.comm import Comm
-from zero_ref.data import Batches, synthetic
+from zero_ref.data import Batches
+from zero_ref.datasets import synthetic
 from zero_ref.layout import FlatLayout
 from zero_ref.model import build, loss_grad
 from zero_ref.optim import SGD, Adam

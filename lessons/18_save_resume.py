@@ -183,17 +183,17 @@ say("退出码 2，一个数都还没用上", "exit code 2, and not one number w
 # %% [markdown] id="18-end" lang="zh"
 # ## 记住
 #
-# - 检查点 = 各 rank 的分片 + 地图。有了地图，换阶段、换 rank 数、换规则，都能接着训练。见 `zero_ref/saving.py`。
+# - 检查点 = 各 rank 的分片 + 地图。有了地图，换阶段、换 rank 数、换规则，都能接着训练。见 `zero_ref/checkpoint/saving.py`。
 # - rank 数不变，每步一个 micro-batch，换了阶段也逐比特相同；rank 数变了，加法的顺序也变了，只差舍入误差。
 # - 参数不是全部状态：还有 m、v、t，和数据读到了哪里。
-# - 保存时先用别的名字写，全部写完再改名；读取时先核对，再使用。见 `zero_ref/checkpoint.py`。
+# - 保存时先用别的名字写，全部写完再改名；读取时先核对，再使用。见 `zero_ref/checkpoint/__init__.py`。
 # - 接下来：训练好的模型要拿来用。没有一个 rank 有整个模型，输出怎么算？
-# %% [markdown] id="18-end" lang="en" src="039f8aae"
+# %% [markdown] id="18-end" lang="en" src="0e47d9ba"
 # ## To remember
 #
-# - A checkpoint is every rank's shards and a map. With the map any stage, any number of ranks and any rule can go on. See `zero_ref/saving.py`.
+# - A checkpoint is every rank's shards and a map. With the map any stage, any number of ranks and any rule can go on. See `zero_ref/checkpoint/saving.py`.
 # - On as many ranks, with one micro-batch to a step, it is equal in every bit at any stage; on another number of ranks sums are added in another order and
 #   differ by rounding.
 # - Parameters are not the state: there are m, v and t, too, and the place in the data.
-# - It is written under another name and renamed once, at the end; it is read after it is verified. See `zero_ref/checkpoint.py`.
+# - It is written under another name and renamed once, at the end; it is read after it is verified. See `zero_ref/checkpoint/__init__.py`.
 # - Next: a trained model is there to be used. No rank has all of it: how are its outputs computed?

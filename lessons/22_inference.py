@@ -20,15 +20,15 @@ import tempfile
 import numpy as np
 from mpi4py import MPI
 
-from zero_ref import options
+from zero_ref.checkpoint.saving import open_together
+from zero_ref.checkpoint.weights import sha256
 from zero_ref.comm import Comm
-from zero_ref.data import Task, load_inputs
+from zero_ref.datasets import load_inputs
 from zero_ref.ledger import ledger
 from zero_ref.predict import load_units, outputs, score
-from zero_ref.saving import open_together
 from zero_ref.stages import zero3
-from zero_ref.training import train
-from zero_ref.weights import sha256
+from zero_ref.train import options
+from zero_ref.train.run import train
 
 temporary = tempfile.TemporaryDirectory() if rank == 0 else None
 folder = comm.everyone(temporary and temporary.name)[0]
@@ -77,7 +77,7 @@ say(f"模型 {psi:,} 字节，每个 rank 占 {held():,}", f"a model of {psi:,} 
 # One unit computes at a time. So each rank keeps its 1/N, gathers a unit, computes, drops it, and gathers the next. Samples go to ranks in batches, a
 # whole batch to one rank. Think first: how much memory do parameters take at most? Are the outputs the same?
 # %%
-task = Task(checkpoint.manifest.features, checkpoint.manifest.outputs, checkpoint.manifest.classes, 0)
+task = checkpoint.manifest.task
 x, y = load_inputs("digits", task, "float32")
 BATCH = 64
 expected = []  # by the whole model, batch by batch

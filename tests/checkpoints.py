@@ -7,13 +7,14 @@ from functools import partial
 import ml_dtypes  # noqa: F401
 import numpy as np
 
-from zero_ref import options, saving
 from zero_ref.array import zeros
-from zero_ref.checkpoint import Manifest
+from zero_ref.checkpoint import Manifest, saving
 from zero_ref.layout import FlatLayout
 from zero_ref.model import build
 from zero_ref.optim import SGD, Adam
 from zero_ref.precision import Guard, LossScale, Master
+from zero_ref.stages import STAGES
+from zero_ref.train import options
 
 WIDTHS = [6, 7, 5, 3]  # units of 49, 40 and 18 parameters
 ARGUMENTS = options.lasting(options.parse(["--hidden", "7,5"]))
@@ -64,10 +65,11 @@ def values(unit, vector, elements, dtype):
 
 
 class Case:
-    """Units as a stage keeps them, on one of `size` ranks; `fill` gives them known state."""
+    """Units as a stage keeps them, on one of `size` ranks, as in a Run; `fill` gives them known state."""
 
     def __init__(self, comm, stage=3, rule="contiguous", kind="adam", dtype="float32", shares=None):
-        self.comm, self.stage, self.dtype = comm, stage, dtype
+        self.comm = self.world = comm
+        self.number, self.stage, self.dtype = stage, STAGES[stage], dtype
 
         def layout(name, shapes):
             return FlatLayout(name, shapes, comm.size, rule, shares, seed=3)
@@ -84,7 +86,7 @@ class Case:
         """What `vector` of the unit holds on this rank: its values, and zeros as padding."""
         full = np.zeros(u.layout.padded, vector.dtype)
         full[: u.layout.elements] = values(u.layout.name, name, u.layout.elements, vector.dtype)
-        whole = self.stage < (3 if name == "param" else 1)
+        whole = self.number < (3 if name == "param" else 1)
         return full if whole else u.layout.shard(full, self.comm.rank)
 
     def fill(self):
@@ -98,7 +100,7 @@ class Case:
         return self
 
     def save(self, folder, step=STEP, keep=None):
-        saving.save(str(folder), keep, MANIFEST, step, self.stage, self.units, self.guard, self.comm)
+        saving.save(str(folder), keep, MANIFEST, step, self)
 
 
 def written(folder, size=3, step=STEP, keep=None, **settings):

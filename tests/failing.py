@@ -7,7 +7,7 @@ import importlib
 import sys
 
 from zero_ref import launch
-from zero_ref.train import main
+from zero_ref.train.__main__ import main
 
 
 def plant(module: str, function: str, rank: int, call: int, statement: str) -> None:

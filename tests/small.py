@@ -1,21 +1,18 @@
 """A small problem with awkward sizes, and a run of it at any stage, for the tests under mpirun."""
 
 import os
+from argparse import Namespace
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from zero_ref import model, optim
-from zero_ref.comm import comm_for
+from zero_ref import model
+from zero_ref.checkpoint.weights import named_tensors, sha256
+from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet
-from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.precision import Guard, LossScale, Master
-from zero_ref.stages import zero3_prefetch
-from zero_ref.training import STAGES
-from zero_ref.weights import named_tensors, sha256
+from zero_ref.train import choose, options
 
 NARROW = ("float16", "bfloat16")
 TRANSPORT = os.environ.get("ZERO_REF_TEST_TRANSPORT", "mpi")
@@ -30,6 +27,11 @@ def data(classes: bool, dtype: str) -> DataSet:
     wide = "float32" if dtype in NARROW else dtype
     y = hidden.argmax(1) if classes else (hidden[:, :2] + 0.3 * x[:, :2]).astype(wide)
     return DataSet(x.astype(dtype), y, 3 if classes else 0)
+
+
+def ranks_with(reduce: str, dtype: str, transport: str = TRANSPORT) -> Comm:
+    """All ranks, with the sums of --reduce."""
+    return choose.comm(Small(3, reduce=reduce, dtype=dtype, transport=transport).options())
 
 
 def start(widths: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -67,24 +69,31 @@ class Small:
     seed: int = 3
 
     def run(self) -> "Small":
-        with np.errstate(over="ignore", invalid="ignore"):  # as training.train does
+        with np.errstate(over="ignore", invalid="ignore"):  # as train.run.train does
             return self._run()
+
+    def options(self) -> Namespace:
+        """The settings as options of zero_ref.train."""
+        o = options.parse([])
+        settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
+        names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
+        names += ("reduce", "prefetch", "transport", "seed")
+        vars(o).update({name: getattr(self, name) for name in names}, **settings)
+        o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
+        return o
 
     def _run(self) -> "Small":
         """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
-        self.comm = comm_for(self.reduce, self.dtype, self.transport)
-        size, problem = self.comm.size, data(self.classes, self.dtype)
+        o, problem = self.options(), data(self.classes, self.dtype)
+        self.comm, self.task = choose.comm(o), problem.task
+        size = self.comm.size
         self.widths = [6, *self.hidden, problem.task.outputs]
         weights = {
             f"layers.{i}.{name}": values
             for i, pair in enumerate(start(self.widths))
             for name, values in zip(("weight", "bias"), pair)
         }
-
-        def layout(name, shapes):
-            return FlatLayout(name, shapes, size, self.rule, self.shares, self.seed)
-
-        self.units = model.build(self.widths, layout, self.dtype, self.seed, weights.__getitem__)
+        self.units = choose.units(o, problem.task, size, weights.__getitem__)
         self.batches = Batches(
             problem,
             np.arange(SAMPLES),
@@ -95,13 +104,9 @@ class Small:
             rank=self.comm.rank,
             shares=self.shares or [1] * size,
         )
-        here = optim.for_device()
-        kinds = {"sgd": here.SGD, "adam": here.Adam, "adamw": here.AdamW}
-        module = zero3_prefetch if self.prefetch else STAGES[self.stage]
-        wide = "float32" if self.dtype in NARROW else self.dtype
-        make = partial(kinds[self.optimizer], dtype=wide, **self.settings)
-        module.setup(self.units, self.comm, partial(Master, make=make) if self.dtype in NARROW else make)
-        self.guard = (LossScale if self.dtype == "float16" else Guard)(self.units, self.clip_norm)
+        self.module = choose.stage(o)
+        self.module.setup(self.units, self.comm, choose.optimizer(o))
+        self.guard = choose.guard(o, self.units)
         ledger.forget_peaks()
         self.losses, self.norms, self.sizes = [], [], []
         for number in range(self.steps):
@@ -112,14 +117,18 @@ class Small:
             self.sizes.append(tuple(map(len, parts)))
             ledger.forget_sent()
             arrays = self.batches.arrays(parts)
-            loss, norm = module.step(self.units, self.comm, arrays, loss_grad, self.guard)
+            loss, norm = self.module.step(self.units, self.comm, arrays, loss_grad, self.guard)
             self.losses.append(self.comm.sum(loss))
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
         self.sent, self.calls = dict(ledger.sent), dict(ledger.calls)
-        self.tensors = [t.copy() for _, t in named_tensors(module, self.units, self.comm)]
-        self.sha256 = sha256(named_tensors(module, self.units, self.comm))
+        self.tensors = [t.copy() for _, t in named_tensors(self.module, self.units, self.comm)]
+        self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self
+
+    def nouns(self) -> choose.Run:
+        """The run, for what takes one."""
+        return choose.Run(self.module, self.units, self.comm, self.comm, self.guard, self.batches, self.task)
 
     def global_batches(self):
         """The batches of the run as one process would read them."""

@@ -10,10 +10,10 @@ import pytest
 from launching import ROOT, failing, mpirun
 from safetensors.numpy import load_file, save_file
 
-from zero_ref import compare
 from zero_ref.array import gpu_count
 from zero_ref.optim import BLOCK
-from zero_ref.timing import Link, Machine
+from zero_ref.plan import compare
+from zero_ref.plan.timing import Link, Machine
 
 TRAIN = ("-m", "zero_ref.train")
 KINDS = {"parameter", "gathered", "gradient", "full_gradient", "optimizer", "activation", "buffer"}
@@ -25,6 +25,7 @@ MEASURED = {
     "sent_bytes_per_step",
     "calls_per_step",
 }
+BY_FORMULA = {"resting_bytes", "peak_bytes", "sent_bytes_per_step"}
 
 
 def train(ranks, *options, **keywords):
@@ -43,7 +44,7 @@ def test_the_main_job_learns_the_digits_and_prints_one_table():
     result = train(4)
     assert result.stdout.count("rank  samples") == 1
     assert [line.split()[0] for line in result.stdout.splitlines()[8:12]] == ["0", "1", "2", "3"]
-    assert all(line.count("=") == 3 for line in result.stdout.splitlines()[8:12]), "a formula is off"
+    assert all(line.count("=") == 4 for line in result.stdout.splitlines()[8:12]), "a formula is off"
     accuracy = float(result.stdout.split("accuracy ")[1].split()[0])
     assert accuracy >= 0.96
     assert result.stderr == "", "no progress bar where there is no terminal, and no noise"
@@ -100,7 +101,7 @@ def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
             assert rank["peak_total_bytes"] == rank["predicted"]["peak_total_bytes"]
 
 
-def test_the_estimate_knows_what_numba_compiles(tmp_path):
+def test_the_dry_run_knows_what_numba_compiles(tmp_path):
     """In float64, where the blocks of an update that is not compiled are the largest buffer of one rank."""
     pytest.importorskip("numba")
     line = (
@@ -137,19 +138,28 @@ def test_without_mpirun_it_runs_as_one_rank(tmp_path):
 def test_the_record_has_what_other_programs_read(tmp_path):
     record = recorded(tmp_path, 3, "--steps", "7", "--shard-model", "weights=3,2,1", "--stage", "2")
     assert list(record) == [
-        *("config", "world_size", "stage", "parameters", "parameters_padded", "first_step", "loss"),
-        *("grad_norm", "weights_sha256", "test", "seconds_per_step", "check_seconds_per_step", "ranks"),
+        *("config", "world_size", "stage", "model", "task", "parameters", "parameters_padded", "owned"),
+        *("units", "first_step", "loss", "grad_norm", "weights_sha256", "test", "seconds_per_step"),
+        *("check_seconds_per_step", "ranks"),
     ]
     assert (record["world_size"], record["stage"], record["parameters"]) == (3, 2, 17226)
     assert len(record["loss"]) == len(record["grad_norm"]) == 7
     assert record["config"]["shard_model"] == [3, 2, 1] and record["config"]["device"] == "cpu"
+    assert (record["model"], record["task"], record["units"]) == ("64-128-64-10", "10 classes", 3)
+    shares = [[8320 * n // 6, 8256 * n // 6, 650 * n // 6] for n in (0, 3, 5, 6)]
+    assert record["owned"] == [sum(b) - sum(a) for a, b in zip(shares, shares[1:])]
     assert record["test"].keys() == {"loss", "accuracy"}
     assert sum(rank["samples"] for rank in record["ranks"]) == 7 * 64
     for rank in record["ranks"]:
-        assert rank.keys() == MEASURED | {"predicted"} and rank["predicted"].keys() == MEASURED
+        assert rank.keys() == MEASURED | {"predicted", "formula"}
+        assert rank["predicted"].keys() == MEASURED and rank["formula"].keys() == BY_FORMULA
         assert rank["resting_bytes"].keys() == rank["peak_bytes"].keys() == KINDS
         assert rank["sent_bytes_per_step"].keys() == {"reduce_scatter", "all_gather", "other"}
         assert rank["predicted"] == {name: rank[name] for name in MEASURED}
+        for name, said in rank["formula"].items():
+            assert said == {kind: rank[name][kind] for kind in said}
+        assert KINDS - rank["formula"]["peak_bytes"].keys() == {"activation", "buffer"}
+        assert rank["formula"]["resting_bytes"].keys() == {"parameter", "gradient", "optimizer"}
 
 
 def test_weights_depend_on_the_seed_and_not_on_ranks_stage_or_rule(tmp_path):
@@ -178,7 +188,7 @@ def test_export_is_safetensors_with_plain_names_and_init_reads_it(tmp_path):
     }
     again = ("--init", str(model), "--steps", "1", "--lr", "0", "--shard-model", "random", "--stage", "1")
     assert recorded(tmp_path, 2, *again)["weights_sha256"] == record["weights_sha256"]
-    digits = np.load(ROOT / "zero_ref" / "data" / "digits.npz")
+    digits = np.load(ROOT / "zero_ref" / "datasets" / "digits.npz")
     y = digits["x"].astype("f4")
     for i in range(3):
         y = y @ tensors[f"layers.{i}.weight"].T + tensors[f"layers.{i}.bias"]
@@ -240,16 +250,16 @@ def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
 
 STEPS = ("--steps", "20")
 RAISES = [
-    ("training data_set_of", 0),
+    ("train.run data_set_of", 0),
     ("stages.zero3 setup", 0),
     ("stages.zero3 step", 0),
     ("comm Comm.reduce_scatter", 4),
     ("comm Comm.all_gather", 9),
     ("optim Adam.update", 5),
     ("model Unit.backward", 3),
-    ("training evaluate", 0),
-    ("weights sha256", 0),
-    ("record of_rank", 0),
+    ("train.run evaluate", 0),
+    ("checkpoint.weights sha256", 0),
+    ("report.record rank_entry", 0),
 ]
 
 
@@ -279,7 +289,7 @@ def fails_with_one_message(result):
     assert "planted" in result.stderr and result.stderr.count("failed, and all ranks end") == 1
 
 
-@pytest.mark.parametrize("function", ["zero_ref.training data_set_of", "zero_ref.array select"])
+@pytest.mark.parametrize("function", ["zero_ref.train.run data_set_of", "zero_ref.array select"])
 def test_bad_input_that_one_rank_alone_finds_ends_all(function):
     statement = "raise launch.UsageError('planted')"
     result = mpirun(3, "tests/failing.py", *function.split(), "1", "0", statement, limit=10)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from zero_ref.data import Batches, DataSet, load, split, synthetic
+from zero_ref.data import Batches, DataSet, split
+from zero_ref.datasets import load, synthetic
 from zero_ref.launch import UsageError
 from zero_ref.layout import hash_owner
 

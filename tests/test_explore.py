@@ -7,7 +7,9 @@ import sys
 import pytest
 from launching import ROOT
 
-from zero_ref import explore, plan
+from zero_ref.explore import __main__ as explore
+from zero_ref.plan import __main__ as options
+from zero_ref.plan import answer
 from zero_ref.report.page import digest
 
 pytest_plugins = ["browser"]  # the fixture `opened`
@@ -48,8 +50,8 @@ def numbers(window, table):
 
 
 def planned(line):
-    o = plan.parse(line.replace("\\\n", " ").removeprefix("python -m zero_ref.plan ").split())
-    return o, (plan.of_transformer if o.model else plan.of_size)(o)
+    o = options.parse(line.replace("\\\n", " ").removeprefix("python -m zero_ref.plan ").split())
+    return o, (answer.plan_for_transformer if o.model else answer.plan_for_size)(o)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -73,11 +75,11 @@ def test_every_number_is_the_planners(setting, page, opened):
     assert numbers(window, "sent-table") == sent
     cards = window.locator("#stages label")
     for stage, row in enumerate(made.rows[:4]):
-        assert plan.size(row.needed) == cards.nth(stage).locator(".number").inner_text()
+        assert answer.size(row.needed) == cards.nth(stage).locator(".number").inner_text()
         fits = "✓ fits" if row.needed <= o.memory else "✗ does not fit"
         assert cards.nth(stage).locator(".state").inner_text() == fits
     chart = window.locator("#memory-chart svg").text_content()
-    assert all(plan.size(row.needed) in chart for row in made.rows)
+    assert all(answer.size(row.needed) in chart for row in made.rows)
 
 
 def test_the_papers_figure_1_comes_first(page, opened):
@@ -97,8 +99,11 @@ def test_nothing_can_be_loaded_or_run_from_elsewhere(page, opened):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert "default-src 'none'" in policy and "unsafe" not in policy and policy.count("sha256-") == 2
     assert "http" not in policy and "'self'" not in policy and "src=" not in text
-    for kind in ("css", "js"):
-        body = (explore.PAGES / f"explore.{kind}").read_text(encoding="utf-8")
+    style, script = (
+        (explore.PAGES / f"explore.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
+    )
+    assert script in explore.script()
+    for body in (style, explore.script()):
         assert digest(body) in policy and body in text
         assert digest(body + " ") not in policy
     opened(page)  # and it runs under that policy

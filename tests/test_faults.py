@@ -26,10 +26,10 @@ def lines(result):
 
 STEPS = ("--steps", "30")
 WAITS = (
-    r"\[rank {}\] waits for \d s in call 20: reduce_scatter of layers.2, 651 x float32, 2,604 bytes, step 2, "
+    r"\[rank {}\] waits for \d s in call 23: reduce_scatter of layers.2, 651 x float32, 2,604 bytes, step 2, "
 )
 WAITS += r"stages/zero3.py:\d+ in step"
-NEVER = r"\[rank 1\] never came to call 20: \d s ago it was "
+NEVER = r"\[rank 1\] never came to call 23: \d s ago it was "
 SILENT = r"\[rank 1\] no sign of life for \d s; it was "
 ABSENT = {
     "sleeps": ("import time; time.sleep(60)", NEVER + "in .* in <module>, step 2"),
@@ -100,9 +100,9 @@ SAME = ("--hidden", "64,64", "--stage", "1", "--steps", "4", "--optimizer", "sgd
 
 def test_two_tensors_of_one_size_swapped_on_a_rank_are_told_by_the_check_alone():
     """MPI adds one to the other and says nothing."""
-    silent = failing("training fit", 1, 0, SWAP, *SAME)
+    silent = failing("train.run fit", 1, 0, SWAP, *SAME)
     assert silent.returncode == 0 and silent.stderr == ""
-    told = failing("training fit", 1, 0, SWAP, *SAME, "--check")
+    told = failing("train.run fit", 1, 0, SWAP, *SAME, "--check")
     assert told.returncode == 1 and lines(told) == [told.stderr.strip()]
     assert re.fullmatch(
         r"zero_ref: error: step 1, call \d+: the ranks do not call the same: "
@@ -148,9 +148,9 @@ FLIPS = {  # stage, vector, place -> name
 
 @pytest.mark.parametrize("stage, vector, place", FLIPS)
 def test_a_flipped_bit_in_a_replica_is_found_and_named(stage, vector, place):
-    flip = f"import numpy; u = args[2]; {vector}.view(numpy.uint32)[{place}] ^= 1"
+    flip = f"import numpy; u = args[1].units; {vector}.view(numpy.uint32)[{place}] ^= 1"
     line = ("--stage", str(stage), "--verify-every", "2", *STEPS)
-    result = failing("replicas compare", 1, 2, flip, *line)
+    result = failing("train.replicas check_equal", 1, 2, flip, *line)
     assert result.returncode == 1, result.stdout + result.stderr
     name = FLIPS[stage, vector, place]
     said = f"step 6: the copies of {name} differ: on rank 1 it is not as on rank 0, 2"
@@ -164,8 +164,9 @@ def test_replicas_of_a_good_run_are_equal_at_every_stage():
 
 
 def test_a_loss_scale_that_one_rank_has_alone_is_found():
-    spoil = "args[3].scale *= 2"
-    result = failing("replicas compare", 2, 3, spoil, *STEPS, "--verify-every", "2", "--dtype", "float16")
+    spoil = "args[1].guard.scale *= 2"
+    line = ("--verify-every", "2", "--dtype", "float16")
+    result = failing("train.replicas check_equal", 2, 3, spoil, *STEPS, *line)
     assert "step 8: the copies of the loss scale differ: on rank 2 it is not" in result.stderr
 
 
@@ -260,13 +261,13 @@ def weights_of(tmp_path, *line, ranks=3):
     return json.loads(record.read_text())["weights_sha256"]
 
 
-@pytest.mark.parametrize("function, call", [("saving own_elements", 4), ("saving to_disk", 1)])
+@pytest.mark.parametrize("function, call", [("own_elements", 4), ("to_disk", 1)])
 def test_a_rank_killed_while_saving_costs_the_steps_since_the_last_checkpoint(function, call, tmp_path):
     folder = str(tmp_path / "c")
     expected = weights_of(tmp_path, *TWENTY)
     saves = ("--save", folder, "--save-every", "6")
     kill = "import os; os.kill(os.getpid(), 9)"
-    result = failing(function, 1, call, kill, *TWENTY, *saves)
+    result = failing(f"checkpoint.saving {function}", 1, call, kill, *TWENTY, *saves)
     assert result.returncode != 0
     assert sorted(os.listdir(folder)) == ["step-00000006", "step-00000012.part"]
     again = weights_of(tmp_path, "--resume", "latest", "--quiet", *saves)
@@ -278,9 +279,8 @@ def test_a_rank_killed_while_saving_costs_the_steps_since_the_last_checkpoint(fu
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last(rank, tmp_path):
     folder = tmp_path / "c"
     full = "raise OSError(28, 'No space left on device')"
-    result = failing(
-        "saving to_disk", rank, {0: 4, 2: 1}[rank], full, *TWENTY, "--save", str(folder), "--save-every", "6"
-    )
+    saves = ("--save", str(folder), "--save-every", "6")
+    result = failing("checkpoint.saving to_disk", rank, {0: 4, 2: 1}[rank], full, *TWENTY, *saves)
     assert result.returncode == 1
     assert result.stderr == (
         f"zero_ref: error: --save {folder}: step 12: rank {rank}: [Errno 28] No space left on device\n"

@@ -17,9 +17,9 @@ from checkpoints import STEP, Case, Threads, written
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from zero_ref import options, saving
-from zero_ref.checkpoint import MANIFEST, Checkpoint, decode, encode, file_name, find, signed
+from zero_ref.checkpoint import MANIFEST, Checkpoint, decode, encode, file_name, find, saving, signed
 from zero_ref.launch import UsageError
+from zero_ref.train import options
 
 EXAMPLES = int(os.environ.get("FUZZ", 300))
 fuzz = settings(
@@ -58,8 +58,8 @@ def taken_up(path):
     opened.verify()
     options.parse(["--resume", "x"], opened.manifest.arguments)
     case = Case(Threads(2, 1), stage=1)
-    saving.fits(opened, case.units, case.units[0].optimizer, case.guard)
-    saving.restore(opened, 1, case.units, case.guard, case.comm)
+    saving.check_fits(opened, case.units, case.units[0].optimizer, case.guard)
+    saving.restore(opened, case)
     arrays = [vector.tobytes() for u in case.units for vector in u.optimizer.state().values()]
     tensors = {name: opened.tensor(name).tobytes() for name in opened.names()}
     return arrays, tensors, opened.manifest.step, opened.manifest.optimizer_steps, case.guard.steps

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from zero_ref import launch, options, record, training, weights
+from zero_ref import launch
+from zero_ref.checkpoint import weights
 from zero_ref.launch import UsageError
+from zero_ref.report import record
+from zero_ref.train import choose, options
+from zero_ref.train import run as training
 
 
 def prepared(monkeypatch, **environment):
@@ -86,7 +90,7 @@ print(full - resident())
 def test_mpirun_of_another_family_is_told(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "4")  # mpirun started four, MPI sees one
     with pytest.raises(UsageError, match="families"):
-        training.connect()
+        choose.connect()
 
 
 def test_a_clean_end_is_one_line_and_its_code(capfd):

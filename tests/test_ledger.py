@@ -10,17 +10,18 @@ from zero_ref import array, autograd, comm, model, optim
 from zero_ref.array import xp
 from zero_ref.clip import clip
 from zero_ref.data import Batches, DataSet
-from zero_ref.estimate import Layer, Run, predict
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import Ledger, ledger
+from zero_ref.meta import Silence
 from zero_ref.stages import zero0, zero1, zero2, zero3
+from zero_ref.train import choose, dry_run, options
 
 STAGES = {0: zero0, 1: zero1, 2: zero2, 3: zero3}
 WIDTHS = [13, 11, 6, 3]
-OPTIMIZERS = {
-    0: functools.partial(optim.SGD, lr=0.1),
-    1: functools.partial(optim.SGD, lr=0.1, momentum=0.9),
-    2: functools.partial(optim.AdamW, weight_decay=0.1),
+OPTIMIZERS = {  # by the words of state a parameter; and the same as options
+    0: (functools.partial(optim.SGD, lr=0.1), "--optimizer sgd"),
+    1: (functools.partial(optim.SGD, lr=0.1, momentum=0.9), "--optimizer sgd --momentum 0.9"),
+    2: (functools.partial(optim.AdamW, weight_decay=0.1), "--optimizer adamw"),
 }
 
 
@@ -75,6 +76,72 @@ def test_sent_bytes_and_calls_add_up_until_forgotten():
     assert set(book.sent.values()) == set(book.calls.values()) == {0}
 
 
+class Told:
+    """Is told of every count, as train.events.Events is."""
+
+    def __init__(self):
+        self.rows = []
+
+    def array(self, kind, nbytes, which):
+        self.rows.append((kind, nbytes))
+
+    def sent(self, nbytes):
+        self.rows.append(("sent", nbytes))
+
+
+def test_a_ledger_that_is_set_aside_counts_anew_and_then_goes_on():
+    book = Ledger()
+    kept = book.track("gradient", np.zeros(10))
+    dead = book.track("buffer", np.zeros(3))
+    del dead
+    book.count_sent("all_gather", 100)
+    before = [dict(book.live), dict(book.peak), book.peak_total, dict(book.sent), dict(book.calls)]
+    told = book.events = Told()
+    with book.set_aside():
+        assert book.events is None
+        assert book.live_total == book.peak_total == 0 and set(book.sent.values()) == {0}
+        assert set(book.live) == set(book.peak) == set(before[0]) and set(book.live.values()) == {0}
+        mine = book.track("gradient", np.zeros(200))
+        assert (book.live["gradient"], book.peak["gradient"], book.peak_total) == (1600, 1600, 1600)
+        del mine
+        assert (book.live_total, book.peak_total) == (0, 1600)
+        book.count_sent("all_gather", 7)
+        assert book.sent["all_gather"] == 7 and book.calls["all_gather"] == 1
+    assert [dict(book.live), dict(book.peak), book.peak_total, dict(book.sent), dict(book.calls)] == before
+    assert book.events is told and told.rows == [], "nobody is told of what was counted inside"
+    assert kept.nbytes == book.live_total == 80
+    del kept
+    assert told.rows == [("gradient", -80)]
+
+
+def test_a_ledger_that_is_set_aside_comes_back_after_an_error():
+    book = Ledger()
+    kept = book.track("gradient", np.zeros(10))
+    with pytest.raises(ZeroDivisionError), book.set_aside():
+        book.track("buffer", np.zeros(5))
+        raise ZeroDivisionError
+    assert book.live_total == kept.nbytes and book.peak["buffer"] == 0
+
+
+def test_an_array_is_given_back_to_the_book_in_which_it_was_born():
+    book = Ledger()
+    older, oldest = book.track("gradient", np.zeros(10)), book.track("gradient", np.zeros(1))
+    with book.set_aside():
+        mine, younger = book.track("gradient", np.zeros(100)), book.track("buffer", np.zeros(3))
+        del older  # born outside, dies inside
+        assert (book.live["gradient"], book.live["buffer"], book.live_total) == (800, 24, 824)
+        del mine
+        with book.set_aside():
+            assert book.live_total == 0
+            del oldest
+            assert book.live_total == 0
+        assert (book.live["gradient"], book.live["buffer"]) == (0, 24)
+    assert book.live_total == 0 and book.peak_total == 88
+    again = book.track("buffer", np.zeros(2))
+    del younger  # born inside, dies outside
+    assert (book.live["gradient"], book.live["buffer"], book.live_total) == (0, again.nbytes, 16)
+
+
 def test_arrays_are_born_counted():
     before = dict(ledger.live)
     arrays = [
@@ -92,7 +159,7 @@ class Pretend(comm.Comm):
     """Rank 1 of 3, where nobody else is: shards have their sizes, the other ranks' parts are zero."""
 
     def __init__(self):
-        self.rank, self.size = 1, 3
+        super().__init__(Silence(1, 3))
 
     def sum(self, value):
         ledger.count_sent("other", 8 * (self.size - 1))
@@ -100,11 +167,12 @@ class Pretend(comm.Comm):
 
     def _reduce_scatter(self, send, receive, layout):
         receive[...] = send[layout.slice_of(self.rank)]
+        return send.nbytes - receive.nbytes
 
     def _all_gather(self, wire, layout):
         wire[: layout.offsets[self.rank]] = 0
         wire[layout.offsets[self.rank] + layout.counts[self.rank] :] = 0
-        return layout.counts[self.rank] * (self.size - 1)
+        return layout.counts[self.rank] * (self.size - 1) * wire.itemsize
 
 
 def numpy_bytes():
@@ -178,7 +246,9 @@ CASES = [
 
 
 @pytest.mark.parametrize("number, ranks, rule, classes, words, reduce", CASES)
-def test_ledger_tracemalloc_and_prediction_agree(watch, number, ranks, rule, classes, words, reduce):
+def test_ledger_tracemalloc_and_dry_run_agree(
+    watch, number, ranks, rule, classes, words, reduce, monkeypatch
+):
     random = np.random.default_rng(0)
     y = random.integers(0, 3, 14) if classes else random.normal(size=(14, 3)).astype("float32")
     data = DataSet(random.normal(size=(14, 13)).astype("float32"), y, 3 if classes else 0)
@@ -186,11 +256,11 @@ def test_ledger_tracemalloc_and_prediction_agree(watch, number, ranks, rule, cla
     steps = [batches.parts(0, 0), batches.parts(0, 1)]  # 4 + 5 samples, then 2 + 3
     rank = comm.REDUCE[reduce]() if ranks == 1 else Pretend()
     units = model.build(WIDTHS, lambda n, s: FlatLayout(n, s, ranks, rule), "float32", seed=0)
-    stage, loss_grad = STAGES[number], model.loss_grad(classes, 9)
+    stage, loss_grad, (make, optimizer) = STAGES[number], model.loss_grad(classes, 9), OPTIMIZERS[words]
 
     before = dict(ledger.live)
     tracemalloc.start()
-    stage.setup(units, rank, lambda n: OPTIMIZERS[words](n, "float32"))
+    stage.setup(units, rank, lambda n: make(n, "float32"))
     watch("after setup")
     resting = {kind: ledger.live[kind] - before[kind] for kind in before}
     ledger.forget_peaks()
@@ -199,15 +269,18 @@ def test_ledger_tracemalloc_and_prediction_agree(watch, number, ranks, rule, cla
         stage.step(
             units, rank, batches.arrays(parts), loss_grad, lambda comm, shards: clip(comm, shards, 1.0)
         )
-        rank.sum(0.0)  # the loss, as training.fit does
+        rank.sum(0.0)  # the loss, as train.run.fit does
         watch("after a step")
         assert {kind: ledger.live[kind] - before[kind] for kind in before} == resting
     assert watch.calls > 200
     assert ledger.peak_total - watch.held == watch.largest
 
-    layers = [Layer(u.layout, a, b, u is not units[-1]) for u, a, b in zip(units, WIDTHS, WIDTHS[1:])]
-    run = Run(number, layers, rank.rank, ranks, 4, 4 * words, classes, y[:1].nbytes, reduce)
-    expected = predict(run, [tuple(map(len, parts)) for parts in steps])
+    tracemalloc.stop()
+    line = f"--stage {number} --hidden 11,6 --shard-model {rule} --reduce {reduce} --clip-norm 1 {optimizer}"
+    if ranks > 1:
+        monkeypatch.setattr(choose, "comm", lambda o, mpi: Pretend())
+    task, sizes = data.task, [tuple(map(len, parts)) for parts in steps]
+    expected = dry_run.forecast(options.parse(line.split()), task, rank.rank, ranks, sizes, "cpu")
     assert expected.resting_bytes == resting
     assert expected.peak_bytes == {kind: ledger.peak[kind] - before[kind] for kind in before}
     assert expected.peak_total_bytes == ledger.peak_total - watch.held

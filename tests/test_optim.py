@@ -1,12 +1,13 @@
 """SGD, Adam and AdamW against plain Python and against PyTorch; clipping by the global norm."""
 
+import importlib.util
 import math
 
 import numpy as np
 import pytest
 
-from zero_ref import compiled
 from zero_ref.clip import clip, sum_of_squares
+from zero_ref.extras import compiled
 from zero_ref.ledger import ledger
 from zero_ref.optim import BLOCK, SGD, Adam, AdamW
 
@@ -168,7 +169,7 @@ def test_an_empty_vector_is_no_problem(name):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_is_compiled_makes_the_same_bits_without_scratch(name, dtype, monkeypatch):
     pytest.importorskip("numba")
-    monkeypatch.setattr(compiled, "LONG", 1000)
+    monkeypatch.setattr(compiled, "WORTH_COMPILING", 1000)
     kind, settings = MAKERS[name]
     rng, n = np.random.default_rng(6), 1003
     start = rng.normal(size=n).astype(dtype)
@@ -188,16 +189,17 @@ def test_what_is_compiled_makes_the_same_bits_without_scratch(name, dtype, monke
         assert theirs.tobytes() == ours.tobytes() and there.steps == here.steps
         for mine, other in zip(here.state().values(), there.state().values()):
             assert other.tobytes() == mine.tobytes()
-    assert compiled.takes(n, False) and not compiled.takes(n, True) and not compiled.takes(999, False)
+    assert compiled.compiles(n, False)
+    assert not compiled.compiles(n, True) and not compiled.compiles(999, False)
 
 
 def test_without_numba_and_for_other_gradients_an_update_is_that_of_optim(monkeypatch):
-    monkeypatch.setattr(compiled, "LONG", 10)
+    monkeypatch.setattr(compiled, "WORTH_COMPILING", 10)
     monkeypatch.setattr(compiled, "loop", lambda *_: pytest.fail("compiled"))
     ours, theirs, grad = np.ones(12, "f4"), np.ones(12, "f4"), np.full(12, 0.5, "f2")
     Adam(12, "float32").update(ours, grad, 1.0)
     compiled.Adam(12, "float32").update(theirs, grad, 1.0)
-    monkeypatch.setattr(compiled, "loop", lambda *_: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     compiled.Adam(12, "float32").update(theirs, grad.astype("f4"), 1.0)
     Adam(12, "float32").update(ours, grad.astype("f4"), 1.0)
     assert theirs.tobytes() == ours.tobytes()

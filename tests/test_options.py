@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from zero_ref import launch, options
+from zero_ref import launch
 from zero_ref.launch import UsageError
+from zero_ref.train import options
 
 RULES = ["contiguous", "random", "hash"]
 DEFAULTS = {
@@ -46,6 +47,7 @@ DEFAULTS = {
     "shard_model": "contiguous",
     "reduce": "auto",
     "device": "auto",
+    "ranks": None,
     "transport": "mpi",
     "export": None,
     "record": None,
@@ -112,6 +114,12 @@ WRONG = [
     "--shard-model weights",
     "--reduce fast",
     "--device tpu",
+    "--ranks 4",
+    "--device meta",
+    "--device meta --ranks 0",
+    "--device meta --ranks 4 --save x",
+    "--device meta --ranks 4 --export x",
+    "--device meta --ranks 4 --verify-every 2",
     "--transport smoke",
     "--device cpu --transport nccl",
     "--transport nccl --reduce ring",
@@ -163,6 +171,7 @@ def test_the_defaults_are_these():
         ("--test-fraction 0", {"test_fraction": 0.0}),
         ("--clip-norm 1e-3", {"clip_norm": 1e-3}),
         ("--shard-model weights=2,1,1", {"shard_model": [2, 1, 1]}),
+        ("--device meta --ranks 1024", {"device": "meta", "ranks": 1024}),
     ],
 )
 def test_defaults_depend_on_other_options(line, changed):

@@ -28,6 +28,8 @@ def test_own_stages_on_own_rings_train_as_ours_do(tmp_path):
         for mine, theirs in zip(own["ranks"], ours["ranks"]):
             assert mine["resting_bytes"] == theirs["resting_bytes"]
             assert mine["sent_bytes_per_step"] == theirs["sent_bytes_per_step"]
+            for name in ("resting_bytes", "peak_bytes", "peak_total_bytes", "calls_per_step"):
+                assert mine[name] == mine["predicted"][name], "a dry run follows somebody's own stage, too"
         assert own["recorded_step"]["file"].startswith({"0": "08", "1": "11", "2": "12", "3": "13"}[stage])
         assert "page" in (tmp_path / "page.html").name and (tmp_path / "page.html").stat().st_size > 10_000
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from zero_ref import paper
+from zero_ref.plan import paper
 
 # arXiv 1910.02054v3, Table 1: ranks, then P_os, P_os+g and P_os+g+p of 7.5B, of 128B and of 1T parameters
 TABLE_1 = """

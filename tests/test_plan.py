@@ -8,22 +8,26 @@ from pathlib import Path
 import pytest
 from launching import ROOT, mpirun
 
-from zero_ref import launch, plan, sizing
-from zero_ref.estimate import legs, legs_hpz, legs_in_groups, sent_elements, transformer_activation_bytes
+from zero_ref import launch
 from zero_ref.launch import UsageError
-from zero_ref.timing import Link, Machine, Times, Work, hops
+from zero_ref.plan import __main__ as command
+from zero_ref.plan import answer, sizing
+from zero_ref.plan.formulas import legs, legs_hpz, legs_in_groups, sent_elements, transformer_activation_bytes
+from zero_ref.plan.timing import Link, Machine, Times, Work, hops
 
 PLAN = ("-m", "zero_ref.plan")
 STAGES = range(4)
 
 
 def printed(line):
-    return plan.plan(plan.parse(line.split()))
+    return answer.plan(command.parse(line.split()))
 
 
 def made(line):
-    o = plan.parse(line.split())
-    return {None: plan.of_size, "transformer": plan.of_transformer}.get(o.model, plan.of_training)(o)
+    o = command.parse(line.split())
+    return {None: answer.plan_for_size, "transformer": answer.plan_for_transformer}.get(
+        o.model, answer.plan_for_training
+    )(o)
 
 
 def block(text, head):
@@ -33,7 +37,7 @@ def block(text, head):
 
 
 def test_no_mpi_is_loaded():
-    code = "import sys, zero_ref.plan as p; p.main('--parameters 1e9 --ranks 4'.split())"
+    code = "import sys, zero_ref.plan.__main__ as p; p.main('--parameters 1e9 --ranks 4'.split())"
     code += "; p.main(['--paper', 'table1']); print('mpi4py' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert found.stdout.endswith("\nFalse\n"), found.stderr
@@ -163,14 +167,14 @@ def test_what_fits_and_why():
     [("80e9", 80e9), ("80GB", 80e9), ("80gib", 80 * 2**30), ("1.5 KiB", 1536), ("7", 7), ("2TB", 2e12)],
 )
 def test_memory_has_units(text, nbytes):
-    assert plan.memory(text) == nbytes
+    assert command.memory(text) == nbytes
 
 
 @pytest.mark.parametrize(
     "text, psi", [("7.5e9", 75e8), ("7.5B", 75e8), ("125M", 125e6), ("1T", 1e12), ("3", 3)]
 )
 def test_parameters_have_units(text, psi):
-    assert plan.parameters(text) == psi
+    assert command.parameters(text) == psi
 
 
 @pytest.mark.parametrize(
@@ -184,14 +188,14 @@ def test_parameters_have_units(text, psi):
     ],
 )
 def test_sizes_have_units(nbytes, text):
-    assert plan.size(nbytes) == text
+    assert answer.size(nbytes) == text
 
 
 @pytest.mark.parametrize(
     "seconds, text", [(0, "0 us"), (1e-5, "10.00 us"), (0.0025, "2.500 ms"), (12, "12.00 s")]
 )
 def test_durations_have_units(seconds, text):
-    assert plan.duration(seconds) == text
+    assert answer.duration(seconds) == text
 
 
 # Time
@@ -237,7 +241,7 @@ def test_the_work_of_an_mlp_by_hand():
 
 def test_links_between_groups_cost_more():
     line = "--parameters 960 --ranks 8 --group 4 --bandwidth 1000 --bandwidth-between 10 --latency 1e-3"
-    machine = plan.machine_of(plan.parse(line.split()))
+    machine = answer.machine_of(command.parse(line.split()))
     rows = {row.name: row for row in made(line).rows}
     whole, groups = (sizing.times(rows[name], machine, 8) for name in ("3", "3 in groups"))
     assert whole.bandwidth == pytest.approx(2 * 3 * 120 * (3 / 1000 + 4 / 10))
@@ -320,7 +324,8 @@ def test_a_linear_model_with_numbers_as_targets(tmp_path):
 def calibrated(tmp_path_factory):
     file = tmp_path_factory.mktemp("machine") / "machine.json"
     shorter = (
-        "from zero_ref import calibrate, launch, plan\n"
+        "from zero_ref import launch\n"
+        "from zero_ref.plan import __main__ as plan, calibrate\n"
         "calibrate.LASTS, calibrate.SIZES[5:] = 0.01, []\n"
         "launch.run(plan.main)"
     )
@@ -433,8 +438,8 @@ WRONG = """
 @pytest.mark.parametrize("line", WRONG.strip().splitlines())
 def test_bad_input_is_one_line(line):
     with pytest.raises(UsageError) as error:
-        o = plan.parse(line.split())
-        plan.main(line.split()) if o.compare else plan.plan(o)
+        o = command.parse(line.split())
+        command.main(line.split()) if o.compare else answer.plan(o)
     assert "\n" not in launch.one_line(error.value) and len(str(error.value)) < 300
 
 

@@ -29,9 +29,10 @@ def test_the_differences_shown_are_the_real_ones(readme):
 
 @pytest.mark.parametrize("readme", ["README.md", "README.zh.md"])
 def test_every_option_and_file_named_exists(readme):
-    from zero_ref import plan, predict
-    from zero_ref.options import parser
+    from zero_ref import predict
+    from zero_ref.plan import __main__ as plan
     from zero_ref.report.__main__ import parser as of_reports
+    from zero_ref.train.options import parser
 
     text = (ROOT / readme).read_text(encoding="utf-8")
     parsers = (parser(), predict.parser(), plan.parser(), of_reports())

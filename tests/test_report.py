@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from launching import mpirun
+from terminal import width
 
-from zero_ref import launch, options, report
+from zero_ref import launch, report
 from zero_ref.launch import UsageError
+from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, text, trace
 from zero_ref.report.__main__ import main
+from zero_ref.report.record import read
+from zero_ref.train import options
 
 pytest_plugins = ["browser"]  # the fixture `opened`
 
@@ -55,7 +59,7 @@ def train(folder, ranks, line):
 
 
 def record_of(folder, name="run"):
-    return report.read(str(folder / f"{name}.json"))
+    return read(str(folder / f"{name}.json"))
 
 
 def table_of(view, name):
@@ -68,7 +72,7 @@ def table_of(view, name):
 
 def written(tmp_path, runs, compared=None, language=None):
     file = tmp_path / "page.html"
-    file.write_text(page.of(runs, compared or {}, language), encoding="utf-8")
+    file.write_text(page.make_page(runs, compared or {}, language), encoding="utf-8")
     return file
 
 
@@ -170,8 +174,9 @@ def test_the_numbers_on_the_page_are_the_records(run, opened):
         kept = [f"{rank['resting_bytes'][kind]:,}" for kind in ("parameter", "gradient", "optimizer")]
         assert cells[2:5] == kept
         assert cells[5] == f"{sum(rank['resting_bytes'].values()):,} ="
-        assert cells[6] == f"{rank['peak_total_bytes']:,} ="
-        assert cells[7] == f"{sum(rank['sent_bytes_per_step'].values()):,} ="
+        assert cells[6] == f"{rank['peak_total_bytes']:,}" == cells[8], "measured, and by the dry run"
+        assert cells[7] == "=", "each kind of it by the formulas"
+        assert cells[9] == f"{sum(rank['sent_bytes_per_step'].values()):,} =" and len(cells) == 10
     assert record["weights_sha256"][:16] in view.locator("#numbers").inner_text()
     for name in ("memory", "traffic", "loss", "holdings"):
         table_of(view, name)
@@ -190,14 +195,25 @@ def test_the_numbers_on_the_page_are_the_records(run, opened):
         assert row.locator("td").nth(3).inner_text() == f"{rank['sent_bytes_per_step'][name]:,}"
 
 
-def test_a_formula_that_is_missed_is_shown(run, opened, tmp_path):
+def test_a_formula_or_dry_run_that_is_missed_is_shown(run, opened, tmp_path):
     record = record_of(run)
-    record["ranks"][1]["peak_total_bytes"] += 12345
+    rank = record["ranks"][1]
+    rank["peak_total_bytes"] += 12345
+    rank["peak_bytes"]["gathered"] += 12345
+    rank["resting_bytes"]["gradient"] += 12345
+    rank["sent_bytes_per_step"]["all_gather"] += 12345
     view = opened(written(tmp_path, {"a": record}), fragment="#en")
-    measured, said = (record["ranks"][1][k] for k in ("peak_total_bytes", "predicted"))
-    wanted = f"{measured:,}, formula {said['peak_total_bytes']:,}"
-    assert view.locator("#ranks-table tbody tr").nth(1).locator("td").nth(6).inner_text() == wanted
-    assert f"the formula says {said['peak_total_bytes']:,}" in view.locator("#numbers").inner_text()
+    cells = view.locator("#ranks-table tbody tr").nth(1).locator("td").all_inner_texts()
+    dry, formula = rank["predicted"]["peak_total_bytes"], rank["formula"]
+    assert (cells[6], cells[8]) == (f"{dry + 12345:,}", f"{dry:,}")
+    gathered = formula["peak_bytes"]["gathered"]
+    assert cells[7] == f"gathered parameters {gathered + 12345:,}, formula {gathered:,}"
+    for cell, name in ((cells[5], "resting_bytes"), (cells[9], "sent_bytes_per_step")):
+        said = sum(formula[name].values())
+        assert cell == f"{said + 12345:,}, formula {said:,}"
+    shown = view.locator("#numbers").inner_text()
+    assert f"the dry run says {dry:,}; the formulas say otherwise of: gathered parameters" in shown
+    assert f"the formula says {sum(formula['resting_bytes'].values()):,}" in shown
 
 
 def test_the_language_is_switched_and_remembered_in_the_address(run, opened):
@@ -301,13 +317,14 @@ def test_four_stages_stand_side_by_side_on_one_scale(others, opened, tmp_path):
         cells = row.locator("td").all_inner_texts()
         peak = max(rank["peak_total_bytes"] for rank in record["ranks"])
         differs = ' (shard_model "hash", reduce "ring")' if name == "3.json" else ""
-        assert cells[:2] == [str(record["stage"]), name + differs] and cells[4] == f"{peak:,} ="
-        assert record["weights_sha256"][:16] in cells[7]
+        assert cells[:2] == [str(record["stage"]), name + differs] and cells[4] == f"{peak:,}" == cells[5]
+        assert cells[3].endswith(" =") and cells[6].endswith(" =")
+        assert record["weights_sha256"][:16] in cells[8]
     pictures = view.locator("#timelines svg[role=slider]")
     assert pictures.count() == 4
     scales = {" ".join(pictures.nth(i).locator("text").all_text_contents()) for i in range(4)}
     assert len(scales) == 1, "the numbers beside all four are the same"
-    ground = [pictures.nth(i).locator("line.formula").first.get_attribute("y1") for i in range(4)]
+    ground = [pictures.nth(i).locator("line.dry-run").get_attribute("y1") for i in range(4)]
     peaks = [
         max(r["predicted"]["peak_total_bytes"] for r in record["recorded_step"]["ranks"])
         for record in runs.values()
@@ -373,7 +390,7 @@ def test_a_usual_run_is_far_below_a_megabyte(run):
     for unit in record["recorded_step"]["units"]:
         unit["counts"].append(unit["counts"][0])
     record["world_size"] = 4
-    assert len(page.of({"a": record}, {}).encode()) < 400_000
+    assert len(page.make_page({"a": record}, {}).encode()) < 400_000
 
 
 def longer(record, times):
@@ -410,7 +427,7 @@ def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run):
 
 def test_the_page_says_which_events_are_taken_together(run, opened, tmp_path):
     record = longer(record_of(run), 200)
-    text_of_page = page.of({"a": record}, {}, "en")
+    text_of_page = page.make_page({"a": record}, {}, "en")
     assert len(text_of_page.encode()) < 1_000_000
     (tmp_path / "long.html").write_text(text_of_page, encoding="utf-8")
     view = opened(tmp_path / "long.html")
@@ -422,7 +439,7 @@ def test_the_page_says_which_events_are_taken_together(run, opened, tmp_path):
         view.keyboard.press("ArrowRight")
     assert "taken together" in view.locator("#now-words").inner_text()
     measured = max(sum(live.values()) for live in page.levels(record["recorded_step"]["ranks"][0]))
-    assert f"measured {measured:,} = formula" in view.locator("#memory-picture").text_content()
+    assert f"measured {measured:,}, also in the dry run" in view.locator("#memory-picture").text_content()
 
 
 def test_a_long_curve_keeps_its_ends_and_its_extremes(run, opened, tmp_path):
@@ -474,7 +491,7 @@ def test_the_map_of_traffic_adds_up_to_what_was_sent(run, others):
 
 def test_the_trace_is_what_perfetto_reads(run):
     record, found = record_of(run), json.loads((run / "trace.json").read_text())
-    assert found == json.loads(json.dumps(trace.of(record)))
+    assert found == json.loads(json.dumps(trace.make_trace(record)))
     events = found["traceEvents"]
     names = {e["args"]["name"] for e in events if e["name"] == "process_name"}
     assert names == {"rank 0", "rank 1", "rank 2"}
@@ -506,18 +523,19 @@ def test_the_trace_is_what_perfetto_reads(run):
 def test_the_chart_shows_every_kind_and_the_right_numbers(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     record = record_of(run)
-    said = text.of(record, "en")
+    said = text.make_text(record, "en")
     peaks = [
         max(sum(live.values()) for live in page.levels(rank)) for rank in record["recorded_step"]["ranks"]
     ]
-    assert f"peak {max(peaks):,} bytes, formula {max(peaks):,}" in said
+    assert f"peak {max(peaks):,} bytes, dry run {max(peaks):,}" in said
     drawn = "".join(line.partition("|")[2] for line in said.splitlines() if "|" in line)
     assert set(drawn) - set(" -") <= {letter for letter, _ in text.LETTERS.values()}
     assert {"P", "G", "S", "p", "g", "a"} <= set(drawn)
     for rank in record["ranks"]:
-        assert f"{rank['peak_total_bytes']:,} =" in said
+        rest, peak = f"{sum(rank['resting_bytes'].values()):,}", f"{rank['peak_total_bytes']:,}"
+        assert re.search(f" {rest} = +{peak} += +{peak}\n", said), "at rest, peak, its kinds, the dry run"
         assert f"{sum(rank['sent_bytes_per_step'].values()):,} =" in said
-    assert max(map(text.width, said.splitlines())) <= 120 and "\033" not in said
+    assert max(map(width, said.splitlines())) <= 120 and "\033" not in said
 
 
 def test_each_column_of_the_chart_is_at_its_highest():
@@ -527,25 +545,25 @@ def test_each_column_of_the_chart_is_at_its_highest():
 
 @pytest.mark.parametrize("language", ("en", "zh"))
 def test_tables_are_straight_in_both_languages(language, run):
-    for block in text.of(record_of(run), language).split("\n\n"):
+    for block in text.make_text(record_of(run), language).split("\n\n"):
         if set(block.splitlines()[-1]) <= set("0123456789,= ()"):
-            assert len({text.width(line) for line in block.splitlines()}) == 1, block
-    assert text.width("rank 字节") == 9
+            assert len({width(line) for line in block.splitlines()}) == 1, block
+    assert table([["1"]], ["rank 字节"]).splitlines() == ["rank 字节", "-" * 9, "        1"]
 
 
 def test_colours_only_on_a_terminal_and_never_with_no_color(run, monkeypatch):
     record = record_of(run)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert "\033" not in text.of(record, "en")
+    assert "\033" not in text.make_text(record, "en")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    plain = re.sub("\033\\[\\d+m", "", text.of(record, "en"))
-    assert "\033[34mP" in text.of(record, "en")
+    plain = re.sub("\033\\[\\d+m", "", text.make_text(record, "en"))
+    assert "\033[34mP" in text.make_text(record, "en")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert text.of(record, "en") == plain
+    assert text.make_text(record, "en") == plain
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("TERM", "dumb")
-    assert text.of(record, "en") == plain
+    assert text.make_text(record, "en") == plain
 
 
 @pytest.mark.parametrize(
@@ -614,14 +632,14 @@ def test_what_is_no_record_is_refused_in_one_line(run, tmp_path, capsys):
     for name, record in damaged(record_of(run)):
         file.write_text(json.dumps(record))
         with pytest.raises(UsageError, match=r"bad\.json: is not a record"):
-            report.read(str(file))
+            read(str(file))
             pytest.fail(name)
     for content in (b"", b"{", b"\xff\xfe", b"[" * 100_000, b"null", b'"text"', b"1e999"):
         file.write_bytes(content)
         with pytest.raises(UsageError, match="is not a record"):
-            report.read(str(file))
+            read(str(file))
     with pytest.raises(UsageError, match="No such file"):
-        report.read(str(tmp_path / "missing.json"))
+        read(str(tmp_path / "missing.json"))
 
 
 def test_the_command_makes_pages_and_needs_no_mpi(run, tmp_path):

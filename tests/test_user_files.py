@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from zero_ref.data import load
+from zero_ref.datasets import load
 from zero_ref.launch import UsageError
 
 X = np.arange(12.0).reshape(6, 2)

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from zero_ref.array import Array, empty, on_gpu, xp
+from zero_ref.array import Array, empty, on_gpu, starts, xp
 from zero_ref.comm import Comm
-from zero_ref.optim import BLOCK, for_device
+from zero_ref.extras import kernels
+from zero_ref.optim import BLOCK
 
 
 def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None = None) -> tuple[float, float]:
@@ -28,10 +29,10 @@ def clip(comm: Comm, shards: Sequence[Array], max_norm: float | None = None) -> 
 def sum_of_squares(vector: Array) -> Any:
     """The sum of the squares of a vector's elements, in float64: a number, on a GPU an array () there."""
     if on_gpu():
-        return for_device().sum_of_squares(vector)
+        return kernels.sum_of_squares(vector)
     scratch = empty(min(BLOCK, vector.size), "float64", "buffer")
     total = 0.0
-    for start in range(0, vector.size, BLOCK):
+    for start in starts(vector.size, BLOCK):
         part = vector[start : start + BLOCK]
         wide = scratch[: part.size]
         wide[...] = part

@@ -16,22 +16,17 @@ import bisect
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from zero_ref.array import Array, to_numpy, track, xp
-
-RULES = ("contiguous", "random", "hash")
-
-# How a reduce-scatter takes a full vector; what is measured of both is in docs/measurements.md.
-LONG = 1 << 22  # bytes from which on comm.AutoComm exchanges pieces in place of MPI's own algorithm
-PIECE = 1 << 18  # elements of every rank's shard that travel at a time then
+from zero_ref.array import Array, starts, to_numpy, track, xp
 
 
 def bounds(n: int, shares: Sequence[int]) -> list[int]:
     """Cut range(n) into len(shares) slices in proportion: slice r is [result[r], result[r + 1])."""
-    return [n * running // sum(shares) for running in itertools.accumulate(shares, initial=0)]
+    whole = sum(shares)
+    return [n * running // whole for running in itertools.accumulate(shares, initial=0)]
 
 
 def hash_owner(seed: int, name: str, number: int, shares: Sequence[int]) -> int:
@@ -39,6 +34,26 @@ def hash_owner(seed: int, name: str, number: int, shares: Sequence[int]) -> int:
     digest = hashlib.blake2b(f"{seed}/{name}/{number}".encode(), digest_size=8).digest()
     ticket = int.from_bytes(digest, "little") % sum(shares)
     return bisect.bisect_right(list(itertools.accumulate(shares)), ticket)
+
+
+def deal_at_random(blocks: int, size: int, seed: int, name: str) -> np.ndarray:
+    """As many blocks to each rank; those that are too many are padding."""
+    number = blocks + -blocks % size
+    return np.random.default_rng([seed, *name.encode()]).permutation(number) % size
+
+
+def deal_by_hash(blocks: int, size: int, seed: int, name: str) -> np.ndarray:
+    """Each block to the rank that its hash says."""
+    return np.array([hash_owner(seed, name, i, [1] * size) for i in range(blocks)], int)
+
+
+# What --shard-model may name: a function (blocks, size, seed, name of the unit) -> the rank that owns each
+# block, at least `blocks` of them; or None where nothing moves.
+RULES: dict[str, Callable[[int, int, int, str], np.ndarray] | None] = {
+    "contiguous": None,
+    "random": deal_at_random,
+    "hash": deal_by_hash,
+}
 
 
 class FlatLayout:
@@ -63,6 +78,7 @@ class FlatLayout:
         shares: Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
+        deal = RULES.get(rule)
         if rule not in RULES:
             raise ValueError(f"unknown rule {rule!r} for sharding the model")
         if shares is not None and rule != "contiguous":
@@ -76,16 +92,11 @@ class FlatLayout:
         if shares is not None:
             ends = bounds(self.elements, shares)
             self.counts = [b - a for a, b in zip(ends, ends[1:])]
-        elif rule == "contiguous":
+        elif deal is None:
             self.counts = [-(-self.elements // size)] * size
         else:
             self.block = min(1024, max(1, self.elements // (8 * size)))  # at least 8 blocks a rank
-            number = -(-self.elements // self.block)
-            if rule == "random":
-                number += -number % size
-                owner = np.random.default_rng([seed, *name.encode()]).permutation(number) % size
-            else:
-                owner = np.array([hash_owner(seed, name, i, [1] * size) for i in range(number)], int)
+            owner = deal(-(-self.elements // self.block), size, seed, name)
             self.blocks = xp.asarray(np.argsort(owner, kind="stable"))
             self.counts = [int(c) * self.block for c in np.bincount(owner, minlength=size)]
         self.padded = sum(self.counts)
@@ -109,7 +120,7 @@ class FlatLayout:
 
         Slices of a vector in rank order; those of a short shard end with empty ones.
         """
-        for start in range(0, max(self.counts), size):
+        for start in starts(max(self.counts), size):
             yield [
                 slice(begin + min(start, count), begin + min(start + size, count))
                 for begin, count in zip(self.offsets, self.counts)

@@ -7,8 +7,10 @@ reports "logical" bytes (1/N of the gradient, say) while the full buffer is aliv
 What is not counted: memory that an MPI library takes for itself, Python objects, the data set.
 """
 
+import contextlib
 import weakref
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 KINDS = ("parameter", "gathered", "gradient", "full_gradient", "optimizer", "activation", "buffer")
@@ -21,15 +23,34 @@ class Ledger:
     Attributes: `live`, `peak`, `sent` and `calls` are dicts (bytes, bytes, bytes, number);
     `live_total` and `peak_total` are bytes. The peak of the total is less than the sum of the
     peaks, which are reached at different moments.
-    `events`: what is told of every count, while a step is recorded (see events.py); None otherwise.
+    `events`: what is told of every count, while a step is recorded (see train/events.py); None otherwise.
     """
 
     def __init__(self) -> None:
         self.live: Counter[str] = Counter({kind: 0 for kind in KINDS})
-        self.live_total = 0
         self.events: Any = None
         self.forget_peaks()
         self.forget_sent()
+
+    @property
+    def live_total(self) -> int:
+        """Bytes alive, of all kinds."""
+        return sum(self.live.values())
+
+    @contextlib.contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """In here the ledger is empty at first and counts anew; then it goes on with what it had.
+
+        An array is given back to the book in which it was born, whenever it dies.
+        """
+        before = dict(vars(self))
+        vars(self).clear()
+        self.__init__()  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            vars(self).clear()
+            vars(self).update(before)
 
     def forget_peaks(self) -> None:
         """Let the peaks start again from what is alive now."""
@@ -44,13 +65,19 @@ class Ledger:
     def track(self, kind: str, array: Any) -> Any:
         """Count `array`, which owns its memory, as `kind` until it dies; return it."""
         self.add(kind, array.nbytes, id(array))
-        weakref.finalize(array, self.add, kind, -array.nbytes, id(array)).atexit = False
+        weakref.finalize(array, self.give_back, self.live, kind, array.nbytes, id(array)).atexit = False
         return array
+
+    def give_back(self, live: Counter[str], kind: str, nbytes: int, which: int) -> None:
+        """An array has died that was counted in `live`."""
+        if live is self.live:
+            self.add(kind, -nbytes, which)
+        else:
+            live[kind] -= nbytes
 
     def add(self, kind: str, nbytes: int, which: int = 0) -> None:
         """Count `nbytes` more of `kind` as alive; fewer, if negative. which: the array's id."""
         self.live[kind] += nbytes
-        self.live_total += nbytes
         self.peak[kind] = max(self.peak[kind], self.live[kind])
         self.peak_total = max(self.peak_total, self.live_total)
         if self.events is not None:

@@ -5,6 +5,8 @@ stage 3 they have just been gathered. What a stage keeps on this rank it hangs o
 `unit.param`, `unit.grad` and `unit.optimizer`.
 """
 
+import argparse
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,11 +15,14 @@ import numpy as np
 
 from zero_ref.array import Array, copy, empty, zeros
 from zero_ref.autograd import Tensor, cross_entropy, linear, mean_squared_error, relu
+from zero_ref.data import Task
 from zero_ref.layout import FlatLayout
 
 DRAWN = 1 << 16  # starting values that are drawn at a time, in float64
 
 Tensors = dict[str, Tensor]
+LayoutOf = Callable[[str, dict[str, tuple[int, ...]]], FlatLayout]  # a unit's name and shapes -> its layout
+Load = Callable[[str], Array]  # a tensor's name -> its starting values
 LossGrad = Callable[[Array, Array], tuple[Array, Any]]
 
 
@@ -107,10 +112,10 @@ def dense_relu(x: Tensor, t: Tensors) -> Tensor:
 
 def build(
     widths: Sequence[int],
-    layout: Callable[[str, dict[str, tuple[int, ...]]], FlatLayout],
+    layout: LayoutOf,
     dtype: Any,
     seed: int,
-    load: Callable[[str], np.ndarray] | None = None,
+    load: Load | None = None,
 ) -> list[Unit]:
     """The units of an MLP with layers widths[0] -> widths[1] -> ...; two widths are a linear model.
 
@@ -133,6 +138,26 @@ def build(
         compute = dense if i == len(widths) - 2 else dense_relu
         units.append(Unit(layout(f"layers.{i}", shapes), compute, starting_values, dtype, i == 0))
     return units
+
+
+def build_dense(o: argparse.Namespace, task: Task, layout: LayoutOf, load: Load | None = None) -> list[Unit]:
+    """The units of --model linear and mlp for a task: layers of the widths that --hidden names."""
+    return build([task.features, *o.hidden, task.outputs], layout, o.dtype, o.seed, load)
+
+
+MODELS: dict[str, Callable[..., list[Unit]]] = {"linear": build_dense, "mlp": build_dense}  # by --model
+
+
+def describe(units: Sequence[Unit]) -> str:
+    """The widths of a chain of linear layers: 64-128-10, or where many are equal 64-128x96-10; else names."""
+    weights = [u.layout.shapes.get("weight", ()) for u in units]
+    if any(len(shape) != 2 for shape in weights):
+        return ", ".join(u.layout.name for u in units)
+    widths = itertools.groupby([weights[0][1], *(outputs for outputs, _ in weights)])
+    runs = [
+        [n] * times if times <= 3 else [f"{n}x{times}"] for n, times in ((n, len([*s])) for n, s in widths)
+    ]
+    return "-".join(str(each) for run in runs for each in run)
 
 
 def loss_grad(classes: bool, samples: int, scale: float = 1.0) -> LossGrad:

@@ -3,28 +3,28 @@
 Update rules and defaults are PyTorch's (torch.optim.SGD, Adam, AdamW). Updates run block by block
 with little scratch memory. Each element depends on itself alone, so a shard gets the same bits as
 the whole vector would.
+
+A new optimizer is one class as below and its entry in KINDS. All else follows from the class: the options
+are the parameters of __init__ with these names, their defaults are its defaults, and what is saved and
+predicted is what `vectors` names. Where no faster version is written (extras/compiled.py, extras/kernels.py),
+the class itself serves.
 """
 
-import importlib
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from zero_ref.array import Array, empty, on_gpu, xp, zeros
+from zero_ref.array import Array, empty, starts, xp, zeros
 
 BLOCK = 32768  # elements; a block and its scratch stay in the cache
-
-
-def for_device() -> Any:
-    """The module whose SGD, Adam and AdamW are fast where arrays live: the same rules as here."""
-    return importlib.import_module("zero_ref.kernels" if on_gpu() else "zero_ref.compiled")
 
 
 def walk(vector: Array) -> Iterator[tuple[Array, Array, Array, slice]]:
     """For each block of `vector`: its view, two scratch arrays of its size, and its slice."""
     size = min(BLOCK, vector.size)
     scratch = empty((2, size), vector.dtype, "buffer")
-    for start in range(0, vector.size, BLOCK):
+    for start in starts(vector.size, BLOCK):
         view = vector[start : start + BLOCK]
         yield view, scratch[0, : view.size], scratch[1, : view.size], slice(start, start + view.size)
 
@@ -41,6 +41,11 @@ class SGD:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocity = zeros(n, dtype, "optimizer") if momentum else None
         self.steps = 0
+
+    @staticmethod
+    def vectors(momentum: float = 0.0, **settings: Any) -> tuple[str, ...]:
+        """The names of the vectors (n,) of state, with these settings."""
+        return ("velocity",) if momentum else ()
 
     def state(self) -> dict[str, Array]:
         """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
@@ -87,6 +92,11 @@ class Adam:
         self.v = zeros(n, dtype, "optimizer")
         self.steps = 0
 
+    @staticmethod
+    def vectors(**settings: Any) -> tuple[str, ...]:
+        """The names of the vectors (n,) of state."""
+        return ("m", "v")
+
     def state(self) -> dict[str, Array]:
         """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
         return {"m": self.m, "v": self.v}
@@ -131,5 +141,22 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, n: int, dtype: Any, weight_decay: float = 1e-2, **settings: Any):
-        super().__init__(n, dtype, weight_decay=weight_decay, **settings)
+    def __init__(
+        self,
+        n: int,
+        dtype: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ):
+        super().__init__(n, dtype, lr, betas, eps, weight_decay)
+
+
+KINDS: dict[str, type] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}  # by the name of --optimizer
+
+
+def settings(kind: type) -> dict[str, Any]:
+    """What can be set of an optimizer, and its defaults: of lr, weight_decay, momentum those that it has."""
+    found = inspect.signature(kind).parameters
+    return {name: found[name].default for name in ("lr", "weight_decay", "momentum") if name in found}

@@ -29,8 +29,7 @@ class Master:
 
     def __init__(self, n: int, make: Callable[[int], Any]) -> None:
         self.optimizer = make(n)
-        self.master = zeros(n, "float32", "optimizer")
-        self.empty = True  # the first update copies the parameters
+        self.master = zeros(n, "float32", "optimizer")  # the first update copies the parameters
 
     @property
     def steps(self) -> int:
@@ -39,7 +38,7 @@ class Master:
 
     @steps.setter
     def steps(self, number: int) -> None:
-        self.optimizer.steps, self.empty = number, False  # whoever sets it has filled the master
+        self.optimizer.steps = number  # whoever sets it has filled the master
 
     def state(self) -> dict[str, Array]:
         """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
@@ -47,9 +46,8 @@ class Master:
 
     def update(self, param: Array, grad: Array, scale: float) -> None:
         """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
-        if self.empty:
+        if self.steps == 0:
             self.master[...] = param
-            self.empty = False
         self.optimizer.update(self.master, grad, scale)
         param[...] = self.master  # rounded once
 
@@ -74,13 +72,13 @@ class Guard:
     def listen(self, loss_grad: LossGrad) -> LossGrad:
         """The same loss_grad; losses are remembered, to name the rank of one that is not finite."""
 
-        def heard(outputs: Array, targets: Array) -> tuple[Array, float]:
+        def remember(outputs: Array, targets: Array) -> tuple[Array, float]:
             g, loss = loss_grad(outputs, targets)
             self.losses.append(loss)
             return g, loss
 
         self.losses.clear()
-        return heard
+        return remember
 
     def __call__(self, comm: Comm, shards: Sequence[Array]) -> tuple[float, float]:
         """(norm, factor) for the gradient of which this rank has `shards`, one of each unit."""

@@ -11,36 +11,32 @@ shapes that are computed with, and with them the outputs, do not depend on the n
 import argparse
 import csv
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from zero_ref import launch, options
+from zero_ref import launch
 from zero_ref.array import from_numpy, to_numpy, track
 from zero_ref.checkpoint import Checkpoint
-from zero_ref.comm import Comm, agree, comm_for, on_rank_0, plain
-from zero_ref.data import Task, load_inputs
-from zero_ref.files import in_one_piece
+from zero_ref.checkpoint.saving import check_model, open_together
+from zero_ref.comm import Comm, plain
+from zero_ref.datasets import load_inputs
 from zero_ref.launch import UsageError
-from zero_ref.layout import FlatLayout
+from zero_ref.launch.cli import Parser, above_0, positive
+from zero_ref.launch.files import check_writable, in_one_piece
+from zero_ref.launch.together import agree, on_rank_0
 from zero_ref.ledger import ledger
-from zero_ref.model import Unit, build
-from zero_ref.saving import check_model, open_together
-from zero_ref.training import connect, select_device
-from zero_ref.watch import watch
+from zero_ref.model import Unit
+from zero_ref.train import choose, options
+from zero_ref.train.watch import watch
 
 
 def load_units(checkpoint: Checkpoint, comm: Comm) -> list[Unit]:
     """The units of a verified checkpoint's model, with this rank's shard of each as `param`."""
     m = checkpoint.manifest
     o = options.parse([], m.arguments)
-
-    def layout(name: str, shapes: dict[str, tuple[int, ...]]) -> FlatLayout:
-        return FlatLayout(name, shapes, comm.size)
-
-    units = build([m.features, *o.hidden, m.outputs], layout, o.dtype, o.seed, checkpoint.tensor)
+    units = choose.units(o, m.task, comm.size, checkpoint.tensor, rule="contiguous")
     check_model(checkpoint, units)
     for u in units:
         u.param = track("parameter", comm.shard(u.initial("gathered"), u.layout).copy())  # (psi/N,)
@@ -89,7 +85,7 @@ def write(path: str, found: np.ndarray, classes: int) -> None:
 
 
 def score(found: np.ndarray, y: np.ndarray, classes: int) -> str:
-    """How good the outputs are: accuracy for classes, r2 for numbers (see training.evaluate)."""
+    """How good the outputs are: accuracy for classes, r2 for numbers (see train/run.py)."""
     if classes:
         return f"accuracy {(found.argmax(axis=1) == y).mean():.4f}"
     variance = ((y - y.mean(axis=0)) ** 2).mean()
@@ -98,19 +94,15 @@ def score(found: np.ndarray, y: np.ndarray, classes: int) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = options.Parser(
-        prog="zero_ref.predict", description="The outputs of a trained model.", allow_abbrev=False
-    )
+    p = Parser(prog="zero_ref.predict", description="The outputs of a trained model.", allow_abbrev=False)
     p.add_argument(
         "--checkpoint", metavar="DIR", required=True, help="of zero_ref.train --save, or its newest"
     )
     p.add_argument("--data", required=True, help="digits, diabetes, FILE.npz or FILE.csv; y is not needed")
     p.add_argument("--output", metavar="FILE", help="write outputs to FILE.csv or FILE.npz")
-    p.add_argument("--batch-size", type=options.positive, default=64, metavar="B", help="(default 64)")
+    p.add_argument("--batch-size", type=positive, default=64, metavar="B", help="(default 64)")
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    p.add_argument(
-        "--timeout", type=options.above_0, default=60.0, metavar="S", help="seconds a rank may wait"
-    )
+    p.add_argument("--timeout", type=above_0, default=60.0, metavar="S", help="seconds a rank may wait")
     return p
 
 
@@ -119,16 +111,15 @@ def main(arguments: list[str] | None = None) -> None:
     o = parser().parse_args(arguments)
     if o.output and Path(o.output).suffix not in (".csv", ".npz"):
         raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
-    world = connect()
+    world = choose.connect()
     watch(world, o.timeout)
-    select_device(o.device, world)
-    comm = comm_for("auto", "float32")
+    choose.device(o.device, world)
+    comm = choose.comm(options.parse([]))
     watch(comm, o.timeout)
     checkpoint = open_together(o.checkpoint, "--checkpoint")
     units = agree(comm, functools.partial(load_units, checkpoint, comm))
     m = checkpoint.manifest
-    task = Task(m.features, m.outputs, m.classes, 0)
-    x, y = agree(comm, lambda: load_inputs(o.data, task, units[0].dtype.name))
+    x, y = agree(comm, lambda: load_inputs(o.data, m.task, units[0].dtype.name))
     on_rank_0(comm, lambda: check_output(o, checkpoint))
     ledger.forget_peaks()
     with np.errstate(over="ignore", invalid="ignore"):  # outputs may be infinite: they are the model's
@@ -152,12 +143,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def check_output(o: argparse.Namespace, checkpoint: Checkpoint) -> None:
     """UsageError if --output could not be written, or would replace what the model is made from."""
-    if not o.output:
-        return
-    path = Path(o.output).resolve()
-    if not os.access(path.parent, os.W_OK) or path.is_dir():
-        raise UsageError(f"--output {o.output}: cannot be written there")
-    if path == Path(o.data).resolve() or path.is_relative_to(checkpoint.folder.resolve()):
+    check_writable({"--output": o.output}, [o.data])
+    if o.output and Path(o.output).resolve().is_relative_to(checkpoint.folder.resolve()):
         raise UsageError(f"--output {o.output}: is another file of this run")
 
 

@@ -18,7 +18,7 @@ from lessons.checker.evidence import (
 )
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
-from zero_ref import estimate
+from zero_ref.plan import formulas
 
 FUNCTIONS = ("model_state_bytes",)
 RANKS = 1
@@ -68,7 +68,7 @@ def padded(case: Case) -> int:
 
 def right(case: Case) -> Bill:
     numbers = case["given"]
-    bill = estimate.model_state_bytes(numbers["stage"], padded(case), numbers["size"], *each(case).values())
+    bill = formulas.model_state_bytes(numbers["stage"], padded(case), numbers["size"], *each(case).values())
     return {kind: int(nbytes) for kind, nbytes in bill.items()}
 
 

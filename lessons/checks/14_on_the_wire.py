@@ -20,7 +20,7 @@ from lessons.checker.evidence import (
 )
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
-from zero_ref import estimate
+from zero_ref.plan import formulas
 
 FUNCTIONS = ("bytes_sent", "peak_gathered")
 RANKS = 1
@@ -81,7 +81,7 @@ def padded(case: Case) -> int:
 
 def right(case: Case) -> Sent:
     numbers = case["given"]
-    sent = estimate.sent_elements(numbers["stage"], padded(case), numbers["size"], numbers["micro_batches"])
+    sent = formulas.sent_elements(numbers["stage"], padded(case), numbers["size"], numbers["micro_batches"])
     return {name: round(n) * numbers["itemsize"] for name, n in sent.items()}
 
 

@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from small import TRANSPORT
+from small import ranks_with
 
 from zero_ref import array
-from zero_ref.comm import REDUCE, Comm, comm_for
+from zero_ref.comm import REDUCE, Comm
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 
@@ -22,7 +22,7 @@ def layouts(size, n):
 
 
 def every_case(size):
-    comms = [comm_for(reduce, "float32", TRANSPORT) for reduce in REDUCE]
+    comms = [ranks_with(reduce, "float32") for reduce in REDUCE]
     for comm, n, dtype in itertools.product(comms, LENGTHS, ("float32", "float64")):
         for layout in layouts(size, n):
             yield comm, layout, np.dtype(dtype)
@@ -113,11 +113,47 @@ def test_everything_holds_when_mpi_needs_memory_of_its_own(comm, monkeypatch):
     """As on a GPU: what MPI reads and writes is a copy in other memory."""
     if array.on_gpu():
         pytest.skip("so it is here")
-    monkeypatch.setattr(Comm, "wire_like", lambda _, values: np.full(values.shape, 7, values.dtype))
+
+    def other_memory(self, vector, layout):
+        return np.full(vector.shape, 7, vector.dtype)
+
+    monkeypatch.setattr(Comm, "wire_like", other_memory)
     test_reduce_scatter_gives_each_rank_its_elements_of_the_sum(comm)
     test_all_gather_puts_every_element_in_its_place(comm)
     test_all_gather_takes_a_shard_that_lies_in_its_own_target(comm)
     test_all_reduce_is_the_sum_everywhere(comm)
+
+
+class Observer:
+    """Writes down what it is told."""
+
+    def __init__(self, name, told):
+        self.name, self.told = name, told
+
+    def before(self, call):
+        self.told.append((self.name, "before", call))
+
+    def after(self, call):
+        self.told.append((self.name, "after", call))
+
+
+def test_observers_are_told_of_every_call(comm):
+    c, told, layout = ranks_with("auto", "float32"), [], FlatLayout("unit", {"weight": (97,)}, comm.size)
+    full, about = barcode(layout, np.dtype("f4"), c.rank), (layout, np.dtype("f4"))
+    c.observers += [Observer("a", told), Observer("b", told)]
+    shard = c.reduce_scatter(full, layout)
+    c.all_gather(shard, layout, out=full)
+    c.finish_all_gather(c.start_all_gather(shard, layout))
+    c.all_reduce(full, layout)
+    c.sum(1.0)
+    c.everyone(None)
+    calls = [("reduce_scatter", *about), ("all_gather", *about), ("start_all_gather", *about)]
+    calls += [("finish_all_gather", *about), *calls[:2], ("sum", None, None), ("everyone", None, None)]
+    order = [("a", "before"), ("b", "before"), ("b", "after"), ("a", "after")]
+    assert told == [(*who, call) for call in calls for who in order]
+    del c.observers[:], told[:]
+    c.sum(1.0)
+    assert told == []
 
 
 def test_ordered_adds_in_rank_order(comm):

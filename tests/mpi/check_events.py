@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
-from zero_ref import options, training
 from zero_ref.comm import Comm
 from zero_ref.ledger import KINDS, ledger
+from zero_ref.train import choose, options
+from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 # Units of 455 and 80 parameters; the last of four batches in an epoch is short.
@@ -110,21 +111,31 @@ def test_recording_changes_no_number(stage):
 
 
 def test_everything_is_put_back_after_the_step(monkeypatch):
-    kept = []
-    original = Comm.__init__
+    kept, models = [], []
+    original, build = Comm.__init__, choose.units
 
-    def remember(self):
-        original(self)
+    def remember(self, mpi=None):
+        original(self, mpi)
         kept.append(self)
 
+    def remember_units(*arguments, **keywords):
+        models.append(build(*arguments, **keywords))
+        return models[-1]
+
     monkeypatch.setattr(Comm, "__init__", remember)
+    monkeypatch.setattr(choose, "units", remember_units)
     before = dict(ledger.live)
     run("--timeout 60", "--chart")
-    assert ledger.events is None and dict(ledger.live) == before
-    for comm in kept:  # what remains there is the watchdog's
-        for name, method in vars(comm).items():
+    owners = [*kept, *(each for units in models for u in units for each in (u, u.optimizer))]
+    assert len(kept) > 1 and len(owners) > len(kept) + 2
+    for owner in owners:
+        for name, method in vars(owner).items():
             if callable(method):
                 assert "Events" not in getattr(method, "__qualname__", ""), name
+    for comm in kept:  # what remains there is the watchdog
+        assert "Events" not in [type(observer).__name__ for observer in comm.observers]
+    del owner, owners, models[:]
+    assert ledger.events is None and dict(ledger.live) == before
 
 
 def test_a_run_of_one_step_records_it():

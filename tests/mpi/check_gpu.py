@@ -8,28 +8,28 @@ import os
 
 import numpy as np
 import pytest
-from small import TRANSPORT, Small
+from small import TRANSPORT, Small, ranks_with
 
 from zero_ref import array, autograd, model, optim
 from zero_ref.clip import clip, sum_of_squares
-from zero_ref.comm import Comm, comm_for, local_rank, mpi_takes_device_arrays
+from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.stages import zero3_prefetch
-from zero_ref.training import STAGES
+from zero_ref.stages import STAGES, zero3_prefetch
+from zero_ref.train.choose import fastest, local_rank, mpi_takes_device_arrays
 
 pytestmark = pytest.mark.skipif(not array.on_gpu(), reason="no GPU")
 
 OPTIMIZERS = {
-    "sgd": ("SGD", {"lr": 0.05}),
-    "sgd decay": ("SGD", {"lr": 0.05, "weight_decay": 0.1}),
-    "sgd momentum": ("SGD", {"lr": 0.05, "momentum": 0.9}),
-    "sgd momentum decay": ("SGD", {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}),
-    "adam": ("Adam", {"lr": 0.01}),
-    "adam decay": ("Adam", {"lr": 0.03, "betas": (0.5, 0.9), "eps": 1e-2, "weight_decay": 0.1}),
-    "adamw": ("AdamW", {"lr": 0.01}),
-    "adamw decay": ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+    "sgd": (optim.SGD, {"lr": 0.05}),
+    "sgd decay": (optim.SGD, {"lr": 0.05, "weight_decay": 0.1}),
+    "sgd momentum": (optim.SGD, {"lr": 0.05, "momentum": 0.9}),
+    "sgd momentum decay": (optim.SGD, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.1}),
+    "adam": (optim.Adam, {"lr": 0.01}),
+    "adam decay": (optim.Adam, {"lr": 0.03, "betas": (0.5, 0.9), "eps": 1e-2, "weight_decay": 0.1}),
+    "adamw": (optim.AdamW, {"lr": 0.01}),
+    "adamw decay": (optim.AdamW, {"lr": 0.01, "weight_decay": 0.1}),
 }
 
 
@@ -46,7 +46,7 @@ def cpu(monkeypatch):
         try:
             return action()
         finally:
-            array.select("gpu", local_rank(), mpi_takes_device_arrays())
+            array.select("gpu", local_rank(Comm()), mpi_takes_device_arrays())
 
     return on_the_cpu
 
@@ -60,7 +60,7 @@ def test_a_kernel_makes_the_bits_of_the_cpu(name, dtype, narrow, cpu):
     steps = [(random.normal(size=1000).astype(narrow or dtype), scale) for scale in (1.0, 0.3, 0.7, 0.0)]
 
     def updated():
-        param, optimizer = on_device(start.copy()), getattr(optim.for_device(), kind)(1000, dtype, **settings)
+        param, optimizer = on_device(start.copy()), fastest(kind)(1000, dtype, **settings)
         for grad, scale in steps:
             given = on_device(grad.copy())
             optimizer.update(param, given, scale)
@@ -68,8 +68,8 @@ def test_a_kernel_makes_the_bits_of_the_cpu(name, dtype, narrow, cpu):
         assert optimizer.steps == 3
         return [array.to_numpy(a).tobytes() for a in (param, *optimizer.state().values())]
 
-    assert type(getattr(optim.for_device(), kind)).__name__ == "type"
-    assert getattr(optim.for_device(), kind).__module__ == "zero_ref.kernels"
+    assert fastest(kind).__module__ == "zero_ref.extras.kernels" and fastest(kind).__name__ == kind.__name__
+    assert cpu(lambda: fastest(kind)).__module__ != "zero_ref.extras.kernels"
     assert updated() == cpu(updated)
 
 
@@ -83,7 +83,7 @@ def test_squares_are_added_in_float64(n, dtype):
 
 def test_an_update_needs_no_memory():
     for kind, settings in OPTIMIZERS.values():
-        optimizer = getattr(optim.for_device(), kind)(1000, "float32", **settings)
+        optimizer = fastest(kind)(1000, "float32", **settings)
         param, grad = on_device(np.ones(1000, "f4")), on_device(np.ones(1000, "f4"))
         with Pool() as pool:
             optimizer.update(param, grad, 1.0)
@@ -168,7 +168,7 @@ def test_the_ledger_is_the_pool(stage, prefetch, rule, classes, dtype, comm, mon
     batches = Batches(data, np.arange(14), 9, 2, rank=comm.rank, shares=[1] * comm.size)
     units = model.build([13, 11, 6, 3], lambda n, s: FlatLayout(n, s, comm.size, rule), dtype, seed=0)
     module = zero3_prefetch if prefetch else STAGES[stage]
-    ranks = comm_for("auto", dtype, TRANSPORT)
+    ranks = ranks_with("auto", dtype)
     loss_grad = model.loss_grad(classes, 9)
     looked = itertools.count()
 
@@ -191,7 +191,7 @@ def test_the_ledger_is_the_pool(stage, prefetch, rule, classes, dtype, comm, mon
         for names, owner in WATCHED.items():
             for name in names.split():
                 monkeypatch.setattr(owner(), name, watched(name, getattr(owner(), name)))
-        module.setup(units, ranks, lambda n: optim.for_device().AdamW(n, dtype))
+        module.setup(units, ranks, lambda n: fastest(optim.AdamW)(n, dtype))
         look("after setup")
         resting = pool.live
         for step in range(2):
@@ -224,7 +224,7 @@ def test_one_rank_needs_no_host_memory(comm, monkeypatch):
 def test_memory_that_waiting_work_still_reads_is_not_overwritten(comm):
     """What has died is used again at once, though the GPU has not come to its last reader yet."""
     ranks, layout = (
-        comm_for("auto", "float32", TRANSPORT),
+        ranks_with("auto", "float32"),
         FlatLayout("unit", {"w": (20 * comm.size,)}, comm.size),
     )
     vectors = [

@@ -3,12 +3,13 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from small import NARROW, Small, data
+from small import NARROW, Small, data, ranks_with
 
 from zero_ref import array, model, optim
-from zero_ref.comm import comm_for
 from zero_ref.layout import FlatLayout
 from zero_ref.precision import Guard, LossScale, Master, NotFinite
+from zero_ref.stages import STAGES
+from zero_ref.train.choose import fastest
 
 TYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
@@ -39,7 +40,7 @@ def test_training_follows_float32(dtype, far):
 
 @pytest.mark.parametrize("dtype", NARROW)
 def test_a_sum_over_ranks_is_rounded_once(dtype):
-    c, kind = comm_for("native", dtype), TYPES[dtype]
+    c, kind = ranks_with("native", dtype, "mpi"), TYPES[dtype]
     layout = FlatLayout("unit", {"w": (97,)}, c.size)
     parts = [np.random.default_rng(r).normal(size=layout.padded).astype(kind) for r in range(c.size)]
     parts[0][:5] = 2048.0  # to which 16 bits cannot add 1
@@ -73,8 +74,6 @@ def on_device(values):
 
 def step(run, stage, spoilt_rank, value):
     """One more step, in which the gradient of one rank's first sample is spoilt."""
-    from zero_ref.training import STAGES
-
     inner = model.loss_grad(True, 12, run.guard.scale)
 
     def loss_grad(outputs, y):
@@ -158,7 +157,7 @@ def test_why_there_is_a_master_copy():
     """10,000 times 1e-4 added to 1: float16 stays at 1, with a float32 master it reaches 2."""
     alone, mastered = on_device(np.ones(1, "f2")), on_device(np.ones(1, "f2"))
     gradient = on_device(np.full(1, -1e-4, "f2"))
-    SGD = optim.for_device().SGD
+    SGD = fastest(optim.SGD)
     bare, master = SGD(1, "float16", lr=1.0), Master(1, lambda n: SGD(n, "float32", lr=1.0))
     for _ in range(10_000):
         bare.update(alone, gradient, 1.0)

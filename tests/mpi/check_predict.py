@@ -7,9 +7,10 @@ import pytest
 import serial
 from small import Small, data
 
-from zero_ref import array, options, predict, saving
+from zero_ref import array, predict
+from zero_ref.checkpoint import Manifest, saving
 from zero_ref.ledger import ledger
-from zero_ref.training import STAGES
+from zero_ref.train import options
 
 
 @pytest.fixture
@@ -23,16 +24,16 @@ def saved(folder, run, comm):
     line = ["--model=mlp", f"--hidden={','.join(map(str, run.hidden))}", f"--dtype={run.dtype}"]
     arguments = options.lasting(options.parse(line))
     task = data(run.classes, "float64").task
-    manifest = saving.Manifest(
+    manifest = Manifest(
         arguments=arguments, data_sha256="", features=6, outputs=task.outputs, classes=task.classes
     )
-    saving.save(str(folder), None, manifest, 5, run.stage, run.units, run.guard, comm)
+    saving.save(str(folder), None, manifest, 5, run.nouns())
     return saving.open_together(str(folder))
 
 
 def gathered(run, x, batch_size):
     """The outputs of the whole model, batch by batch."""
-    params = [STAGES[run.stage].full_param(u, run.comm).copy() for u in run.units]
+    params = [run.module.full_param(u, run.comm).copy() for u in run.units]
     rows = []
     for start in range(0, len(x), batch_size):
         h = array.from_numpy(x[start : start + batch_size].copy(), "activation")

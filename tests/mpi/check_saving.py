@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from small import data
 
-from zero_ref import options, saving, training
-from zero_ref.checkpoint import Checkpoint
+from zero_ref.checkpoint import Checkpoint, saving
+from zero_ref.train import options
+from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 LINE = "--quiet --batch-size 12 --test-fraction 0.3 --hidden 7,5 --seed 4 --clip-norm 0.4 --steps 8"

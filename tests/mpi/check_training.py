@@ -8,8 +8,9 @@ import serial
 from safetensors.numpy import load_file, save_file
 from small import data, start
 
-from zero_ref import options, training
 from zero_ref.data import Batches, split
+from zero_ref.train import options
+from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 LINE = "--quiet --dtype float64 --batch-size 12 --micro-batches 2 --epochs 3 --test-fraction 0.3 --seed 4"

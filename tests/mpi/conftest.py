@@ -3,7 +3,6 @@
 A test that fails on one rank leaves the others in a collective, so the first failure ends them all.
 """
 
-import importlib
 import os
 import sys
 import time
@@ -11,9 +10,10 @@ import time
 import pytest
 
 from zero_ref import array
-from zero_ref.comm import Comm, local_rank, mpi_takes_device_arrays
-
-PIECEWISE = ("zero_ref.comm", "zero_ref.estimate", "zero_ref.staging")
+from zero_ref import comm as collectives
+from zero_ref.comm import Comm
+from zero_ref.extras import staging
+from zero_ref.train.choose import local_rank, mpi_takes_device_arrays
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +24,14 @@ def comm():
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Some units of these tests are long for a reduce-scatter, and go in several pieces."""
-    for module in filter(None, map(sys.modules.get, PIECEWISE)):
-        monkeypatch.setattr(module, "LONG", 200, raising=False)
+    monkeypatch.setattr(collectives, "LONG", 200)
+    for module in (collectives, staging):
         monkeypatch.setattr(module, "PIECE", 7)
 
 
 def pytest_configure(config):
-    array.select(os.environ.get("ZERO_REF_TEST_DEVICE", "cpu"), local_rank(), mpi_takes_device_arrays())
-    if array.on_gpu():
-        importlib.import_module("zero_ref.staging")  # so that small_pieces finds it
+    device = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
+    array.select(device, local_rank(Comm()), mpi_takes_device_arrays())
 
 
 def pytest_collection_modifyitems(items):

@@ -23,8 +23,11 @@ sys.path.insert(0, str(ROOT / "tests"))
 from launching import mpirun  # noqa: E402
 from planted.bugs import GROUPS, Bug, plant  # noqa: E402
 
-WORKERS, RANKS, LIMIT = 2, 3, 40  # bugs at a time, ranks, seconds a check
-UNIT = [f"tests/test_{name}.py" for name in ("autograd", "layout", "optim", "data", "ledger", "estimate")]
+WORKERS, RANKS, LIMIT = 2, 3, 60  # bugs at a time, ranks, seconds a check
+UNIT = [
+    f"tests/test_{name}.py"
+    for name in ("autograd", "layout", "optim", "data", "ledger", "formulas", "dry_run")
+]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
 GPU = "comm gpu bits bytes precision"
@@ -37,13 +40,14 @@ PRETENDED = {  # checks on a pretended GPU: name, and what it takes
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
         name: (RANKS, f"tests/mpi/check_{name}.py")
-        for name in ("reference", "bits", "comm", "bytes", "training")
+        for name in ("reference", "bits", "comm", "bytes", "dry_run", "training")
     },
     "unit": (0, *UNIT),
     "command": (0, "tests/test_command.py", "-k", "main_job or same_weights or weights_depend"),
     "precision": (RANKS, "tests/mpi/check_precision.py"),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
+    "extending": (0, "tests/test_extending.py"),
     "predict": (RANKS, "tests/mpi/check_predict.py"),
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
     "events": (RANKS, "tests/mpi/check_events.py"),
@@ -51,6 +55,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
 FIRST = {  # by group, where it is not the order above
+    "seams": ["extending", "comm"],
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
@@ -60,6 +65,7 @@ FIRST = {  # by group, where it is not the order above
     "gradients": ["unit"],
     "command": ["training", "command"],
     "bytes": ["bytes"],
+    "predictions": ["unit", "dry_run"],
     "precision": ["precision"],
     "checkpoints": ["files", "saving", "faults"],
     "predicting": ["predict"],

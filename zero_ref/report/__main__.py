@@ -2,20 +2,22 @@
 
 import argparse
 
-from zero_ref import launch, options, report
+from zero_ref import launch, report
 from zero_ref.launch import UsageError
+from zero_ref.launch.cli import LANGUAGES, Parser
 from zero_ref.report import page, text
+from zero_ref.report.record import read
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = options.Parser(
+    p = Parser(
         prog="zero_ref.report", description="Pictures of runs, from their records.", allow_abbrev=False
     )
     p.add_argument("files", nargs="+", metavar="FILE", help="OUT.html, and then one record or several")
     p.add_argument("--text", action="store_true", help="print one record; there is no OUT.html then")
     p.add_argument("--compare", metavar="FILE.json", help="show the difference of the loss to this record")
-    p.add_argument("--language", choices=options.LANGUAGES, help="(default: as LANG says)")
+    p.add_argument("--language", choices=LANGUAGES, help="(default: as LANG says)")
     return p
 
 
@@ -27,16 +29,16 @@ def main(arguments: list[str] | None = None) -> None:
         p.error("--compare is for a page")
     if o.text:
         for path in o.files:
-            launch.say(text.of(report.read(path), o.language))
+            launch.say(text.make_text(read(path), o.language))
         return
     out, *paths = o.files
     if not paths or not out.endswith((".html", ".htm")):
         p.error("expected OUT.html, and then one record or several")
     if len(set(paths)) < len(paths):
         raise UsageError("a record is named twice")
-    runs = {path: report.read(path) for path in paths}
-    compared = {o.compare: report.read(o.compare, "--compare ")} if o.compare else {}
-    report.write(out, "", page.of(runs, compared, o.language))
+    runs = {path: read(path) for path in paths}
+    compared = {o.compare: read(o.compare, "--compare ")} if o.compare else {}
+    report.write(out, "", page.make_page(runs, compared, o.language))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,14 @@ function say(key, values = {}) {
   return DATA.words[key][language].replace(/\{(\w+)\}/g, fill);
 }
 
+// The words for a run, by where its numbers come from: "run", "dry", or "old" (see origin in page.py).
+function sayOf(run, key, values) {
+  const own = `${key}_${run.origin}`;
+  return say(own in DATA.words ? own : key, values);
+}
+
 const sentences = (...all) => all.filter((each) => each).join(language === "zh" ? "" : " ");
+const clauses = (...all) => all.filter((each) => each).join(language === "zh" ? "；" : "; ");
 const list = (all) => all.join(language === "zh" ? "、" : ", ");
 const exact = (number) => number.toLocaleString("en-US");
 const signed = (number) => (number < 0 ? "−" : "+") + exact(Math.abs(number));

@@ -4,6 +4,10 @@
 
 const FIRST = DATA.runs[0];
 const ALONE = DATA.runs.length === 1;
+const DRY = [...DATA.runs, ...DATA.compared].filter((run) => run.origin === "dry");
+const CURVES = [...DATA.runs, ...DATA.compared].filter((run) => run.loss.length);
+// Words about all runs: those of their origin, if it is one.
+const SAME = DATA.runs.every((run) => run.origin === FIRST.origin) ? FIRST : { origin: "run" };
 const views = DATA.runs.map((run) => (run.recorded_step ? new View(run) : null));
 const view = ALONE ? views[0] : null; // of one run: everything follows it
 let followMemory = () => {};
@@ -13,22 +17,51 @@ const put = (id, ...children) => find(id).replaceChildren(...children.flat());
 const tell = (id, ...words) => (find(id).textContent = sentences(...words));
 const leftOut = (key, drawn, all) => drawn < all && say(key, { drawn: exact(drawn), all: exact(all) });
 
-// [measured, formula] of the rank with the most: bytes at rest, at most, sent in a step.
+// [measured, expected] of the rank with the most: bytes at rest and sent in a step beside the formulas', and
+// at most beside the dry run's.
 function mostOf(run) {
-  const of = (bytes) => {
+  const of = (bytes, source) => {
     const rank = run.ranks.reduce((best, each) => (bytes(each) > bytes(best) ? each : best));
-    return [bytes(rank), bytes(rank.predicted)];
+    return [bytes(rank), bytes(rank[source])];
   };
-  const [rest, sent] = [(rank) => total(rank.resting_bytes), (rank) => total(rank.sent_bytes_per_step)];
-  return { at_rest: of(rest), peak: of((rank) => rank.peak_total_bytes), sent_per_step: of(sent) };
+  return {
+    at_rest: of((rank) => total(rank.resting_bytes), "formula"),
+    peak: of((rank) => rank.peak_total_bytes, "predicted"),
+    sent_per_step: of((rank) => total(rank.sent_bytes_per_step), "formula"),
+  };
+}
+
+// Of the kinds whose peak has a formula, those that a rank has another peak of.
+function missed({ peak_bytes, formula }) {
+  const said = formula.peak_bytes;
+  return KINDS.filter((kind) => kind in said && said[kind] !== peak_bytes[kind]);
+}
+
+const namesOf = (kinds) => list(kinds.map((kind) => say(kind)));
+
+// The names of those that some rank of a run has missed.
+function missedByAny(run) {
+  const kinds = run.ranks.flatMap(missed);
+  return namesOf(KINDS.filter((kind) => kinds.includes(kind)));
+}
+
+// The peaks of some runs, kind by kind, beside the formulas.
+function peaksByKind(runs) {
+  const known = runs.filter((run) => run.origin !== "old");
+  if (!known.length) return "";
+  const differ = known.filter((run) => missedByAny(run));
+  const words = (run) => (ALONE ? "" : `${run.name}: `) + missedByAny(run);
+  if (differ.length) return say("kinds_differ", { kinds: clauses(...differ.map(words)) });
+  const said = known[0].ranks[0].formula.peak_bytes;
+  return say("kinds_agree", { kinds: namesOf(KINDS.filter((kind) => kind in said)) });
 }
 
 const hashOf = (run) => run.weights_sha256.slice(0, 16);
 
 function about(run) {
   const c = run.config;
-  const widths = (c.hidden || []).join("-");
-  return say("about", {
+  const widths = run.model || (c.hidden || []).join("-");
+  return sayOf(run, "about", {
     model: c.model + (widths ? ` (${widths})` : ""),
     parameters: exact(run.parameters),
     data: c.data,
@@ -44,42 +77,74 @@ function about(run) {
 
 // ---- One run
 
+function besideFormula([measured, formula]) {
+  return measured === formula ? say("as_formula") : say("formula_says", { bytes: exact(formula) });
+}
+
+// A peak: the dry run says the whole, the formulas each kind.
+function besideBoth(run, [measured, dry]) {
+  if (run.origin === "old") return besideFormula([measured, dry]);
+  const whole = measured === dry ? say("as_dry_run") : say("dry_run_says", { bytes: exact(dry) });
+  const kinds = missedByAny(run);
+  const each = say(kinds ? "kinds_not_as_formula" : "kinds_as_formula", { kinds });
+  return clauses(run.origin === "run" && whole, each);
+}
+
 function drawNumbers(run) {
-  const tiles = Object.entries(mostOf(run)).map(([key, [measured, formula]]) => {
-    const words = measured === formula ? say("as_formula") : say("formula_says", { bytes: exact(formula) });
-    return [key, exact(measured), words];
-  });
+  const most = mostOf(run);
+  const words = (key) => (key === "peak" ? besideBoth(run, most.peak) : besideFormula(most[key]));
+  const tiles = Object.keys(most).map((key) => [key, exact(most[key][0]), words(key)]);
+  if (run.origin !== "dry") tiles.push(...tilesOfTraining(run));
+  const tile = ([key, number, about]) =>
+    h("div", {}, h("dt", {}, say(key)), h("dd", { class: key }, number), h("dd", { class: "about" }, about));
+  put("numbers", tiles.map(tile));
+}
+
+function tilesOfTraining(run) {
   const scores = Object.entries(run.test || {}).filter(([, value]) => value !== null);
   const nameOf = (score) => (`test_${score}` in DATA.words ? say(`test_${score}`) : score);
   const test = scores.map(([score, value]) => `${nameOf(score)} ${value.toFixed(4)}`);
   const losses = [run.loss[0], run.loss.at(-1)].map(([, value]) => lossInWords(value));
-  tiles.push(["loss", losses.join(" → "), test.length ? list(test) : say("no_test")]);
-  tiles.push(["weights", hashOf(run), say("weights_about")]);
-  const tile = ([key, number, words]) =>
-    h("div", {}, h("dt", {}, say(key)), h("dd", { class: key }, number), h("dd", { class: "about" }, words));
-  put("numbers", tiles.map(tile));
+  return [
+    ["loss", losses.join(" → "), test.length ? list(test) : say("no_test")],
+    ["weights", hashOf(run), say("weights_about")],
+  ];
 }
 
 function ranksTable(run) {
-  const facts = ["at_rest", "peak", "sent_per_step"];
-  const header = ["rank", ...["samples", ...KEPT, ...facts].map((key) => say(key))];
-  return table(header, run.ranks.map((rank, number) => [
-    String(number),
+  const peaks = peakColumns(run);
+  const keys = [...KEPT, "at_rest", ...Object.keys(peaks), "sent_per_step"];
+  const header = ["rank", sayOf(run, "samples"), ...keys.map((key) => say(key))];
+  return table(header, run.ranks.map((rank, row) => [
+    String(run.numbers[row]),
     exact(rank.samples),
     ...KEPT.map((kind) => exact(rank.resting_bytes[kind])),
-    beside(total(rank.resting_bytes), total(rank.predicted.resting_bytes)),
-    beside(rank.peak_total_bytes, rank.predicted.peak_total_bytes),
-    beside(total(rank.sent_bytes_per_step), total(rank.predicted.sent_bytes_per_step)),
+    beside(total(rank.resting_bytes), total(rank.formula.resting_bytes)),
+    ...Object.values(peaks).map((cell) => cell(rank)),
+    beside(total(rank.sent_bytes_per_step), total(rank.formula.sent_bytes_per_step)),
   ]));
 }
 
+// What a table says of a rank's peak: heading -> cell. A "=" is always a formula's.
+function peakColumns({ origin }) {
+  const [measured, dry] = [(rank) => rank.peak_total_bytes, (rank) => rank.predicted.peak_total_bytes];
+  if (origin === "old") return { peak: (rank) => beside(measured(rank), dry(rank)) };
+  const columns = { peak: (rank) => exact(measured(rank)), peak_by_kind: missedInWords };
+  return origin === "dry" ? columns : { ...columns, dry_run: (rank) => exact(dry(rank)) };
+}
+
+function missedInWords(rank) {
+  const words = (kind) => `${say(kind)} ${beside(rank.peak_bytes[kind], rank.formula.peak_bytes[kind])}`;
+  return clauses(...missed(rank).map(words)) || "=";
+}
+
 function trafficTables(run) {
-  const rows = run.ranks.flatMap((rank, number) => COLLECTIVES.map((name) => [
-    `rank ${number}`,
+  const rows = run.ranks.flatMap((rank, row) => COLLECTIVES.map((name) => [
+    `rank ${run.numbers[row]}`,
     say(`collective_${name}`),
     exact(rank.calls_per_step[name]),
     exact(rank.sent_bytes_per_step[name]),
-    exact(rank.predicted.sent_bytes_per_step[name]),
+    exact(rank.formula.sent_bytes_per_step[name]),
   ]));
   const columns = ["collective", "calls_head", "sent_bytes", "formula"].map((key) => say(key));
   const sent = table(["rank", ...columns], rows, [1]);
@@ -93,12 +158,15 @@ function trafficTables(run) {
 function drawRun(run) {
   drawNumbers(run);
   put("ranks-table", ranksTable(run));
+  tell("ranks-peaks", peaksByKind([run]));
+  const [known, all] = [run.ranks.length, run.world_size];
+  const bars = leftOut("ranks_left_out", Math.min(MOST_BARS, known), all);
   put("traffic-picture", drawTraffic(run, widthOf("traffic-picture")));
-  tell("traffic-caption", say("traffic_caption"), leftOut("ranks_left_out", MOST_BARS, run.world_size));
+  tell("traffic-caption", sayOf(run, "traffic_caption"), bars);
   put("map-picture", run.traffic ? drawMap(run, widthOf("map-picture")) : []);
   const way = run.config.reduce === "ring" ? "map_ring" : "map_direct";
-  if (run.traffic) tell("map-caption", say(way), leftOut("ranks_left_out", MOST_CELLS, run.world_size));
-  else tell("map-caption", say("no_events"));
+  if (run.traffic) tell("map-caption", say(way), leftOut("ranks_left_out", MOST_CELLS, all));
+  else tell("map-caption", leftOut("map_left_out", known, all) || say("no_events"));
   tableIn("traffic-table", () => trafficTables(run));
 }
 
@@ -113,8 +181,8 @@ function holdingsTables() {
     unit.name,
     list(Object.entries(unit.shapes).map(([name, shape]) => `${name} ${shape.join("×")}`)),
     exact(unit.elements),
-    exact(sum(unit.counts) - unit.elements),
-    unit.counts.map(exact).join(" + "),
+    exact(unit.padded - unit.elements),
+    countsInWords(unit),
   ]);
   return h("div", {},
     table(["rank", say("kind"), say("kept_bytes"), say("whole_bytes"), say("shard_bytes")], rows, [1]),
@@ -122,11 +190,19 @@ function holdingsTables() {
     table(["unit", say("tensors"), say("elements"), say("padding"), say("counts")], units, [1]));
 }
 
+// Elements of every rank's shard; of many ranks, how many they are.
+function countsInWords({ counts, least, most }) {
+  if (counts.length) return counts.map(exact).join(" + ");
+  const values = { ranks: exact(view.run.world_size), least: exact(least), most: exact(most) };
+  return say(least === most ? "counts_equal" : "counts_between", values);
+}
+
 function memoryTable() {
-  const rank = view.rank;
+  const { rank, run } = view;
+  const timed = run.origin !== "dry";
   const rows = rank.events.map(([time, what, name, unit, bytes, number, place], i) => [
     exact(i + 1),
-    exact(time),
+    ...(timed ? [exact(time)] : []),
     say(what === "begin" || what === "end" ? what : `${what}_table`),
     name in DATA.words ? say(name) : name,
     unit === null ? "" : view.units[unit].name,
@@ -136,6 +212,7 @@ function memoryTable() {
     rank.places[place],
   ]);
   const header = ["what", "name", "unit", "bytes", "alive_bytes", "line", "place"].map((key) => say(key));
+  if (!timed) return table(["", ...header], rows, [1, 2, 3, 7]);
   return table(["", "µs", ...header], rows, [2, 3, 4, 8]);
 }
 
@@ -205,10 +282,10 @@ function drawButtons() {
     act("event-on", "event_on", () => move(view.position + 1)),
     act("call-on", "call_on", () => move(view.rank.nextCall(view.position, 1))),
     act("play", playing ? "pause" : "play", () => play(!playing)));
-  put("ranks", h("span", { class: "label" }, say("look_at")), view.ranks.map((_, number) => {
-    const attributes = { "aria-pressed": String(number === view.chosen), "aria-label": `rank ${number}` };
+  put("ranks", h("span", { class: "label" }, say("look_at")), view.ranks.map(({ number, row }) => {
+    const attributes = { "aria-pressed": String(row === view.chosen), "aria-label": `rank ${number}` };
     return button(`rank-${number}`, attributes, String(number), () => {
-      view.choose(number);
+      view.choose(row);
       drawStep();
     });
   }));
@@ -220,20 +297,22 @@ function drawStep() {
   drawButtons();
   find("position").setAttribute("aria-label", say("position"));
   const most = 1.12 * Math.max(...view.ranks.flatMap((each) => [each.peak, each.predicted.peak_total_bytes]));
-  const label = say("memory_description", { rank: view.chosen });
+  const label = say("memory_description", { rank: rank.number });
   const [picture, follow] = drawMemory(view, widthOf("memory-picture"), { most, changed: show, label });
   followMemory = follow;
   put("memory-picture", picture);
   const whole = run.ranks[view.chosen].peak_total_bytes;
+  const [same, bytes] = [whole === rank.peak, exact(whole)];
+  const lines = { peak: exact(rank.predicted.peak_total_bytes), bytes: exact(restingFormula(view)) };
   tell("memory-caption", say("memory_axis"), !rank.thinned && say("memory_lanes"),
-    say("resting_sentence", { bytes: exact(restingFormula(view)) }),
-    say(whole === rank.peak ? "peak_of_run_same" : "peak_of_run", { bytes: exact(whole) }));
+    sayOf(run, "resting_sentence", lines),
+    !(same && run.origin === "dry") && say(same ? "peak_of_run_same" : "peak_of_run", { bytes }));
 
   const rule = run.config.shard_model;
   const moved = ["random", "hash"].includes(rule);
-  const visitors = run.stage === 3 ? ["gathered", "full_gradient"] : ["full_gradient"];
+  const visitors = run.keeps.parameter === "1/N" ? ["gathered", "full_gradient"] : ["full_gradient"];
   put("holdings-legend", legend([...KEPT, ...visitors, "padding"]));
-  tell("holdings-caption", say("holdings_caption", { step: exact(step.step) }),
+  tell("holdings-caption", sayOf(run, "holdings_caption", { step: exact(step.step) }),
     moved && say("rank_order", { rule }),
     leftOut("units_left_out", unitsDrawn(view).length, step.units.length),
     leftOut("ranks_left_out", view.ranks.length, run.world_size),
@@ -265,16 +344,29 @@ function differs(run) {
 }
 
 function runsTable() {
-  const header = [say("stage"), say("file"), "N", say("at_rest"), say("peak"), say("sent_per_step")];
-  const rows = DATA.runs.map((run) => [
-    String(run.stage),
-    run.name + differs(run),
-    String(run.world_size),
-    ...Object.values(mostOf(run)).map(([measured, formula]) => beside(measured, formula)),
-    lossInWords(run.loss.at(-1)[1]),
-    h("code", {}, hashOf(run) + (run !== FIRST && run.weights_sha256 === FIRST.weights_sha256 ? " =" : "")),
-  ]);
-  return table([...header, say("last_loss"), say("weights")], rows, [1, 7]);
+  const header = [say("stage"), say("file"), "N"];
+  const rows = DATA.runs.map((run) => [String(run.stage), run.name + differs(run), String(run.world_size)]);
+  const words = [1];
+  const most = DATA.runs.map(mostOf);
+  const add = (key, cell) => {
+    header.push(say(key));
+    for (const [i, run] of DATA.runs.entries()) rows[i].push(cell(run, most[i]));
+  };
+  add("at_rest", (run, { at_rest }) => beside(...at_rest));
+  add("peak", (run, { peak }) => (run.origin === "old" ? beside(...peak) : exact(peak[0])));
+  const ran = (run) => run.origin === "run";
+  if (DATA.runs.some(ran)) add("dry_run", (run, { peak }) => (ran(run) ? exact(peak[1]) : "–"));
+  add("sent_per_step", (run, { sent_per_step }) => beside(...sent_per_step));
+  if (CURVES.length) {
+    add("last_loss", (run) => (run.loss.length ? lossInWords(run.loss.at(-1)[1]) : "–"));
+    words.push(header.length);
+    add("weights", (run) => (run.loss.length ? h("code", {}, hashOf(run) + sameWeights(run)) : "–"));
+  }
+  return table(header, rows, words);
+}
+
+function sameWeights(run) {
+  return run !== CURVES[0] && run.weights_sha256 === CURVES[0].weights_sha256 ? " =" : "";
 }
 
 function timelinesTable() {
@@ -289,24 +381,25 @@ function drawTimeline(place, each, most) {
   const width = Math.max(240, place.clientWidth);
   const readout = h("p", { class: "readout" });
   const stage = say("stage_number", { stage: each.run.stage });
-  const label = `${stage}: ${say("memory_description", { rank: each.chosen })}`;
+  const label = `${stage}: ${say("memory_description", { rank: each.rank.number })}`;
   const changed = () => {
     follow();
-    readout.textContent = `rank ${each.chosen} · ${sentences(inWords(each), inNumbers(each))}`;
+    readout.textContent = `rank ${each.rank.number} · ${sentences(inWords(each), inNumbers(each))}`;
   };
   const [picture, follow] = drawMemory(each, width, { most, small: true, label, changed });
   const resting = say("resting_formula", { bytes: exact(restingFormula(each)) });
-  const facts = h("p", { class: "facts" }, peakInWords(each.rank), h("br", {}), resting);
+  const facts = h("p", { class: "facts" }, peakInWords(each), h("br", {}), resting);
   place.append(drawHoldings(each, width, true, 0), facts, picture, readout);
   changed();
 }
 
 function drawRuns() {
   put("runs-table", runsTable());
+  tell("runs-peaks", peaksByKind(DATA.runs));
   const known = views.filter((each) => each);
   for (const each of known) {
     if (each.position) continue;
-    each.chosen = each.ranks.reduce((best, rank) => (rank.peak > best.peak ? rank : best)).number;
+    each.chosen = each.ranks.reduce((best, rank) => (rank.peak > best.peak ? rank : best)).row;
     each.position = each.rank.peakAt;
   }
   const peaks = known.flatMap(({ rank }) => [rank.peak, rank.predicted.peak_total_bytes]);
@@ -353,29 +446,40 @@ function lossTable(curves) {
   const others = curves.slice(1).map((curve) => new Map(curve.loss));
   const words = (value) => (value === null ? say("not_finite") : String(value ?? ""));
   const theirs = (step) => others.map((other) => words(other.get(step)));
-  const rows = FIRST.loss.map(([step, value]) => [exact(step), words(value), ...theirs(step)]);
+  const rows = curves[0].loss.map(([step, value]) => [exact(step), words(value), ...theirs(step)]);
   return table([say("step"), say("loss"), ...curves.slice(1).map((curve) => curve.name)], rows);
 }
 
 function drawLoss() {
-  const curves = [...DATA.runs, ...DATA.compared];
+  find("loss").hidden = !CURVES.length;
+  if (!CURVES.length) return;
   const width = widthOf("loss-picture");
   const pen = (number) => s("path", { class: `curve curve${number % 4}`, d: "M0 6H36" });
-  const names = curves.map((curve, number) =>
+  const names = CURVES.map((curve, number) =>
     h("li", {}, s("svg", { width: 36, height: 12, "aria-hidden": "true" }, pen(number)), curve.name));
-  put("loss-legend", curves.length > 1 ? names : []);
+  put("loss-legend", CURVES.length > 1 || CURVES[0] !== FIRST ? names : []);
   const told = (step, value) => {
-    const thinned = leftOut("points_left_out", FIRST.loss.length, FIRST.steps);
+    const thinned = leftOut("points_left_out", CURVES[0].loss.length, CURVES[0].steps);
     tell("loss-caption", say("loss_at", { step: exact(step), loss: lossInWords(value) }), thinned);
   };
   const words = () => find("loss-caption").textContent;
   const options = { description: say("loss_description"), told, words };
-  put("loss-picture", drawCurves(curves.map((curve) => curve.loss), width, width < 500 ? 200 : 260, options));
+  const points = CURVES.map((curve) => curve.loss);
+  put("loss-picture", drawCurves(points, width, width < 500 ? 200 : 260, options));
   put("differences", grouped(DATA.differences).map(drawDifference));
-  tableIn("loss-table", () => lossTable(curves));
+  tableIn("loss-table", () => lossTable(CURVES));
 }
 
 // ---- All of it
+
+// That nothing was computed, and which ranks the page tells of; of several runs, which are dry.
+function dryInWords() {
+  if (!DRY.length) return [];
+  if (!ALONE || FIRST !== DRY[0]) return [say("dry_among", { names: list(DRY.map((run) => run.name)) })];
+  const { numbers, world_size } = FIRST;
+  const values = { ranks: list(numbers.map(String)), all: exact(world_size) };
+  return [say("dry_banner"), numbers.length < world_size && say("dry_of_some", values)];
+}
 
 function draw() {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
@@ -383,16 +487,19 @@ function draw() {
     button.setAttribute("aria-pressed", String(button.lang === language));
   }
   for (const element of document.querySelectorAll("[data-word]")) {
-    element.textContent = say(element.dataset.word);
+    element.textContent = sayOf(SAME, element.dataset.word);
   }
   for (const id of ["runs-table", "ranks-table"]) find(id).setAttribute("aria-label", say("table"));
   const key = ALONE ? (FIRST.world_size === 1 ? "title_alone" : "title") : "title_of_several";
   const stages = list(DATA.runs.map((run) => run.stage));
-  document.title = say(key, { stage: FIRST.stage, ranks: FIRST.world_size, stages });
+  document.title = sayOf(SAME, key, { stage: FIRST.stage, ranks: exact(FIRST.world_size), stages });
   tell("title", document.title);
+  tell("dry", ...dryInWords());
+  find("dry").hidden = !DRY.length;
   const milliseconds = (1000 * FIRST.seconds_per_step).toFixed(2);
-  tell("about", about(FIRST), ALONE && say("each_step", { milliseconds }));
-  for (const id of ["numbers", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
+  tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { milliseconds }));
+  for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
+  if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
   for (const id of ["holdings", "memory"]) find(id).hidden = !view;
   find("runs").hidden = ALONE;
   if (ALONE) drawRun(FIRST);

@@ -19,30 +19,32 @@ from string import Template
 from typing import Any
 
 from zero_ref.ledger import KINDS
+from zero_ref.stages import STAGES
 
 SCRIPTS = ("elements.js", "step.js", "pictures.js", "page.js")
-SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step", "ranks")
+SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step")
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_POINTS = 1400  # of a curve
 MOST_RANKS = 16  # that are drawn
+MOST_COUNTS = 64  # ranks whose every shard is named
 
 
-def of(
+def make_page(
     runs: dict[str, dict[str, Any]], compared: dict[str, dict[str, Any]], language: str | None = None
 ) -> str:
     """The page of one record, or of several side by side. Names (of files) -> records.
 
     compared: records of which only the loss is shown, beside the first of `runs`.
     """
-    names = list(runs)
-    first = runs[names[0]]
-    others = {name: runs[name] for name in names[1:]} | compared
+    named = [*runs.items(), *compared.items()]
+    computed = [(name, record) for name, record in named if origin(record) != "dry"]
+    others = dict(computed[1:])
     data = {
         "language": language,
         "words": words(),
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
-        "differences": [difference(name, first, record) for name, record in others.items()],
+        "differences": [difference(name, computed[0][1], record) for name, record in others.items()],
     }
     style, script = template("page.css"), "\n".join(map(template, SCRIPTS))
     return Template(template("page.html")).substitute(
@@ -56,7 +58,26 @@ def of(
 
 
 def title(records: list[dict[str, Any]]) -> str:
-    return ", ".join(f"ZeRO stage {r['stage']}" for r in records) + f", N = {records[0]['world_size']}"
+    dry = ", dry run" if all(origin(record) == "dry" for record in records) else ""
+    stages = ", ".join(f"ZeRO stage {r['stage']}" for r in records)
+    return f"{stages}, N = {records[0]['world_size']}{dry}"
+
+
+def origin(record: dict[str, Any]) -> str:
+    """ "run"; "dry" where nothing was computed; "old" where `predicted` is by formulas, not by a dry run."""
+    if record["config"].get("device") == "meta":
+        return "dry"
+    return "run" if record["ranks"][0].get("formula") else "old"
+
+
+def numbers(record: dict[str, Any]) -> list[int]:
+    """The numbers of the ranks that the record tells of, in its order."""
+    return record.get("shown_ranks") or list(range(record["world_size"]))
+
+
+def formula(rank: dict[str, Any]) -> dict[str, Any]:
+    """What the formulas say of a rank."""
+    return rank.get("formula") or rank["predicted"]
 
 
 def template(name: str) -> str:
@@ -83,22 +104,54 @@ def json_for_html(data: Any) -> str:
 
 def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of a record."""
-    result = losses(name, record) | {key: record[key] for key in SHOWN} | {"traffic": traffic(record)}
     step = record.get("recorded_step")
-    if step:
-        shown = step["ranks"][:MOST_RANKS]
-        most = MOST_EVENTS // len(shown)
-        ranks = [rank | {"events": thinned_events(rank, most)} for rank in shown]
-        counts = [[len(rank["events"]) for rank in each] for each in (ranks, step["ranks"])]
-        step = step | {"ranks": ranks, "events_drawn": sum(counts[0]), "events_recorded": sum(counts[1])}
-    return result | {"recorded_step": step}
+    result = losses(name, record) | {key: record[key] for key in SHOWN}
+    return result | {
+        "model": record.get("model", ""),
+        "numbers": numbers(record),
+        "ranks": [rank | {"formula": formula(rank)} for rank in record["ranks"]],
+        "keeps": STAGES[record["stage"]].KEEPS,
+        "traffic": traffic(record),
+        "recorded_step": step and step_for_page(step, numbers(record)[:MOST_RANKS]),
+    }
+
+
+def step_for_page(step: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
+    """The recorded step, of the ranks that are drawn and of at most about MOST_EVENTS events.
+
+    drawn: the numbers of the first of its ranks.
+    """
+    shown = step["ranks"][: len(drawn)]
+    most = MOST_EVENTS // len(shown)
+    ranks = [rank | {"events": thinned_events(rank, most)} for rank in shown]
+    counts = [[len(rank["events"]) for rank in each] for each in (ranks, step["ranks"])]
+    events = {"events_drawn": sum(counts[0]), "events_recorded": sum(counts[1])}
+    units = [unit_for_page(unit, drawn) for unit in step["units"]]
+    return step | events | {"ranks": ranks, "units": units}
+
+
+def unit_for_page(unit: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
+    """A unit with its length, the first element and the length of the shard of each rank that is drawn, and
+    the smallest and largest shard; with `counts` of all ranks only where these are not too many."""
+    counts = unit["counts"]
+    ends = [0, *itertools.accumulate(counts)]
+    return unit | {
+        "counts": counts if len(counts) <= MOST_COUNTS else [],
+        "padded": ends[-1],
+        "shards": [[ends[number], counts[number]] for number in drawn],
+        "least": min(counts),
+        "most": max(counts),
+    }
 
 
 def losses(name: str, record: dict[str, Any]) -> dict[str, Any]:
-    """The loss of every step, or the lowest and highest of neighbours where there are too many."""
-    first, points = record["first_step"] + 1, list(enumerate(record["loss"]))
-    drawn = [(first + i, value) for i, value in thinned_points(points)]
-    return {"name": name, "stage": record["stage"], "steps": len(points), "loss": drawn}
+    """The loss of every step, or the lowest and highest of neighbours where there are too many.
+
+    Of a dry run none.
+    """
+    about = {"name": name, "stage": record["stage"], "origin": origin(record)}
+    points = [] if about["origin"] == "dry" else list(enumerate(record["loss"], record["first_step"] + 1))
+    return about | {"steps": len(points), "loss": thinned_points(points)}
 
 
 def thinned_points(points: list[tuple[int, Any]], most: int = MOST_POINTS) -> list[tuple[int, Any]]:
@@ -141,17 +194,17 @@ def difference_of(x: float | None, y: float | None) -> float:
 
 
 def traffic(record: dict[str, Any]) -> list[list[int]] | None:
-    """Bytes from rank (row) to rank (column) in the recorded step; None if there is none.
+    """Bytes from rank (row) to rank (column) in the recorded step; None if not all ranks are known.
 
     By the algorithm by which the ledger counts: direct, or around the ring. Each row adds up to what
     the rank has sent. The sum of one number goes from everyone to everyone.
     """
     step, ranks = record.get("recorded_step"), record["world_size"]
-    if not step:
+    if not step or len(step["ranks"]) < ranks:
         return None
     ring = record["config"].get("reduce") == "ring"
     sent = [[0] * ranks for _ in range(ranks)]
-    for sender, recorded in enumerate(step["ranks"]):
+    for sender, recorded in zip(numbers(record), step["ranks"]):
         for _, what, name, unit, nbytes, _, _ in recorded["events"]:
             if what != "end" or nbytes == 0:
                 continue

@@ -20,9 +20,10 @@ function heights(view, small) {
   return view.ranks.length <= 4 ? { up: 32, down: 18, row: 92 } : { up: 22, down: 14, row: 70 };
 }
 
-// Which kinds a call works on. Stage 0 gathers the summed gradient; the others gather parameters.
-function worksOn(stage, call) {
-  if (call === "all_gather") return stage === 0 ? ["gradient"] : ["parameter"];
+// Which kinds a call works on. What is gathered is parameters; the summed gradient only where every rank
+// updates all of them.
+function worksOn(keeps, call) {
+  if (call === "all_gather") return keeps.optimizer === "all" ? ["gradient"] : ["parameter"];
   const passes = { forward: ["parameter"], backward: ["parameter", "gradient"], update: KEPT };
   const ahead = { start_all_gather: ["parameter"], finish_all_gather: ["parameter"] };
   return { reduce_scatter: ["gradient"], ...ahead, ...passes }[call] || [];
@@ -33,7 +34,7 @@ function placesOfUnits(view, x, width) {
   const units = unitsDrawn(view);
   const gap = units.length > 20 ? 1 : 3;
   const room = width - gap * (units.length - 1);
-  const psi = units.map((unit) => sum(view.units[unit].counts));
+  const psi = units.map((unit) => view.units[unit].padded);
   const least = Math.min(24, room / units.length / 2);
   const wanted = psi.map((n) => Math.max(least, (room * n) / (sum(psi) || 1)));
   const places = [];
@@ -45,6 +46,12 @@ function placesOfUnits(view, x, width) {
   return places;
 }
 
+// Where a shard lies in its unit, and how wide it is: wide enough to be seen.
+function placeOfShard([first, count], left, wide, scale) {
+  const reach = count ? Math.min(wide, Math.max(3, scale * count)) : 0;
+  return [Math.min(left + scale * first, left + wide - reach), reach];
+}
+
 // One kind on one rank: what it keeps (above) and what visits it (below), unit by unit.
 function drawCell(view, rank, position, kind, x, y, width, small) {
   const { up, down } = heights(view, small);
@@ -52,28 +59,28 @@ function drawCell(view, rank, position, kind, x, y, width, small) {
   const below = y + up + 3;
   const parts = [];
   for (const [unit, left, wide] of placesOfUnits(view, x, width)) {
-    const counts = view.units[unit].counts;
-    const scale = wide / (sum(counts) || 1);
-    const own = counts[rank.number];
-    const shardAt = left + scale * sum(counts.slice(0, rank.number));
-    const shardWide = own ? Math.max(1, scale * own) : 0;
+    const { counts, padded, shards } = view.units[unit];
+    const scale = wide / (padded || 1);
+    const own = shards[rank.row][1];
+    const [shardAt, shardWide] = placeOfShard(shards[rank.row], left, wide, scale);
     const [bytes, length] = rank.kept[unit][kind];
-    const all = bytes > 0 && (length !== own || own === sum(counts)); // or only its shard
+    const all = bytes > 0 && (length !== own || own === padded); // or only its shard
     const [heldAt, heldWide] = all ? [left, wide] : [shardAt, shardWide];
 
     parts.push(rect(left, y, wide, up, { class: "outline" }));
     if (bytes) parts.push(rect(heldAt, y, heldWide, up, patternOf(kind)));
-    let end = left;
-    for (const [owner, count] of counts.entries()) {
-      end += scale * count;
-      const padding = count - (view.ranks[owner]?.elements[unit] ?? count);
-      if (padding && bytes && (all || owner === rank.number)) {
+    for (const owner of view.ranks) {
+      const padding = shards[owner.row][1] - owner.elements[unit];
+      if (padding && bytes && (all || owner === rank)) {
+        const [at, reach] = placeOfShard(shards[owner.row], left, wide, scale);
         const thick = Math.max(1.5, scale * padding);
-        parts.push(rect(end - thick, y, thick, up, patternOf("padding")));
+        parts.push(rect(at + reach - thick, y, thick, up, patternOf("padding")));
       }
-      if (owner + 1 < counts.length && wide > 3 * counts.length) {
-        parts.push(line(end, y, end, y + up, all ? "divider" : "divider empty"));
-      }
+    }
+    let end = left;
+    for (const count of wide > 3 * counts.length ? counts.slice(0, -1) : []) {
+      end += scale * count;
+      parts.push(line(end, y, end, y + up, all ? "divider" : "divider empty"));
     }
     if (!small && kind !== "optimizer") {
       parts.push(rect(left, below, wide, down, { class: "outline", opacity: 0.6 }));
@@ -84,11 +91,11 @@ function drawCell(view, rank, position, kind, x, y, width, small) {
       }
     }
     const calls = rank.inside[position].filter(([, u]) => u === unit).map(([name]) => name);
-    if (calls.some((name) => worksOn(view.run.stage, name).includes(kind))) {
-      const updates = calls.includes("update"); // each rank its shard, but at stage 0
+    if (calls.some((name) => worksOn(view.run.keeps, name).includes(kind))) {
+      const updates = calls.includes("update"); // each rank what it has optimizer state of
       const summed = updates && kind === "gradient" && visiting.gradient[unit] > 0; // at stage 1
       const [from, tall] = summed ? [below, down] : [y, updates || small ? up : up + 3 + down];
-      const [at, reach] = updates && view.run.stage ? [shardAt, shardWide] : [left, wide];
+      const [at, reach] = updates && view.run.keeps.optimizer === "1/N" ? [shardAt, shardWide] : [left, wide];
       parts.push(rect(at - 1, from - 1, reach + 2, tall + 2, { class: "busy", rx: 2 }));
     }
   }
@@ -103,9 +110,12 @@ function bytesOf(rank, position, kind) {
   return kind === "gradient" ? [kept, total(visiting.full_gradient), total(visiting.gradient)] : [kept, 0, 0];
 }
 
+// Letters of "rank 1023".
+const longestName = (run) => Math.max(...run.numbers.slice(0, MOST_CELLS).map((n) => `rank ${n}`.length));
+
 function drawHoldings(view, width, small = false, position = view.position) {
   const narrow = width < 480;
-  const left = small || narrow ? 0 : 68;
+  const left = small || narrow ? 0 : Math.max(68, 22 + 7 * longestName(view.run));
   const gap = small || narrow ? 12 : 22;
   const column = (width - left - 2 * gap) / 3;
   const head = small ? 18 : 44;
@@ -122,7 +132,7 @@ function drawHoldings(view, width, small = false, position = view.position) {
       if (wide > 6.4 * fits.length) parts.push(text(at, 32, fits, { class: "small" }));
     }
     for (const rank of ranks) {
-      const y = head + rank.number * (row + above) + above;
+      const y = head + rank.row * (row + above) + above;
       const at = rank.asFarAs(view.rank, position);
       parts.push(...drawCell(view, rank, at, kind, x, y, column, small));
       const [kept, ...more] = bytesOf(rank, at, kind);
@@ -131,12 +141,12 @@ function drawHoldings(view, width, small = false, position = view.position) {
     }
   }
   for (const rank of small ? [] : ranks) {
-    const y = head + rank.number * (row + above) + above + (narrow ? -6 : up / 2 + 4);
-    const chosen = rank.number === view.chosen && ranks.length > 1;
+    const y = head + rank.row * (row + above) + above + (narrow ? -6 : up / 2 + 4);
+    const chosen = rank === view.rank && ranks.length > 1;
     parts.push(text(12, y, `rank ${rank.number}`, { class: chosen ? "strong" : null }));
     if (chosen) parts.push(text(0, y, "▸", { class: "strong" }));
   }
-  const about = say("holdings_description", { stage: view.run.stage, ranks: view.run.world_size });
+  const about = say("holdings_description", { stage: view.run.stage, ranks: ranks.length });
   return svg(width, head + ranks.length * (row + above) - (small ? 4 : 6), about, parts);
 }
 
@@ -166,13 +176,13 @@ function ticks(most, about) {
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
 }
 
-function peakInWords(rank) {
-  const formula = rank.predicted.peak_total_bytes;
-  const values = { measured: exact(rank.peak), formula: exact(formula) };
-  return say(rank.peak === formula ? "peak_equal" : "peak_differs", values);
+function peakInWords({ run, rank }) {
+  const expected = rank.predicted.peak_total_bytes;
+  const values = { measured: exact(rank.peak), expected: exact(expected) };
+  return sayOf(run, rank.peak === expected ? "peak_equal" : "peak_differs", values);
 }
 
-const restingFormula = (view) => total(view.run.ranks[view.chosen].predicted.resting_bytes);
+const restingFormula = (view) => total(view.rank.formula.resting_bytes);
 
 // The picture, and a function that moves its cursor to view.position. most: bytes at the upper end of
 // the scale; changed() is called when somebody moves the cursor.
@@ -190,15 +200,16 @@ function drawMemory(view, width, { most, small = false, changed, label }) {
     parts.push(text(left - 8, y(bytes) + 4, short(bytes), { class: "small", "text-anchor": "end" }));
   }
   parts.push(...drawStack(rank, x, y));
-  for (const bytes of [rank.predicted.peak_total_bytes, restingFormula(view)]) {
-    parts.push(line(left, y(bytes), right, y(bytes), "formula"));
-  }
+  // The upper line is the dry run's, where the picture itself is not; the lower one is the formulas'.
+  const [upper, lower] = [y(rank.predicted.peak_total_bytes), y(restingFormula(view))];
+  const drawn = { run: "dry-run", old: "formula" }[view.run.origin];
+  if (drawn) parts.push(line(left, upper, right, upper, drawn));
+  parts.push(line(left, lower, right, lower, "formula"));
   if (!small) {
     const name = { class: "strong halo" };
-    parts.push(text(left + 4, y(rank.predicted.peak_total_bytes) - 8, peakInWords(rank), name));
-    const lower = say("lower_line", { bytes: exact(restingFormula(view)) });
-    const atTheEnd = { ...name, "text-anchor": "end" };
-    if (width > 520) parts.push(text(right, y(rank.predicted.peak_total_bytes) - 8, lower, atTheEnd));
+    parts.push(text(left + 4, upper - 8, peakInWords(view), name));
+    const words = sayOf(view.run, "lower_line", { bytes: exact(restingFormula(view)) });
+    if (width > 640) parts.push(text(right, upper - 8, words, { ...name, "text-anchor": "end" }));
   }
   parts.push(s("circle", { class: "dot", cx: x(rank.peakAt + 0.5), cy: y(rank.peak), r: 4 }));
   if (!rank.thinned) parts.push(...drawCalls(view, x, bottom + 12, lane, small));
@@ -271,9 +282,9 @@ function drawCalls(view, x, top, height, small) {
 
 function drawTraffic(run, width) {
   const patterns = { reduce_scatter: "gradient", all_gather: "parameter", other: "buffer" };
-  const both = run.ranks.flatMap((rank) => [rank, rank.predicted]);
+  const both = run.ranks.flatMap((rank) => [rank, rank.formula]);
   const sent = both.flatMap((each) => Object.values(each.sent_bytes_per_step));
-  const [left, right] = [56, 150];
+  const [left, right] = [Math.max(56, 10 + 6.2 * longestName(run)), 150];
   const x = (bytes) => left + ((width - left - right) * bytes) / Math.max(1, ...sent);
   const parts = [];
   let y = 0;
@@ -281,9 +292,9 @@ function drawTraffic(run, width) {
     const calls = say("calls", { number: exact(run.ranks[0].calls_per_step[name]) });
     parts.push(text(0, y + 14, `${say(`collective_${name}`)} · ${calls}`, { class: "strong" }));
     y += 24;
-    for (const [number, rank] of run.ranks.slice(0, MOST_BARS).entries()) {
-      const [measured, formula] = [rank, rank.predicted].map((each) => each.sent_bytes_per_step[name]);
-      parts.push(text(0, y + 12, `rank ${number}`, { class: "small" }));
+    for (const [row, rank] of run.ranks.slice(0, MOST_BARS).entries()) {
+      const [measured, formula] = [rank, rank.formula].map((each) => each.sent_bytes_per_step[name]);
+      parts.push(text(0, y + 12, `rank ${run.numbers[row]}`, { class: "small" }));
       parts.push(rect(left, y + 2, x(measured) - left, 12, patternOf(patterns[name])));
       parts.push(line(x(formula), y, x(formula), y + 16, "cursor"));
       const end = x(Math.max(measured, formula)) + 8;

@@ -1,13 +1,15 @@
 "use strict";
 
 // One step of a run. A position is a number of events that have happened on a rank: 0 is before the step.
-// An event is a row: microseconds, what, name, unit, bytes, line, place (see zero_ref/events.py), or several
-// events in one (see thinned_events in page.py).
+// An event is a row: microseconds, what, name, unit, bytes, line, place (see zero_ref/train/events.py), or
+// several events in one (see thinned_events in page.py).
 
 class Rank {
-  constructor(step, number) {
-    Object.assign(this, step.ranks[number]); // kept, elements, predicted, places, events
-    this.number = number;
+  constructor(run, row) {
+    Object.assign(this, run.recorded_step.ranks[row]); // kept, elements, predicted, places, events
+    this.row = row; // its place among the ranks that are drawn
+    this.number = run.numbers[row];
+    this.formula = run.ranks[row].formula;
     const live = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
     for (const unit of this.kept) for (const kind of KEPT) live[kind] += unit[kind][0];
     this.live = [{ ...live }]; // bytes by kind, at each position
@@ -71,8 +73,8 @@ class View {
     this.run = run;
     this.step = run.recorded_step;
     this.units = this.step.units;
-    this.ranks = this.step.ranks.map((_, number) => new Rank(this.step, number));
-    this.chosen = 0;
+    this.ranks = this.step.ranks.map((_, row) => new Rank(run, row));
+    this.chosen = 0; // the row of a rank
     this.position = 0;
   }
 
@@ -93,30 +95,32 @@ class View {
     this.position = Math.max(0, Math.min(this.rank.events.length, position));
   }
 
-  choose(rank) {
-    this.position = this.ranks[rank].asFarAs(this.rank, this.position);
-    this.chosen = rank;
+  choose(row) {
+    this.position = this.ranks[row].asFarAs(this.rank, this.position);
+    this.chosen = row;
   }
 }
 
 function inWords(view) {
   if (!view.event) return say("before_the_step");
   const [, what, name, unit, bytes, , , number] = view.event;
-  const values = { rank: view.chosen, unit: unit === null ? say("no_unit") : view.units[unit].name };
+  const values = { rank: view.rank.number, unit: unit === null ? say("no_unit") : view.units[unit].name };
   if (what === "several") return say("several", { number: exact(number) });
   values.bytes = exact(Math.abs(bytes));
   if (what === "born" || what === "died") {
     return say(unit === null ? what : `${what}_of`, { ...values, kind: say(name) });
   }
-  const everywhere = what === "begin" && name === "update" && view.run.stage === 0 ? "_all" : "";
+  const all = view.run.keeps.optimizer === "all";
+  const everywhere = what === "begin" && name === "update" && all ? "_all" : "";
   const key = `${what}_${name}${everywhere}`;
   return key in DATA.words ? say(key, values) : `${name} (${what}) ${values.unit}`;
 }
 
 function inNumbers(view) {
-  const { event, rank, position } = view;
+  const { event, rank, position, run } = view;
   const parts = [say("event_of", { number: exact(position), all: exact(rank.events.length) })];
-  if (event) parts.push(say("microseconds", { number: exact(event[0]) }), rank.places[event[6]]);
+  if (event && run.origin !== "dry") parts.push(say("microseconds", { number: exact(event[0]) }));
+  if (event) parts.push(rank.places[event[6]]);
   parts.push(say("alive", { bytes: exact(rank.total[position]) }));
   return parts.join(" · ");
 }

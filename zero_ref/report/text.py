@@ -6,13 +6,13 @@ Colours only on a terminal, and never with NO_COLOR (no-color.org); the letters 
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
-from zero_ref.report.page import levels, words
+from zero_ref.report.page import formula, levels, numbers, origin, words
 
 # From the bottom up: the letter, and the colour by its ANSI number.
 LETTERS = {
@@ -30,13 +30,22 @@ CALLS = {**PASSES, "all_gather": "A", **AHEAD, "reduce_scatter": "R", "sum": "+"
 HEIGHT, AXIS = 16, 9  # rows of the chart; columns of the numbers beside it
 
 
-def of(record: dict[str, Any], language: str | None = None) -> str:
+def make_text(record: dict[str, Any], language: str | None = None) -> str:
     """All of it, in the language that is asked for, or that the environment asks for."""
-    word = {key: texts[language or launch.language()] for key, texts in words().items()}
-    parts = [held(record, word), sent(record, word), word["text_note"]]
+    word = words_for(record, language or launch.language())
+    parts = [memory_table(record, word), traffic_table(record, word), word["text_note"]]
     if record.get("recorded_step"):
         parts.insert(0, chart(record, word))
+    if origin(record) == "dry":
+        parts.insert(0, word["text_dry"])
     return printable("\n\n".join(parts))
+
+
+def words_for(record: dict[str, Any], language: str) -> dict[str, str]:
+    """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
+    word = {key: texts[language] for key, texts in words().items()}
+    own = f"_{origin(record)}"
+    return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
 
 
 def printable(text: str) -> str:
@@ -65,21 +74,23 @@ def chart(record: dict[str, Any], word: dict[str, str]) -> str:
     columns = max(20, min(shutil.get_terminal_size((100, 24)).columns, 120) - AXIS - 2)
     shown = highest_in_each(totals, columns)
     running = calls_open(step["ranks"][rank]["events"])
-    formula = step["ranks"][rank]["predicted"]["peak_total_bytes"]
-    unit = max(*totals, formula) / (HEIGHT - 0.25)  # bytes a row
+    expected = step["ranks"][rank]["predicted"]["peak_total_bytes"]
+    unit = max(*totals, expected) / (HEIGHT - 0.25)  # bytes a row
+    compared = origin(record) != "dry"  # which is compared with nothing: it is what would be expected
     rows = []
     for row in reversed(range(HEIGHT)):
-        background = "-" if row == int(formula / unit) else " "
+        background = "-" if compared and row == int(expected / unit) else " "
         line = [letter_at(alive[rank][at], (row + 0.5) * unit, background) for at in shown]
         label = short(row * unit) if row % 5 == 0 else ""
         rows.append(f"{label:>{AXIS}} |{joined(line)}")
     calls = "".join(CALLS.get(running[at], "?") if running[at] else " " for at in shown)
     title = word["text_title"].format(
-        step=step["step"], rank=rank, peak=f"{max(totals):,}", formula=f"{formula:,}"
+        step=step["step"], rank=numbers(record)[rank], peak=f"{max(totals):,}", expected=f"{expected:,}"
     )
     kinds = [kind for kind in LETTERS if any(live[kind] for live in alive[rank])]
     legend = [f"{paint(LETTERS[kind][0], LETTERS[kind][1])} {word[kind]}" for kind in kinds]
     under = [f"{letter} {word[name]}" for name, letter in CALLS.items() if letter in calls]
+    under += [f"--- {word['text_line']}"] if compared else []
     edge = " " * AXIS + " +" + "-" * len(shown)
     return "\n".join(
         [title, "", *rows, edge, f"{'':{AXIS}}  {calls}", "", "  ".join(legend), "  ".join(under)]
@@ -129,48 +140,54 @@ def joined(line: list[tuple[str, int]]) -> str:
 # The tables
 
 
-def held(record: dict[str, Any], word: dict[str, str]) -> str:
+def memory_table(record: dict[str, Any], word: dict[str, str]) -> str:
     """Bytes between steps by kind, and at most, for each rank."""
     kinds = [kind for kind in KINDS if any(rank["resting_bytes"][kind] for rank in record["ranks"])]
-    rows = [[word["rank"], *(word[kind] for kind in kinds), word["at_rest"], word["peak"]]]
-    for number, rank in enumerate(record["ranks"]):
-        rest, formula = rank["resting_bytes"], rank["predicted"]
+    peaks = {
+        "old": [word["peak"]],
+        "run": [word["peak"], word["peak_by_kind"], word["dry_run"]],
+        "dry": [word["peak"], word["peak_by_kind"]],
+    }[origin(record)]
+    rows = [[word["rank"], *(word[kind] for kind in kinds), word["at_rest"], *peaks]]
+    for number, rank in zip(numbers(record), record["ranks"]):
+        rest = rank["resting_bytes"]
         rows.append(
             [
                 str(number),
                 *(f"{rest[kind]:,}" for kind in kinds),
-                beside(sum(rest.values()), sum(formula["resting_bytes"].values())),
-                beside(rank["peak_total_bytes"], formula["peak_total_bytes"]),
+                beside(sum(rest.values()), sum(formula(rank)["resting_bytes"].values())),
+                *peak_of(rank, origin(record), word)[: len(peaks)],
             ]
         )
-    return f"{word['text_memory']}\n\n{table(rows)}"
+    return f"{word['text_memory']}\n\n{table(rows[1:], rows[0])}"
 
 
-def sent(record: dict[str, Any], word: dict[str, str]) -> str:
+def peak_of(rank: dict[str, Any], source: str, word: dict[str, str]) -> list[str]:
+    """A rank's peak, the kinds of which the formulas say otherwise, and the peak by the dry run."""
+    peak, predicted = rank["peak_total_bytes"], rank["predicted"]["peak_total_bytes"]
+    if source == "old":
+        return [beside(peak, predicted)]
+    kinds = [
+        f"{word[kind]} {beside(rank['peak_bytes'][kind], says)}"
+        for kind, says in formula(rank)["peak_bytes"].items()
+        if rank["peak_bytes"][kind] != says
+    ]
+    return [f"{peak:,}", "; ".join(kinds) or "=", f"{predicted:,}"]
+
+
+def traffic_table(record: dict[str, Any], word: dict[str, str]) -> str:
     """Bytes in one step by collective, for each rank."""
     names = [word[f"collective_{name}"] for name in COLLECTIVES]
     rows = [[word["rank"], *names, word["total"]]]
-    for number, rank in enumerate(record["ranks"]):
-        measured, formula = rank["sent_bytes_per_step"], rank["predicted"]["sent_bytes_per_step"]
-        cells = [beside(measured[name], formula[name]) for name in COLLECTIVES]
-        rows.append([str(number), *cells, beside(sum(measured.values()), sum(formula.values()))])
-    return f"{word['text_traffic']}\n\n{table(rows)}"
+    for number, rank in zip(numbers(record), record["ranks"]):
+        measured, says = rank["sent_bytes_per_step"], formula(rank)["sent_bytes_per_step"]
+        cells = [beside(measured[name], says[name]) for name in COLLECTIVES]
+        rows.append([str(number), *cells, beside(sum(measured.values()), sum(says.values()))])
+    return f"{word['text_traffic']}\n\n{table(rows[1:], rows[0])}"
 
 
-def beside(measured: int, formula: int) -> str:
-    return f"{measured:,} =" if measured == formula else f"{measured:,} ({formula:,})"
-
-
-def table(rows: list[list[str]]) -> str:
-    """Columns to the right, the first row over a line."""
-    widths = [max(map(width, column)) for column in zip(*rows)]
-    lines = ["  ".join(" " * (w - width(cell)) + cell for cell, w in zip(row, widths)) for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def width(text: str) -> int:
-    """Columns that `text` takes on a terminal: two for a Chinese character."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+def beside(measured: int, says: int) -> str:
+    return f"{measured:,} =" if measured == says else f"{measured:,} ({says:,})"
 
 
 def short(nbytes: float) -> str:

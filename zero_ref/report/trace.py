@@ -2,35 +2,49 @@
 
 The format is described in "Trace Event Format" (Google, 2016). A process is a rank: one track of passes
 through units, one of collectives, and a counter of bytes alive by kind. Times are microseconds after a
-barrier of all ranks at the beginning of the step.
+barrier of all ranks at the beginning of the step. Of a dry run they are the numbers of the events, and a
+track of its own says so.
 """
 
 from typing import Any
 
 from zero_ref.ledger import KINDS
+from zero_ref.report.page import numbers, origin, words
 
-COMPUTE, COLLECTIVE = 1, 2  # the tracks
+NOTE, COMPUTE, COLLECTIVE = 0, 1, 2  # the tracks
 
 
-def of(record: dict[str, Any]) -> dict[str, Any]:
+def make_trace(record: dict[str, Any]) -> dict[str, Any]:
     """The trace of the record's recorded step, an object that JSON can hold."""
-    step = record["recorded_step"]
+    step, dry = record["recorded_step"], origin(record) == "dry"
+    note = " / ".join(words()["trace_dry"].values())
     events: list[dict[str, Any]] = []
-    for rank, recorded in enumerate(step["ranks"]):
+    for rank, recorded in zip(numbers(record), step["ranks"]):
         for track, name in ((COMPUTE, "compute"), (COLLECTIVE, "collectives")):
             events.append(metadata("thread_name", rank, track, name=name))
-        events.append(metadata("process_name", rank, 0, name=f"rank {rank}"))
+        process = f"rank {rank} (dry run)" if dry else f"rank {rank}"
+        events.append(metadata("process_name", rank, 0, name=process))
         events.append(metadata("process_sort_index", rank, 0, sort_index=rank))
-        events += of_rank(rank, recorded, [unit["name"] for unit in step["units"]])
+        if dry:
+            events += over_all(rank, recorded, note)
+        events += events_of_rank(rank, recorded, [unit["name"] for unit in step["units"]])
     about = {"stage": record["stage"], "world_size": record["world_size"], "step": step["step"]}
-    return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": about}
+    about |= {"dry_run": note} if dry else {}
+    return {"otherData": about, "traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def over_all(rank: int, recorded: dict[str, Any], note: str) -> list[dict[str, Any]]:
+    """A track of its own with one event, as long as the step, whose name is a note."""
+    last = max([event[0] for event in recorded["events"]], default=0.0)
+    event = {"ph": "X", "name": note, "cat": "note", "pid": rank, "tid": NOTE, "ts": 0.0, "dur": last}
+    return [metadata("thread_name", rank, NOTE, name="dry run"), event | {"args": {}}]
 
 
 def metadata(about: str, rank: int, track: int, **arguments: Any) -> dict[str, Any]:
     return {"ph": "M", "name": about, "pid": rank, "tid": track, "ts": 0, "args": arguments}
 
 
-def of_rank(rank: int, recorded: dict[str, Any], units: list[str]) -> list[dict[str, Any]]:
+def events_of_rank(rank: int, recorded: dict[str, Any], units: list[str]) -> list[dict[str, Any]]:
     """Complete events ("X") for collectives and passes, counters ("C") for memory, by time."""
     live = dict.fromkeys(KINDS, 0)
     for kept in recorded["kept"]:

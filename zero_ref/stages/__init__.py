@@ -1,7 +1,11 @@
 """ZeRO's stages, one file each. Read them side by side, zero0.py first: the difference is the idea.
 
-Every stage is a module with three functions. In their comments psi is the number of elements of one
-unit's flat vector, with padding, and psi/N that of a shard (where the rule makes shards equal).
+Every stage is a module with KEEPS and three functions. In their comments psi is the number of elements
+of one unit's flat vector, with padding, and psi/N that of a shard (where the rule makes shards equal).
+
+    KEEPS = {"parameter": ..., "gradient": ..., "optimizer": ...}
+        What a rank keeps of each between steps: "all", or "1/N", its shard. The rest of the program reads
+        it: what is saved, compared, predicted and drawn.
 
     setup(units, comm, new_optimizer)
         Hang on each unit what this rank keeps of it: `param`, `grad`, `optimizer`.
@@ -28,3 +32,9 @@ A unit `u` is one layer. It never keeps parameters; each pass is given them:
 Words such as "gradient" or "gathered" where an array is born are the kinds under which the
 ledger counts it. There is nothing here but ZeRO: no timing, no printing, no `if rank == 0`.
 """
+
+from types import ModuleType
+
+from zero_ref.stages import zero0, zero1, zero2, zero3
+
+STAGES: dict[int, ModuleType] = {0: zero0, 1: zero1, 2: zero2, 3: zero3}

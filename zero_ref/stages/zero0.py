@@ -1,14 +1,13 @@
 """Stage 0: plain data parallelism, as PyTorch's DistributedDataParallel does it. Not ZeRO yet.
 
-             parameter   gradient   optimizer state
-    keeps    all         all        all
-
 Every rank has the whole model and its own samples. All-reducing the gradient, which is a
 reduce-scatter and then an all-gather, keeps the N copies equal. It sends 2 psi and holds
 everything N times.
 """
 
 from zero_ref.array import zeros
+
+KEEPS = {"parameter": "all", "gradient": "all", "optimizer": "all"}
 
 
 def setup(units, comm, new_optimizer):

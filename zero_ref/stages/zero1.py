@@ -1,14 +1,13 @@
 """Stage 1: the optimizer state is partitioned (ZeRO, section 5.1: P_os).
 
-             parameter   gradient   optimizer state
-    keeps    all         all        1/N
-
 Stage 0 updates every parameter N times over, with N copies of the optimizer state. Here rank r
 updates shard r alone, between the two halves of the all-reduce: what is gathered is no longer
 the gradient but the updated parameters. It sends 2 psi, as before.
 """
 
 from zero_ref.array import zeros
+
+KEEPS = {"parameter": "all", "gradient": "all", "optimizer": "1/N"}
 
 
 def setup(units, comm, new_optimizer):

@@ -1,14 +1,13 @@
 """Stage 2: the gradient is partitioned too (ZeRO, section 5.2: P_os+g).
 
-             parameter   gradient   optimizer state
-    keeps    all         1/N        1/N
-
 Stage 1 keeps the whole gradient until the step ends, though rank r uses shard r only. Here the
 reduce-scatter moves into the backward pass: a unit's gradient lives for one unit, and its
 shard is what stays. It sends 2 psi with one micro-batch, (k + 1) psi with k.
 """
 
 from zero_ref.array import zeros
+
+KEEPS = {"parameter": "all", "gradient": "1/N", "optimizer": "1/N"}
 
 
 def setup(units, comm, new_optimizer):

@@ -1,14 +1,13 @@
 """Stage 3: the parameters are partitioned too (ZeRO, section 5.3: P_os+g+p).
 
-             parameter   gradient   optimizer state
-    keeps    1/N         1/N        1/N
-
 Stage 2 keeps every parameter on every rank, though only one unit computes at a time. Here the
 all-gather moves to where a parameter is used, in the forward pass and again in the backward
 pass, and the gathered copy dies with the call. It sends 3 psi, and 3k psi with k micro-batches.
 """
 
 from zero_ref.array import track, zeros
+
+KEEPS = {"parameter": "1/N", "gradient": "1/N", "optimizer": "1/N"}
 
 
 def setup(units, comm, new_optimizer):

@@ -1,14 +1,13 @@
 """Stage 3 with prefetch: the next unit's parameters travel while this one computes.
 
-             parameter   gradient   optimizer state
-    keeps    1/N         1/N        1/N
-
 Stage 3 waits for every all-gather before it computes. Here each is started one unit early, so two
 units are gathered at once, one computing and one on its way. The bytes are the same, and so are the
 bits. It pays where a wire carries them while the processor computes (see docs/cluster.md).
 """
 
 from zero_ref.array import track, zeros
+
+KEEPS = {"parameter": "1/N", "gradient": "1/N", "optimizer": "1/N"}
 
 
 def setup(units, comm, new_optimizer):

@@ -11,9 +11,9 @@ from lessons.checker.ranks import prerequisites
 from lessons.checker.ranks.sum_only import Sums
 from lessons.checker.stages.log import Log, check_length
 from zero_ref.array import Array
+from zero_ref.extras.own import OwnComm
 from zero_ref.layout import FlatLayout, bounds
 from zero_ref.ledger import ledger
-from zero_ref.own import OwnComm
 
 
 class WatchedComm(OwnComm):

@@ -1,0 +1,221 @@
+"""The ranks write a checkpoint together, and take one up again. __init__.py says what is in one.
+
+Each rank writes its own shard of every vector, also at the stages where it holds more: nothing is
+gathered. A checkpoint is written under another name, forced to the disk, and renamed once, when all
+of it is there; so whenever the run is killed, what is called step-... is whole.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from zero_ref.array import Array, copy, to_numpy
+from zero_ref.checkpoint import (
+    FOLDER,
+    MANIFEST,
+    Checkpoint,
+    File,
+    Manifest,
+    Scale,
+    encode,
+    file_name,
+    find,
+    newest,
+)
+from zero_ref.comm import Comm
+from zero_ref.launch import CleanEnd, UsageError
+from zero_ref.launch.together import agree, on_rank_0
+from zero_ref.model import Unit
+from zero_ref.precision import Guard, LossScale
+from zero_ref.train.choose import Run
+
+
+def open_together(where: str, option: str = "--resume") -> Checkpoint:
+    """The checkpoint at `where` or the newest in it, verified; the same one on all ranks.
+
+    Each rank reads a part of the files to the end. UsageError on all ranks if anything is wrong.
+    """
+    comm = Comm()
+    checkpoint = agree(comm, lambda: Checkpoint(find(where, option)))
+    if len(set(comm.everyone(hashlib.sha256(checkpoint.text).hexdigest()))) > 1:
+        raise UsageError(f"{option} {where}: the ranks find different checkpoints")
+    agree(comm, lambda: checkpoint.verify(range(comm.rank, len(checkpoint.files), comm.size)))
+    return checkpoint
+
+
+def prepare(folder: str, resumed: Checkpoint | None) -> None:
+    """Make sure that checkpoints can be written to `folder`, none of them over another. On one rank."""
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        last = newest(path)
+    except OSError as error:
+        raise UsageError(f"--save {folder}: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"--save {folder}: cannot be written there")
+    if last and resumed is None:
+        raise UsageError(f"--save {folder}: holds {last.name} of another run; go on with --resume {folder}")
+    if last and resumed and int(last.name.removeprefix("step-")) > resumed.manifest.step:
+        raise UsageError(f"--save {folder}: holds {last.name}, which is later than what is resumed")
+
+
+def save(folder: str, keep: int | None, manifest: Manifest, step: int, run: Run) -> None:
+    """Write the checkpoint of `step` to `folder`, all ranks together; then keep only the `keep` latest.
+
+    manifest: what is the same in every checkpoint of the run. Raises CleanEnd on all ranks, naming the
+    rank that failed, if one of them cannot write; earlier checkpoints stay as they are.
+    """
+    comm = run.world
+    path = Path(folder) / f"step-{step:08d}"
+    part = path.with_suffix(".part")
+
+    def attempt(action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except (OSError, SafetensorError) as error:
+            raise CleanEnd(f"--save {folder}: step {step}: rank {comm.rank}: {error}") from error
+
+    try:
+        on_rank_0(comm, lambda: attempt(lambda: make_empty(part)))
+        files = comm.everyone(agree(comm, lambda: attempt(lambda: write_shards(part, run))))
+        whole = describe(manifest, step, run, [File(**about) for about in files])
+        on_rank_0(comm, lambda: attempt(lambda: complete(part, path, whole)))
+        on_rank_0(comm, lambda: attempt(lambda: drop_old(path.parent, keep)))
+    except CleanEnd:
+        if comm.rank == 0:
+            shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def make_empty(part: Path) -> None:
+    """A new folder, in place of what a run has left that was killed here."""
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+
+
+def write_shards(part: Path, run: Run) -> dict[str, Any]:
+    """Write this rank's file; return what the manifest says of it."""
+    rank, keeps = run.comm.rank, run.stage.KEEPS
+    tensors = {
+        f"{u.layout.name}/{name}": own
+        for u in run.units
+        for name, own in own_elements(u, keeps, rank).items()
+    }
+    file = part / file_name(rank)
+    save_file(tensors, file)
+    to_disk(file)
+    with open(file, "rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    ranges = {u.layout.name: u.layout.ranges(rank) for u in run.units}
+    return msgspec.structs.asdict(File(file.name, file.stat().st_size, digest, ranges))
+
+
+def describe(manifest: Manifest, step: int, run: Run, files: list[File]) -> Manifest:
+    """The manifest of the checkpoint of `step`."""
+    units, guard = run.units, run.guard
+    return msgspec.structs.replace(
+        manifest,
+        step=step,
+        optimizer_steps=units[0].optimizer.steps,
+        loss_scale=Scale(guard.scale, guard.good, guard.skipped) if isinstance(guard, LossScale) else None,
+        vectors={name: vector.dtype.name for name, vector in vectors(units[0]).items()},
+        units={u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units},
+        files=files,
+    )
+
+
+def complete(part: Path, path: Path, manifest: Manifest) -> None:
+    """Add the manifest, and give the folder its name, which makes it a checkpoint."""
+    for about in manifest.files:  # written by other ranks, perhaps on other machines
+        if not (part / about.name).is_file():
+            raise OSError(f"{about.name} is not there: {path.parent} has to be one folder for all ranks")
+    (part / MANIFEST).write_bytes(encode(manifest))
+    to_disk(part / MANIFEST)
+    to_disk(part)
+    os.rename(part, path)
+    to_disk(path.parent)
+
+
+def restore(checkpoint: Checkpoint, run: Run) -> None:
+    """Put the state of `checkpoint`, which is verified, into optimizers and guard.
+
+    The parameters are there already: a resumed model starts from `checkpoint.tensor`.
+    """
+    m, guard = checkpoint.manifest, run.guard
+    whole = run.stage.KEEPS["optimizer"] == "all"
+    for u in run.units:
+        layout = u.layout
+        for name, vector in u.optimizer.state().items():
+            place = 0
+            for start, stop in [(0, layout.elements)] if whole else layout.ranges(run.comm.rank):
+                values = checkpoint.read(layout.name, name, start, stop)
+                copy(vector[place : place + stop - start], values)
+                place += stop - start
+        u.optimizer.steps = m.optimizer_steps
+    guard.steps = m.step
+    if isinstance(guard, LossScale) and m.loss_scale:
+        guard.scale, guard.good, guard.skipped = msgspec.structs.astuple(m.loss_scale)
+
+
+def check_fits(checkpoint: Checkpoint, units: list[Unit], optimizer: Any, guard: Guard) -> None:
+    """UsageError unless the checkpoint is of this model, optimizer and type of numbers."""
+    check_model(checkpoint, units)
+    state = {name: vector.dtype.name for name, vector in optimizer.state().items()}
+    found = {name: dtype for name, dtype in checkpoint.manifest.vectors.items() if name != "param"}
+    if found != state or isinstance(guard, LossScale) != (checkpoint.manifest.loss_scale is not None):
+        raise UsageError(
+            f"checkpoint {checkpoint.folder}: its optimizer state is not that of its own options"
+        )
+
+
+def check_model(checkpoint: Checkpoint, units: list[Unit]) -> None:
+    """UsageError unless the checkpoint's model has these units, tensors, shapes and type of numbers."""
+    ours = {u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units}
+    if checkpoint.manifest.units != ours or checkpoint.manifest.vectors["param"] != units[0].dtype.name:
+        raise UsageError(f"checkpoint {checkpoint.folder}: its model is not that of its own options")
+
+
+def vectors(u: Unit) -> dict[str, Array]:
+    """What has to be kept of a unit: its parameters and the optimizer's state, as they lie here."""
+    return {"param": u.param, **u.optimizer.state()}
+
+
+def own_elements(u: Unit, keeps: dict[str, str], rank: int) -> dict[str, np.ndarray]:
+    """This rank's elements of each of the unit's vectors, without padding. keeps: KEEPS of the stage."""
+    own, ranges = {}, u.layout.ranges(rank)
+    for name, vector in vectors(u).items():
+        if keeps["parameter" if name == "param" else "optimizer"] == "all":
+            pieces = [to_numpy(vector[start:stop]) for start, stop in ranges]
+            own[name] = pieces[0] if len(pieces) == 1 else np.concatenate([to_numpy(vector[:0]), *pieces])
+        else:
+            own[name] = to_numpy(vector[: sum(stop - start for start, stop in ranges)])
+    return own
+
+
+def drop_old(folder: Path, keep: int | None) -> None:
+    """Delete all but the `keep` latest checkpoints, and what killed runs have left."""
+    names = sorted((p.name for p in folder.iterdir() if FOLDER.fullmatch(p.name)), key=lambda n: int(n[5:]))
+    for name in names[:-keep] if keep else []:
+        os.rename(folder / name, folder / f"{name}.part")  # from now on it is none
+    for left in folder.glob("step-*.part"):
+        if FOLDER.fullmatch(left.stem):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def to_disk(path: Path) -> None:
+    """Have the file or folder written to the disk itself, not only to the system's memory."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot do that, and does not need it
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

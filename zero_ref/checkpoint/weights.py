@@ -1,0 +1,72 @@
+"""The whole model: gathered from its shards, one unit at a time, and stored as safetensors.
+
+Tensors are named "layers.0.weight" (outputs x inputs), "layers.0.bias" (outputs) and so on, as in
+a PyTorch Sequential, and are readable wherever safetensors is.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from zero_ref.array import to_numpy
+from zero_ref.comm import Comm
+from zero_ref.launch import UsageError
+from zero_ref.launch.files import in_one_piece
+from zero_ref.model import Unit
+
+Named = Iterable[tuple[str, np.ndarray]]
+
+
+def named_tensors(stage: ModuleType, units: list[Unit], comm: Comm) -> Iterator[tuple[str, np.ndarray]]:
+    """Every tensor of the model in model order, on every rank; one unit is gathered at a time.
+
+    All ranks must go through it to the end, because each unit is a collective call at stage 3.
+    """
+    for u in units:
+        for name, view in u.layout.views(stage.full_param(u, comm)).items():
+            yield f"{u.layout.name}.{name}", to_numpy(view)
+
+
+def sha256(tensors: Named) -> str:
+    """The SHA-256 of all values in model order, little-endian, without padding."""
+    digest = hashlib.sha256()
+    for _, values in tensors:
+        little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        digest.update(little.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def write(path: str, tensors: dict[str, np.ndarray]) -> None:
+    """Write the model to `path` in one piece; UsageError, and no trace of it, if that fails."""
+    with in_one_piece(path, "--export") as part:
+        save_file(tensors, part, {"format": "pt"})
+
+
+def check(path: str, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
+    """UsageError unless `path` holds just the tensors `shapes`, of real numbers, finite in `dtype`."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
+            for name in found.keys() & shapes.keys():
+                with np.errstate(over="ignore"):
+                    values = file.get_tensor(name).astype(dtype)
+                if not np.isfinite(values).all():
+                    raise UsageError(f"--init {path}: {name} holds NaN, or infinity in {dtype}")
+    except FileNotFoundError:
+        raise UsageError(f"--init {path}: no such file") from None
+    except (OSError, SafetensorError, TypeError) as error:
+        raise UsageError(f"--init {path}: not readable as safetensors ({error})") from None
+    for name in sorted(found.keys() | shapes.keys()):
+        has, needs = found.get(name, "nothing"), shapes.get(name, "nothing")
+        if has != needs:
+            raise UsageError(f"--init {path}: the file has {has} as {name}, the model needs {needs}")
+
+
+def read_tensor(path: str, name: str) -> np.ndarray:
+    """One tensor of a file that `check` has passed."""
+    with safe_open(path, framework="numpy") as file:
+        return file.get_tensor(name)

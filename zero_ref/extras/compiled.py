@@ -1,0 +1,83 @@
+"""What optim.py has, compiled by numba for long vectors: one pass over them in place of a dozen over blocks.
+
+The operations are those of optim.py in the same order, and none are contracted. So the bits are the same,
+and it makes no difference whose shard was long enough. Without numba (requirements-fast.txt), and for
+gradients of another type than the parameters, updates are optim.py's.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from zero_ref import optim
+from zero_ref.array import Array, on_meta
+from zero_ref.extras import rules
+from zero_ref.extras.rules import Rule
+
+WORTH_COMPILING = 1 << 20  # elements from which on; to compile takes about 0.3 s, once a process
+
+
+def compiles(n: int, narrow: bool) -> bool:
+    """Whether updates of n elements are compiled; narrow: the gradient has another type, of 16 bits."""
+    return n >= WORTH_COMPILING and not narrow
+
+
+@functools.cache
+def loop(lines: tuple[str, ...], numbers: tuple[str, ...], vectors: tuple[str, ...]) -> Callable[..., None]:
+    """A compiled function of grad, scale, numbers and vectors (by name) that changes the vectors in place."""
+    import numba
+
+    arguments = ["grad", "scale", *numbers, *(f"all_{name}" for name in vectors)]
+    loads = [f"{name} = all_{name}[i]" for name in vectors]
+    stores = [f"all_{name}[i] = {name}" for name in vectors]
+    body = "".join(f"        {line}\n" for line in (*loads, "g = grad[i] * scale", *lines, *stores))
+    text = f"def update({', '.join(arguments)}):\n    for i in range(grad.size):\n{body}"
+    made: dict[str, Any] = {"sqrt": np.sqrt}
+    exec(text, made)
+    return numba.njit(error_model="numpy")(made["update"])
+
+
+def update(rule_of: Callable[[Any], Rule], optimizer: Any, param: Array, grad: Array, scale: float) -> bool:
+    """One step of `optimizer`, as its own update() would make it; False where nothing is compiled."""
+    if scale == 0 or not compiles(param.size, param.dtype != grad.dtype):
+        return False
+    if on_meta():
+        return True  # without numbers there is nothing to do, and no scratch memory is taken
+    if importlib.util.find_spec("numba") is None:
+        return False
+    optimizer.steps += 1
+    rule = rule_of(optimizer)
+    vectors = {**rule.vectors, "p": param}
+    run = loop(rule.lines, tuple(rule.numbers), tuple(vectors))
+    run(grad, *map(param.dtype.type, (scale, *rule.numbers.values())), *vectors.values())
+    return True
+
+
+class SGD(optim.SGD):
+    """optim.SGD, compiled for long vectors."""
+
+    def update(self, param: Array, grad: Array, scale: float) -> None:
+        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
+        if not update(rules.sgd_rule, self, param, grad, scale):
+            super().update(param, grad, scale)
+
+
+class Adam(optim.Adam):
+    """optim.Adam, compiled for long vectors."""
+
+    def update(self, param: Array, grad: Array, scale: float) -> None:
+        """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""
+        if not update(rules.adam_rule, self, param, grad, scale):
+            super().update(param, grad, scale)
+
+
+class AdamW(Adam, optim.AdamW):
+    """optim.AdamW, compiled for long vectors."""
+
+    decoupled = True
+
+
+FAST = {optim.SGD: SGD, optim.Adam: Adam, optim.AdamW: AdamW}  # the class of optim.py -> its faster version

@@ -1,0 +1,188 @@
+"""Before MPI starts, and when a rank fails.
+
+Nothing here imports numpy or mpi4py: both read their settings once, when they are loaded.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+
+def prepare_environment() -> None:
+    """Set what BLAS and MPICH read when they start; a variable that is set already is respected.
+
+    BLAS threads: the cores shared out among the ranks of this machine; more make steps slower.
+    MPICH: do without cross-memory attach where the sandbox refuses it (MPICH 5 aborts otherwise);
+    no pipelining in the uneven all-gather, which is slow (see docs/measurements.md).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = int(_first_of("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE") or 1)
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, cores // ranks)))
+    if not _process_vm_readv_allowed():
+        os.environ.setdefault("MPIR_CVAR_CH4_CMA_ENABLE", "0")
+    os.environ.setdefault("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", str(1 << 30))
+    keep_freed_memory()
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed for the next array instead of giving it back to the system.
+
+    A unit is gathered and dropped at every step; with memory from the system each time, every page
+    of it would be mapped and cleared anew, which takes longer than to fill it.
+    """
+    if malloc := _of_glibc("mallopt"):
+        malloc(-4, 0)  # M_MMAP_MAX: large arrays come from the heap, too
+        malloc(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: and the heap does not shrink
+
+
+def give_back_freed_memory() -> None:
+    """Give back once what is free by now: holes that setting up has left, which no array will fit into."""
+    if trim := _of_glibc("malloc_trim"):
+        trim(0)
+
+
+def rank_by_launcher() -> int:
+    """This process's rank as mpirun announced it; 0 without mpirun. Works before MPI starts."""
+    return int(_first_of("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK") or 0)
+
+
+def size_by_launcher() -> int:
+    """The number of ranks as mpirun announced it; 1 without mpirun."""
+    return int(_first_of("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") or 1)
+
+
+def on_a_terminal() -> bool:
+    """Whether stderr ends at a terminal, also through the pipe of an mpirun that runs in one (Linux)."""
+    if sys.stderr.isatty():
+        return True
+    pid = os.getppid()
+    try:
+        while pid > 1:
+            with open(f"/proc/{pid}/stat") as file:
+                name, _, rest = file.read().partition("(")[2].rpartition(")")
+            if name.startswith(("mpirun", "mpiexec", "prterun")):
+                return os.readlink(f"/proc/{pid}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+            pid = int(rest.split()[1])
+    except OSError:
+        pass
+    return False
+
+
+def language() -> str:
+    """The reader's, "zh" or "en": as LC_ALL, LC_MESSAGES and LANG say, in this order."""
+    said = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return "zh" if next(filter(None, said), "").startswith("zh") else "en"
+
+
+def one_line(text: object) -> str:
+    """`text` without line breaks, for an error that shows what the user gave."""
+    return " ".join(str(text).split())
+
+
+def say(text: str) -> None:
+    """Print `text` in one write, so that no other rank's output can get between its words."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class CleanEnd(Exception):
+    """An end that all ranks reach alike: one line, no traceback, exit code `code`."""
+
+    code = 1
+
+
+class UsageError(CleanEnd):
+    """The user asked for something that cannot be.
+
+    It has to be raised on all ranks alike: together.agree() does so when one rank finds it.
+    """
+
+    code = 2
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call main() so that the failure of one rank ends every rank with one message.
+
+    A rank that raises would otherwise wait for the others in MPI's shutdown, and they for it.
+    """
+    sys.unraisablehook = _interrupt_again
+    try:
+        main()
+    except CleanEnd as error:
+        if rank_by_launcher() == 0:
+            os.write(2, f"zero_ref: error: {one_line(error)}\n".encode("utf-8", "backslashreplace"))
+        sys.exit(error.code)
+    except SystemExit as stop:
+        if stop.code in (None, 0) or _alone():
+            raise
+        abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
+    except KeyboardInterrupt:
+        if _alone():
+            os.write(2, b"zero_ref: interrupted\n")
+            sys.exit(130)
+        abort("interrupted", 130)
+    except BaseException as error:
+        if _alone():
+            raise
+        abort("".join(traceback.format_exception(error)), 1)
+
+
+def _interrupt_again(dropped: Any) -> None:
+    """Ctrl-C in a finalizer (the ledger has one per array), where Python drops exceptions: once more."""
+    if dropped.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(dropped)
+
+
+def _alone() -> bool:
+    """Whether nobody waits for this rank: it is the only one, or MPI has not started."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi is None or mpi.COMM_WORLD.size == 1
+
+
+def abort(text: str, code: int) -> None:
+    """Print `text` with this rank's name in one piece, then end all ranks."""
+    from mpi4py import MPI
+
+    rank = MPI.COMM_WORLD.rank
+    time.sleep(min(0.4 * rank, 4.0))  # when all fail alike, the lowest rank speaks for all
+    head = f"[rank {rank}] failed, and all ranks end:\n"
+    lines = "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())
+    os.write(2, (head + lines).encode("utf-8", "backslashreplace"))
+    time.sleep(0.2)  # mpirun forwards the text; abort at once and it may be lost
+    MPI.COMM_WORLD.Abort(code)
+
+
+def _first_of(*names: str) -> str | None:
+    return next((os.environ[name] for name in names if name in os.environ), None)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library; None where it has no such function, as on other systems than Linux."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, TypeError, OSError):
+        return None
+
+
+def _process_vm_readv_allowed() -> bool:
+    """Whether process_vm_readv is allowed here; True where the system does not have it."""
+
+    class Piece(ctypes.Structure):
+        _fields_ = [("base", ctypes.c_void_p), ("length", ctypes.c_size_t)]
+
+    source, target = ctypes.create_string_buffer(b"x" * 8), ctypes.create_string_buffer(8)
+    local, remote = Piece(ctypes.addressof(target), 8), Piece(ctypes.addressof(source), 8)
+    try:
+        read = ctypes.CDLL(None).process_vm_readv
+    except (AttributeError, TypeError, OSError):
+        return True
+    return read(os.getpid(), ctypes.byref(local), 1, ctypes.byref(remote), 1, 0) == 8

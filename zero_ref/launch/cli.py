@@ -1,0 +1,57 @@
+"""What every command line has in common: a parser that says each thing once, and types of options."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import tabulate
+
+from zero_ref.launch import UsageError, one_line, rank_by_launcher
+
+LANGUAGES = ("en", "zh")
+
+tabulate.MIN_PADDING = 0
+
+
+def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
+    """A table of text, aligned to the right; a Chinese character takes two columns."""
+    return tabulate.tabulate(rows, header, disable_numparse=True, colalign=["right"] * len(header))
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that says each thing once, from rank 0, and errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{one_line(message)} (--help lists the options)")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if rank_by_launcher() == 0:
+            super()._print_message(message, file)
+
+
+def number(kind: type, lowest: float, what: str, below: float = math.inf) -> Callable[[str], Any]:
+    """A function that takes an option's text and returns a number in [lowest, below)."""
+
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not lowest <= value < below:  # NaN fails too
+            raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}")
+        return value
+
+    return convert
+
+
+positive = number(int, 1, "a whole number from 1 up")
+natural = number(int, 0, "a whole number from 0 up")
+rate = number(float, 0, "a number from 0 up")
+above_0 = number(float, 5e-324, "a number above 0")
+fraction = number(float, 0, "a number from 0 up to below 1", below=1)
+
+
+def widths(text: str) -> list[int]:
+    """128,64: whole numbers from 1 up."""
+    return [positive(part) for part in text.split(",")]

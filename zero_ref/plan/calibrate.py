@@ -1,0 +1,166 @@
+"""Measuring a machine for timing.py, by the code that the stages call, under mpirun."""
+
+import functools
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from zero_ref import array, launch, model, optim
+from zero_ref.clip import sum_of_squares
+from zero_ref.comm import AutoComm, Comm
+from zero_ref.launch import UsageError
+from zero_ref.launch.files import check_writable
+from zero_ref.launch.together import on_rank_0
+from zero_ref.layout import FlatLayout
+from zero_ref.plan.timing import Link, Machine, hops, write
+from zero_ref.train.choose import connect
+
+SIZES = [1 << e for e in range(4, 23, 2)]  # elements of the vectors, 64 bytes to 16 MiB
+WIDTHS, SAMPLES = (2, 8, 32, 64, 128, 256, 512), 32  # of the layers
+LASTS = 0.2  # seconds of one measurement
+
+
+def line_through(x: Sequence[float], seconds: Sequence[float]) -> tuple[float, float]:
+    """(a, b), neither negative, of seconds = a + b x with the smallest sum of squared relative errors."""
+    weight = 1 / np.array(seconds)
+    terms = np.stack([weight, weight * np.array(x)], axis=1)
+    a, b = np.linalg.lstsq(terms, np.ones(len(x)), rcond=None)[0].tolist()
+    if b <= 0:
+        return statistics.median(seconds), 0.0
+    if a < 0:  # the best line through the origin
+        rate = terms[:, 1]
+        return 0.0, float(rate.sum() / (rate @ rate))
+    return a, b
+
+
+def calibrate(comm: Comm) -> Machine:
+    """Measure this machine with all ranks of `comm` working at the same time."""
+    if comm.size == 1:
+        raise UsageError("--calibrate measures messages: mpirun -n 2 python -m zero_ref.plan --calibrate ...")
+    links = {}
+    for name in ("reduce_scatter", "all_gather"):
+        sent, seconds = [], []
+        for n in SIZES:
+            n = -(-n // comm.size) * comm.size
+            sent.append(4.0 * n * (comm.size - 1) / comm.size)
+            seconds.append(_slowest(comm, _collective(comm, name, n)))
+        alpha, beta = line_through(sent, seconds)
+        links[name] = Link(alpha / hops("halving", comm.size), 1 / max(beta, 1e-15))
+    update_call, update = line_through(SIZES, [_slowest(comm, _update(n)) for n in SIZES])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    passes = [_unit(width) for width in WIDTHS]
+    pass_call, per_flop = line_through([n for n, _ in passes], [_slowest(comm, both) for _, both in passes])
+    nbytes, addition = _addition(1 << 21)
+    return Machine(
+        reduce_scatter=links["reduce_scatter"],
+        all_gather=links["all_gather"],
+        hops="halving",
+        flops=1 / max(per_flop, 1e-15),
+        update=update,
+        memory=nbytes / _slowest(comm, addition),
+        pass_call=pass_call,
+        update_call=update_call,
+        loss_call=_slowest(comm, _loss()),
+        ranks=comm.size,
+        cores=cores,
+    )
+
+
+def calibrate_to(path: str) -> None:
+    """The command: measure on all ranks, and rank 0 writes FILE.json and says what it found."""
+    connect()
+    comm = AutoComm()
+    on_rank_0(comm, lambda: check_writable({"--calibrate": path}))
+    machine = calibrate(comm)
+
+    def report() -> None:
+        write(path, machine)
+        launch.say(summary(path, machine))
+
+    on_rank_0(comm, report)
+
+
+def summary(path: str, m: Machine) -> str:
+    """What was measured, in words."""
+    lines = [f"{path}: {m.ranks} ranks on {m.cores} cores, float32"]
+    for name in ("reduce_scatter", "all_gather"):
+        link = getattr(m, name)
+        lines.append(
+            f"{name:15}alpha {1e6 * link.latency:,.1f} us a hop, 1/beta {link.bandwidth / 1e9:.2f} GB/s"
+        )
+    assert m.flops and m.memory
+    lines += [
+        f"layers         {m.flops / 1e9:.1f} Gflop/s in their products",
+        f"vectors        {m.memory / 1e9:.1f} GB/s, read or written by an addition",
+        f"optimizer      {1e9 * m.update:.2f} ns a parameter (Adam, and the norm)",
+        f"calls          {1e6 * m.pass_call:.0f} us a unit forward and backward, "
+        f"{1e6 * m.update_call:.0f} us its update, {1e6 * m.loss_call:.0f} us a loss",
+    ]
+    return "\n".join(lines)
+
+
+def _slowest(comm: Comm, action: Callable[[], Any]) -> float:
+    """Seconds of action() on the slowest rank, all ranks doing it at the same time.
+
+    The lower quartile of many: a machine that others use, too, makes the slower half slower still.
+    """
+    action()
+    comm.mpi.Barrier()
+    first = max(comm.everyone(_seconds(action)))
+    repeats = min(max(15, int(LASTS / first)), 1000)
+    seconds = sorted(_seconds(action) for _ in range(repeats))
+    return max(comm.everyone(seconds[repeats // 4]))
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _collective(comm: Comm, name: str, n: int) -> Callable[[], Any]:
+    layout = FlatLayout("calibrate", {"values": (n,)}, comm.size)
+    full = array.zeros(n, "float32", "buffer")
+    if name == "reduce_scatter":
+        return lambda: comm.reduce_scatter(full, layout)
+    shard = comm.shard(full, layout).copy()
+    return lambda: comm.all_gather(shard, layout)
+
+
+def _update(n: int) -> Callable[[], Any]:
+    """Adam's update of n parameters, block by block as without numba, and the squares of their gradient."""
+    adam, param, grad = optim.Adam(n, "float32"), np.zeros(n, "float32"), np.ones(n, "float32")
+
+    def update() -> None:
+        sum_of_squares(grad)
+        adam.update(param, grad, 1.0)
+
+    return update
+
+
+def _unit(width: int) -> tuple[float, Callable[[], Any]]:
+    """A hidden layer width -> width for SAMPLES samples: its operations, and its two passes."""
+    layout = functools.partial(FlatLayout, size=1)
+    _, unit, _ = model.build([width] * 4, layout, "float32", 0)  # with ReLU and a gradient of its input
+    param, x = unit.initial("buffer"), np.ones((SAMPLES, width), "float32")
+
+    def both() -> None:
+        unit.forward(param, x)
+        unit.backward(param, x)
+
+    return 6.0 * SAMPLES * width**2, both
+
+
+def _addition(n: int) -> tuple[float, Callable[[], Any]]:
+    a, b = np.zeros(n, "float32"), np.ones(n, "float32")
+    return 12.0 * n, lambda: np.add(a, b, out=a)  # two read, one written, 4 bytes each
+
+
+def _loss() -> Callable[[], Any]:
+    outputs, labels = np.ones((SAMPLES, 10), "float32"), np.zeros(SAMPLES, "int64")
+    loss_grad = model.loss_grad(True, SAMPLES)
+    return lambda: loss_grad(outputs, labels)

@@ -1,0 +1,180 @@
+"""What a rank should hold and send: the papers' formulas. The ledger says what it did.
+
+First for a model of psi parameters, then, in `bill`, for the units of one run, to the byte. Nothing here
+runs a stage or reads one, but for what it KEEPS: so these numbers prove something about the stage files.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from zero_ref.layout import FlatLayout
+from zero_ref.stages import STAGES
+
+
+def model_state_bytes(
+    stage: int, psi: float, ranks: int, parameter: float = 4, gradient: float = 4, optimizer: float = 8
+) -> dict[str, float]:
+    """Bytes that one of `ranks` ranks keeps between steps, by kind, for psi (padded) parameters.
+
+    parameter, gradient, optimizer: bytes per parameter. The defaults are Adam in float32: 16 psi,
+    8 psi + 8 psi/N, 4 psi + 12 psi/N, 16 psi/N. The paper's mixed precision is 2, 2 and 12 (K):
+    16 psi, 4 psi + 12 psi/N, 2 psi + 14 psi/N, 16 psi/N (arXiv 1910.02054, section 5, figure 1).
+    """
+    each = {"parameter": parameter, "gradient": gradient, "optimizer": optimizer}
+    keeps = STAGES[stage].KEEPS
+    return {kind: each[kind] * psi / (ranks if keeps[kind] == "1/N" else 1) for kind in each}
+
+
+def sent_elements(stage: int, psi: float, ranks: int, micro_batches: int = 1) -> dict[str, float]:
+    """Elements that one rank sends in one step, by collective, for psi (padded) parameters.
+
+    In all 2 psi (N-1)/N at stages 0 and 1, (k + 1) psi (N-1)/N at stage 2 and 3k psi (N-1)/N at
+    stage 3 with k micro-batches (the paper, section 7, leaves (N-1)/N out and has k = 1).
+    """
+    once = psi * (ranks - 1) / ranks
+    return {name: once * times for name, times in passes(stage, micro_batches).items()}
+
+
+def state_bytes(kind: type, itemsize: int, **settings: float) -> int:
+    """Bytes of state per parameter of an optimizer of optim.KINDS with these settings.
+
+    Its vectors; beside 16-bit parameters they are of float32, and one more is the master.
+    """
+    vectors = len(kind.vectors(**settings))  # type: ignore[attr-defined]
+    return 4 * (vectors + 1) if itemsize == 2 else itemsize * vectors
+
+
+def passes(stage: int, micro_batches: int = 1) -> dict[str, int]:
+    """How often the whole model goes through each collective in one step; a unit is one call of each."""
+    return passes_of(STAGES[stage].KEEPS, micro_batches)
+
+
+def passes_of(keeps: dict[str, str], micro_batches: int = 1) -> dict[str, int]:
+    """The same by what a stage keeps: who has a shard of the gradient reduces in every backward pass; who
+    has a shard of the parameters gathers in every forward and every backward pass, others once a step."""
+    return {
+        "reduce_scatter": micro_batches if keeps["gradient"] == "1/N" else 1,
+        "all_gather": 2 * micro_batches if keeps["parameter"] == "1/N" else 1,
+    }
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One sort of collective in one step: `calls` of it for each unit, among `ranks` ranks, and the
+    elements that one rank sends in all of them, to ranks of its own group and to others."""
+
+    collective: str
+    calls: float
+    ranks: int
+    inside: float
+    between: float
+
+
+def legs(stage: int, psi: float, ranks: int, micro_batches: int = 1, group: int | None = None) -> list[Leg]:
+    """Sharded over all ranks. To each of the N-1 others a rank sends as much; G-1 are in its group."""
+    group = group or ranks
+    return [
+        Leg(name, n, ranks, n * psi / ranks * (group - 1), n * psi / ranks * (ranks - group))
+        for name, n in passes(stage, micro_batches).items()
+    ]
+
+
+def legs_in_groups(stage: int, psi: float, ranks: int, group: int, micro_batches: int = 1) -> list[Leg]:
+    """Sharded inside each group of G ranks, replicated over the R = N/G groups.
+
+    The ranks with the same shard all-reduce its gradient once a step: 2 psi/G (R-1)/R (hybrid shard of
+    PyTorch FSDP, arXiv 2304.11277, whose formula 2 psi (N-1)/(GN) is a little too high; MiCS, arXiv
+    2205.00119).
+    """
+    replicas = ranks // group
+    across = sent_elements(0, psi / group, replicas)
+    return legs(stage, psi, group, micro_batches) + [Leg(n, 1, replicas, 0, x) for n, x in across.items()]
+
+
+def legs_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> list[Leg]:
+    """hpZ: stage 3 over all ranks, where each group keeps a second copy of the 16-bit parameters.
+
+    The copy, psi/G on each rank, is kept after the forward pass; the backward pass gathers it inside the
+    group (ZeRO++, arXiv 2306.10209).
+    """
+    k, inside = micro_batches, sent_elements(0, psi, group)["all_gather"]
+    forward = legs(2, psi, ranks, k, group)[0]  # k times over all ranks, as the gather of the forward pass
+    return [forward, replace(forward, collective="all_gather"), Leg("all_gather", k, group, k * inside, 0)]
+
+
+def transformer_parameters(layers: int, hidden: int) -> int:
+    """12 l h^2: the blocks without biases, norms and embeddings (reported of arXiv 2104.07857)."""
+    return 12 * layers * hidden**2
+
+
+def transformer_activation_bytes(
+    samples: int, sequence: int, layers: int, hidden: int, heads: int, itemsize: int, checkpointing: bool
+) -> int:
+    """Bytes of activations of one micro-batch of `samples` sequences, an estimate.
+
+    12 h numbers a token and layer (arXiv 1910.02054, section 3.2: 60 GB for GPT-2 of 1.5B parameters,
+    sequences of 1024, batch 32). With checkpointing, the input of every block, h numbers a token, and
+    what one block needs while it is computed again, 8 h + heads * sequence numbers a token (reported of
+    ZeRO-Infinity, arXiv 2104.07857): 7.5 GB, where the first paper says about 8.
+    """
+    tokens = samples * sequence
+    if not checkpointing:
+        return itemsize * 12 * hidden * tokens * layers
+    return itemsize * tokens * (hidden * layers + 8 * hidden + heads * sequence)
+
+
+@dataclass
+class Bill:
+    """What one rank holds and sends by the formulas, as far as they say it: bytes, by kind and collective.
+
+    peak_bytes: of each kind alone, at its own moment. Activations and buffers have no formula; a dry run
+    knows them (train/dry_run.py).
+    """
+
+    resting_bytes: dict[str, int]
+    peak_bytes: dict[str, int]
+    sent_bytes_per_step: dict[str, int]
+
+
+def bill(
+    keeps: dict[str, str],
+    layouts: Sequence[FlatLayout],
+    rank: int,
+    itemsize: int,
+    state_bytes: int,
+    micro_batches: int = 1,
+    *,
+    prefetch: bool = False,
+    ring: bool = False,
+) -> Bill:
+    """The bill of a rank of stages 0 to 3, for any rule. It knows no stage file, only what it KEEPS.
+
+    layouts: of each unit; itemsize: bytes of a parameter and of its gradient; state_bytes: of the optimizer,
+    per parameter; prefetch: the next unit is gathered while one computes; ring: in an all-gather a rank sends
+    on what it gets, all but what its right neighbour began with.
+    """
+    size = len(layouts[0].counts)
+    whole = [each.padded for each in layouts]
+    own = [each.counts[rank] for each in layouts]
+    next_has = [each.counts[(rank + 1) % size] for each in layouts]
+    psi = {"all": sum(whole), "1/N": sum(own)}
+    state = {name: psi[kept] for name, kept in keeps.items()}
+    rest = {"parameter": itemsize * state["parameter"], "gradient": itemsize * state["gradient"]}
+    rest["optimizer"] = state_bytes * state["optimizer"]
+
+    # Beside what is kept: the sum of one unit, or of all units where they are reduced before the update.
+    reduced_at_the_end = keeps["gradient"] == "all" and keeps["optimizer"] == "1/N"
+    peak = rest | {"full_gradient": itemsize * max(whole), "gathered": 0}
+    peak["gradient"] += itemsize * (sum(own) if reduced_at_the_end else max(own))
+    if keeps["parameter"] == "1/N":
+        pairs = [a + b for a, b in zip(whole, whole[1:])] or whole
+        peak["gathered"] = itemsize * max(pairs if prefetch else whole)
+
+    times = passes_of(keeps, micro_batches)
+    gathered = sum(whole) - sum(next_has) if ring else sum(own) * (size - 1)
+    sent = {
+        "reduce_scatter": itemsize * (sum(whole) - sum(own)) * times["reduce_scatter"],
+        "all_gather": itemsize * gathered * times["all_gather"],
+        "other": 2 * 8 * (size - 1),  # the norm and the loss, a float64 each, to each of the others
+    }
+    return Bill(rest, peak, sent)

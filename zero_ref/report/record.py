@@ -1,0 +1,313 @@
+"""The run record: one JSON object that other programs read, and the summary that people read.
+
+config               the options, complete, and where arrays lived (see array.place)
+world_size, stage    N and 0 to 3
+model, task, units   in words; of how many units
+parameters           how many, without padding; parameters_padded: with it, over all ranks; owned: by rank
+shown_ranks          only of a dry run (--device meta), which has no loss, weights or times: the numbers of
+                     the ranks that `ranks` and `recorded_step` are about
+first_step           0, or the steps done before in a resumed run; the rest is about this run alone
+loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
+                     null where it is not finite (a step that float16 left out)
+weights_sha256       of the gathered parameters in model order, little-endian, without padding
+test                 loss, and accuracy or r2; null without test samples
+seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
+ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
+                     kind, peak_total_bytes, sent_bytes_per_step, calls_per_step; `predicted`, with the same
+                     keys, by a dry run of the same code (train/dry_run.py); and `formula`, with those keys
+                     of which the papers' formulas speak (plan/formulas.py, `bill`)
+recorded_step        only with --report, --trace or --chart: one step, event by event (see train/events.py):
+                     step (from 1), file and source of the stage, itemsize (bytes of a number), units (name,
+                     shapes, elements without padding, counts: elements per rank with padding), and per
+                     rank: kept (per unit: bytes and length of what lies there between steps, by kind),
+                     elements (per unit: how many of its own are not padding), predicted (peaks of this
+                     step by a dry run), places, and events: rows of microseconds, what, name, unit,
+                     bytes, line, place
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from zero_ref import array, model, optim
+from zero_ref.comm import RingComm
+from zero_ref.launch import UsageError
+from zero_ref.launch.cli import table
+from zero_ref.launch.files import in_one_piece
+from zero_ref.ledger import KINDS
+from zero_ref.plan import formulas
+from zero_ref.train import dry_run
+from zero_ref.train.choose import Run
+
+NOT_COMPUTED = "A dry run: nothing was computed or sent. This is what a rank would hold and send."
+LEGEND = """\
+Bytes a rank holds between steps and at most, and sends in a step. '=': as the formulas say. Of the peak
+they know each kind but activations and buffers"""
+LEGENDS = {True: f"{LEGEND}.", False: f"{LEGEND}; a dry run of the same code knows the whole."}
+
+
+# -- making one --
+
+
+def rank_entry(
+    o: argparse.Namespace, run: Run, measured: dict[str, Any], sizes: list[tuple[int, ...]]
+) -> dict[str, Any]:
+    """One entry of `ranks`: what train.run.fit measured on this rank, and what was to be expected."""
+    samples = {"samples": sum(map(sum, sizes))}
+    expected = {"predicted": samples | forecast_of(o, run, sizes), "formula": vars(bill(o, run))}
+    return samples | measured | expected
+
+
+def forecast_of(o: argparse.Namespace, run: Run, sizes: list[tuple[int, ...]]) -> dict[str, Any]:
+    """What a dry run says of steps with so many samples in each micro-batch on this rank."""
+    return vars(dry_run.forecast(o, run.task, run.comm.rank, run.comm.size, sorted(set(sizes))))
+
+
+def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
+    """What the formulas say of this rank."""
+    kind, itemsize = optim.KINDS[o.optimizer], np.dtype(o.dtype).itemsize
+    return formulas.bill(
+        run.stage.KEEPS,
+        [u.layout for u in run.units],
+        run.comm.rank,
+        itemsize=itemsize,
+        state_bytes=formulas.state_bytes(kind, itemsize, momentum=o.momentum),
+        micro_batches=o.micro_batches,
+        prefetch=o.prefetch,
+        ring=isinstance(run.comm, RingComm),
+    )
+
+
+def make_record(
+    o: argparse.Namespace,
+    run: Run,
+    steps: range,
+    history: dict[str, Any],
+    ranks: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The whole record. ranks: the entries of all."""
+    return {
+        "config": vars(o) | {"place": array.place()},
+        "world_size": run.world.size,
+        "stage": o.stage,
+        "model": model.describe(run.units),
+        "task": f"{run.task.classes} classes" if run.task.classes else "numbers",
+        "parameters": sum(u.layout.elements for u in run.units),
+        "parameters_padded": sum(u.layout.padded for u in run.units),
+        "owned": [sum(u.layout.counts[r] for u in run.units) for r in range(run.comm.size)],
+        "units": len(run.units),
+        "first_step": steps.start,
+        "loss": history["loss"],
+        "grad_norm": history["grad_norm"],
+        "weights_sha256": history["weights_sha256"],
+        "test": history["test"],
+        "seconds_per_step": history["seconds_per_step"],
+        "check_seconds_per_step": history.get("check_seconds_per_step"),
+        "ranks": ranks,
+    }
+
+
+def write(path: str, result: dict[str, Any]) -> None:
+    """Write the record to `path` in one piece; UsageError, and no trace of it, if that fails."""
+    with in_one_piece(path, "--record") as part, open(part, "w", encoding="utf-8") as file:
+        json.dump(finite(result), file, indent=1, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """`value` with null for the numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: finite(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# -- reading one --
+
+
+Natural = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]  # what a page's numbers hold exactly
+Bytes = dict[str, Natural]
+
+
+class Peaks(msgspec.Struct):
+    peak_bytes: Bytes
+    peak_total_bytes: Natural
+
+
+class Measured(Peaks):
+    samples: Natural
+    resting_bytes: Bytes
+    sent_bytes_per_step: Bytes
+    calls_per_step: Bytes
+
+
+class Formula(msgspec.Struct):
+    resting_bytes: Bytes
+    peak_bytes: Bytes
+    sent_bytes_per_step: Bytes
+
+
+class Rank(Measured):
+    predicted: Measured
+    formula: Formula | None = None  # older records have none: `predicted` was the formulas'
+
+
+class Unit(msgspec.Struct):
+    name: str
+    shapes: dict[str, list[Natural]]
+    elements: Natural
+    counts: list[Natural]
+
+
+What = Literal["born", "died", "begin", "end"]
+Event = tuple[float, What, str, Natural | None, int, Natural, Natural]
+
+
+class RecordedRank(msgspec.Struct):
+    kept: list[dict[str, tuple[Natural, Natural]]]
+    elements: list[Natural]
+    predicted: Peaks
+    places: list[str]
+    events: list[Event]
+
+
+class RecordedStep(msgspec.Struct):
+    step: Natural
+    file: str
+    source: str
+    itemsize: Literal[2, 4, 8]
+    units: list[Unit]
+    ranks: list[RecordedRank]
+
+
+class Record(msgspec.Struct):
+    """What a page needs of a record (see zero_ref/report/record.py)."""
+
+    config: dict[str, Any]
+    world_size: Annotated[int, msgspec.Meta(ge=1)]
+    stage: Literal[0, 1, 2, 3]
+    parameters: Natural
+    parameters_padded: Natural
+    first_step: Natural
+    loss: Annotated[list[float | None], msgspec.Meta(min_length=1)]
+    weights_sha256: str
+    test: dict[str, float | None] | None
+    seconds_per_step: float
+    ranks: list[Rank]
+    model: str = ""
+    shown_ranks: list[Natural] | None = None
+    recorded_step: RecordedStep | None = None
+
+
+def read(path: str, option: str = "") -> dict[str, Any]:
+    """The record in a file; UsageError, which begins with `option` and the path, if it holds none."""
+    try:
+        data = Path(path).read_bytes()
+        record = msgspec.json.decode(data, type=Record)
+        if problem := inconsistency(record):
+            raise ValueError(problem)
+        return json.loads(data)
+    except OSError as error:
+        raise UsageError(f"{option}{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise UsageError(f"{option}{path}: is not a record of a run ({error})") from None
+
+
+def inconsistency(record: Record) -> str:
+    """What in a record contradicts the rest of it; "" if nothing does."""
+    shown, ranks = record.shown_ranks, record.ranks
+    if not ranks or len(ranks) != (record.world_size if shown is None else len(shown)):
+        return f"{len(ranks)} ranks of {record.world_size}"
+    if shown is not None and (len(set(shown)) < len(shown) or max(shown) >= record.world_size):
+        return f"shown_ranks are not ranks of {record.world_size}"
+    if any((rank.formula is None) != (ranks[0].formula is None) for rank in ranks):
+        return "some ranks have a formula and some have none"
+    for rank in ranks:
+        if rank.formula and not set(rank.formula.peak_bytes) <= set(KINDS) & set(rank.peak_bytes):
+            return "a formula speaks of a kind that is not there"
+    return inconsistency_of_step(record, record.recorded_step) if record.recorded_step else ""
+
+
+def inconsistency_of_step(record: Record, step: RecordedStep) -> str:
+    """The same of the recorded step."""
+    counts = [len(unit.counts) for unit in step.units]
+    if len(step.ranks) != len(record.ranks) or any(number != record.world_size for number in counts):
+        return "recorded_step has another number of ranks"
+    for number, rank in enumerate(step.ranks):
+        if len(rank.kept) != len(step.units) or len(rank.elements) != len(step.units):
+            return f"recorded_step has another number of units on rank {number}"
+        for _, what, name, unit, _, _, place in rank.events:
+            known = name in KINDS or what in ("begin", "end")
+            if not known or place >= len(rank.places) or (unit is not None and unit >= len(step.units)):
+                return f"an event on rank {number} names what is not there"
+    return ""
+
+
+# -- as text --
+
+HEADER = ["rank", "samples", "share", "parameter", "gradient", "optimizer"]
+HEADER += ["at rest", "formula", "peak", "formula", "dry run", "sent/step", "formula"]
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The run in words and one table: per rank, bytes held and sent, each beside its formula."""
+    config, owned, test = result["config"], result["owned"], result["test"] or {}
+    dry = config["device"] == "meta"
+    numbers = result.get("shown_ranks") or range(result["world_size"])
+    scores = [f"{name} {value:.4f}" for name, value in test.items() if value is not None]
+    rows = [row(rank, owned[rank] / sum(owned), entry) for rank, entry in zip(numbers, result["ranks"])]
+    lines = [
+        f"ZeRO stage {config['stage']} on {result['world_size']} ranks ({config['device']}), "
+        f"{config['optimizer']}, {config['dtype']}",
+        f"model    {config['model']} {result['model']}: {result['parameters']:,} parameters in "
+        f"{result['units']} units, {result['parameters_padded']:,} with padding",
+    ]
+    if dry:
+        lines.append(NOT_COMPUTED)
+    else:
+        lines += [
+            f"data     {config['data']}, {result['task']}: {len(result['loss'])} steps of "
+            f"{config['batch_size']} samples, {1e3 * result['seconds_per_step']:.2f} ms each",
+            f"loss     {result['loss'][0]:.4f} at first, {result['loss'][-1]:.4f} at last; "
+            f"test: {', '.join(scores) or 'no samples'}",
+            f"weights  sha256 {result['weights_sha256'][:16]}...; "
+            f"largest share over mean share {max(owned) * len(owned) / sum(owned):.3f}",
+        ]
+    if (checks := result["check_seconds_per_step"]) is not None:
+        lines.append(f"check    {1e3 * checks:.2f} ms of each step")
+    columns = [i for i, name in enumerate(HEADER) if not (dry and name == "dry run")]  # nothing to compare
+    cells = [[each[i] for i in columns] for each in (HEADER, *rows)]
+    return "\n".join([*lines, "", table(cells[1:], cells[0]), LEGENDS[dry]])
+
+
+def row(rank: int, share: float, entry: dict[str, Any]) -> list[str]:
+    """A rank's line of the table."""
+    rest, formula, sent = entry["resting_bytes"], entry["formula"], entry["sent_bytes_per_step"]
+    return [
+        str(rank),
+        f"{entry['samples']:,}",
+        f"{share:.1%}",
+        *(f"{rest[kind]:,}" for kind in ("parameter", "gradient", "optimizer")),
+        f"{sum(rest.values()):,}",
+        beside(sum(rest.values()), sum(formula["resting_bytes"].values())),
+        f"{entry['peak_total_bytes']:,}",
+        "; ".join(differing(entry["peak_bytes"], formula["peak_bytes"])) or "=",
+        beside(entry["peak_total_bytes"], entry["predicted"]["peak_total_bytes"]),
+        f"{sum(sent.values()):,}",
+        beside(sum(sent.values()), sum(formula["sent_bytes_per_step"].values())),
+    ]
+
+
+def beside(measured: int, expected: int) -> str:
+    """ "=", or what was expected."""
+    return "=" if measured == expected else f"{expected:,}"
+
+
+def differing(measured: dict[str, int], formula: dict[str, int]) -> list[str]:
+    """The kinds of which the formula says something else, and what."""
+    return [f"{kind} {says:,}" for kind, says in formula.items() if measured[kind] != says]

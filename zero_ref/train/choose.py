@@ -1,0 +1,187 @@
+"""The one place where an option becomes a noun: device, Comm, units, optimizer, guard, stage.
+
+Training, planner, predictor and dry run all take their nouns from here. What an option adds is one line here,
+and one file that it names. Nothing here starts MPI but `connect`, and a Comm of all ranks.
+"""
+
+import argparse
+import ctypes
+import functools
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from zero_ref import array, launch, model, optim
+from zero_ref.array import Array
+from zero_ref.comm import REDUCE, Comm, OrderedComm
+from zero_ref.data import Batches, DataSet, Task, split
+from zero_ref.extras import compiled, kernels
+from zero_ref.extras.nccl import NcclComm
+from zero_ref.extras.own import load_comm, load_stage
+from zero_ref.extras.staging import StagedComm
+from zero_ref.launch import UsageError
+from zero_ref.launch.together import agree
+from zero_ref.layout import FlatLayout
+from zero_ref.model import Unit
+from zero_ref.precision import Guard, LossScale, Master
+from zero_ref.stages import STAGES, zero3_prefetch
+from zero_ref.train.options import NARROW, model_rule
+
+
+@dataclass
+class Run:
+    """The nouns of one run, as its options choose them.
+
+    stage: a module, see stages/__init__.py; comm: the ranks among which the model is dealt; world: those
+    among which the samples are dealt, who also sum losses; guard: clipping, and what happens to a gradient
+    that is not finite; batches: this rank's samples, None where nobody computes; task: what they ask of it
+    """
+
+    stage: ModuleType
+    units: list[Unit]
+    comm: Comm
+    world: Comm
+    guard: Guard
+    batches: Batches | None
+    task: Task
+
+
+# -- where arrays live, and who talks --
+
+
+def connect() -> Comm:
+    """All ranks of this program, once it is sure that mpirun and the MPI library belong together."""
+    world = Comm()
+    if world.size == 1 < launch.size_by_launcher():
+        raise UsageError("this mpirun and the MPI library of mpi4py are of different families")
+    return world
+
+
+def device(wanted: str, world: Comm, transport: str = "mpi") -> str:
+    """Select the device on all ranks: "cpu" or "gpu", the same everywhere, and what `transport` can use."""
+    number = local_rank(world)
+    chosen = agree(world, lambda: array.select(wanted, number, mpi_takes_device_arrays()))
+    if len(set(world.everyone(chosen))) > 1:
+        raise UsageError(f"--device {wanted}: some ranks have a GPU and some have none")
+    if transport == "nccl":
+        check_nccl(chosen, world)
+    return chosen
+
+
+def local_rank(world: Comm) -> int:
+    """This rank's number among the ranks of its machine."""
+    from mpi4py import MPI
+
+    node = world.mpi.Split_type(MPI.COMM_TYPE_SHARED)
+    number = node.rank
+    node.Free()
+    return number
+
+
+def mpi_takes_device_arrays() -> bool:
+    """Whether the MPI library says that it reads GPU memory; no wheel on PyPI does (2026-11).
+
+    The environment variable ZERO_REF_GPU_MPI (1 or 0) decides, if it is set.
+    """
+    if said := os.environ.get("ZERO_REF_GPU_MPI"):
+        return said == "1"
+    from mpi4py import MPI
+
+    try:
+        return bool(ctypes.CDLL(MPI.__file__).MPIX_Query_cuda_support())
+    except (AttributeError, OSError):
+        return False
+
+
+def check_nccl(chosen: str, world: Comm) -> None:
+    """UsageError on all ranks if they cannot talk through NCCL."""
+    if chosen != "gpu":
+        raise UsageError("--transport nccl: there is no GPU here")
+    gpus = len(set(world.everyone(f"{platform.node()} {array.gpu_name()}")))
+    if gpus < world.size:
+        raise UsageError(
+            f"--transport nccl: every rank needs a GPU of its own, and {world.size} ranks have {gpus}; "
+            "--transport mpi lets them share one"
+        )
+    if not all(world.everyone(array.nccl_here())):
+        raise UsageError("--transport nccl: CuPy finds no NCCL here (see requirements-gpu.txt)")
+
+
+def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
+    """The ranks among which the model is dealt, by --own, --reduce and --transport.
+
+    mpi: their communicator, all ranks if it is not given. 16-bit numbers are always added in rank order.
+    Somebody's own rings need ranks that answer; without numbers MPI's own collectives stand for them.
+    """
+    if o.own:
+        return Comm(mpi) if array.on_meta() else load_comm(o.own)
+    ordered = o.reduce == "ordered" or np.dtype(o.dtype).itemsize == 2
+    if o.transport == "nccl":
+        return NcclComm(mpi, ordered)
+    if array.staged() and (ordered or o.reduce == "auto"):
+        return StagedComm(mpi)
+    return OrderedComm(mpi) if ordered else REDUCE[o.reduce](mpi)
+
+
+# -- whose samples, whose weights --
+
+
+def batches(
+    o: argparse.Namespace, data: DataSet, comm: Comm, test: bool = False, shares: list[int] | None = None
+) -> Batches:
+    """This rank's part of the samples to train on, or of those held out to test on."""
+    train_ids, test_ids = split(len(data.x), o.test_fraction, o.seed)
+    deal = functools.partial(Batches, data, rank=comm.rank, shares=shares or [1] * comm.size)
+    if test:
+        return deal(test_ids, o.batch_size, shuffle=False)
+    return deal(train_ids, o.batch_size, o.micro_batches, o.shard_data, o.seed, not o.no_shuffle)
+
+
+def units(
+    o: argparse.Namespace,
+    task: Task,
+    size: int,
+    start: Callable[[str], Array] | None = None,
+    rule: str | None = None,
+) -> list[Unit]:
+    """The model's layers, dealt to `size` ranks by --shard-model, or by `rule`.
+
+    start: name of a tensor -> its starting values, in place of those by --seed.
+    """
+    chosen, shares = (rule, None) if rule else model_rule(o, size)
+    layout = functools.partial(FlatLayout, size=size, rule=chosen, shares=shares, seed=o.seed)
+    return model.MODELS[o.model](o, task, layout, start)
+
+
+# -- what trains them --
+
+
+def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
+    """A function that makes the optimizer of the options for a vector of n elements."""
+    kind, narrow = optim.KINDS[o.optimizer], o.dtype in NARROW
+    settings = {name: getattr(o, name) for name in optim.settings(kind)}
+    make = functools.partial(fastest(kind), dtype="float32" if narrow else o.dtype, **settings)
+    return functools.partial(Master, make=make) if narrow else make
+
+
+def fastest(kind: type) -> type:
+    """The version of an optimizer's class for the place where arrays live; itself, if there is none."""
+    fast = {"cpu": {}, "compiled": compiled.FAST}.get(array.place(), kernels.FAST)
+    return fast.get(kind, kind)
+
+
+def guard(o: argparse.Namespace, units: list[Unit]) -> Guard:
+    """The clipping of the run; for float16 with a loss scale."""
+    return (LossScale if o.dtype == "float16" else Guard)(units, o.clip_norm)
+
+
+def stage(o: argparse.Namespace) -> ModuleType:
+    """The module that trains: a stage, or somebody's own."""
+    if o.own:
+        return load_stage(o.own, o.stage)
+    return zero3_prefetch if o.prefetch else STAGES[o.stage]

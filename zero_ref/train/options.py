@@ -1,0 +1,220 @@
+"""The command line of zero_ref.train. Help and usage errors need no MPI and are printed once."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from zero_ref import data as samples
+from zero_ref import optim
+from zero_ref.comm import REDUCE
+from zero_ref.launch import UsageError, size_by_launcher
+from zero_ref.launch.cli import LANGUAGES, Parser, above_0, fraction, natural, positive, rate, widths
+from zero_ref.layout import RULES
+from zero_ref.model import MODELS
+
+NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
+DTYPES = ("float32", "float64", *NARROW)
+SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
+
+
+def _shard_model(text: str) -> str | list[int]:
+    if text in RULES:
+        return text
+    if text.startswith("weights="):
+        return [positive(part) for part in text.removeprefix("weights=").split(",")]
+    raise argparse.ArgumentTypeError(f"expected contiguous, random, hash or weights=2,1,1,..., not {text!r}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options with their defaults; see `parse` for those that depend on others."""
+    p = Parser(
+        prog="zero_ref.train",
+        description="Train a linear model or an MLP at any ZeRO stage: mpirun -n 4 python -m zero_ref.train",
+        allow_abbrev=False,
+    )
+    choice = p.add_argument_group("stage and model").add_argument
+    choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
+    choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
+    choice("--own", metavar="DIR", help="collectives and stage from exercises in DIR")
+    choice("--model", choices=tuple(MODELS), default="mlp", help="y = wx + b, or ReLU layers (default)")
+    choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
+    choice("--init", metavar="FILE.safetensors", help="start from these weights")
+    choice("--seed", type=natural, default=0, help="for weights, split, order and rules (default 0)")
+    choice("--dtype", choices=DTYPES, default="float32", metavar="TYPE", help=", ".join(DTYPES))
+
+    data = p.add_argument_group("data").add_argument
+    data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), synthetic, FILE.npz or FILE.csv")
+    data("--samples", type=positive, metavar="S", help="of synthetic data (default 4096)")
+    data("--features", type=positive, metavar="F", help="of synthetic data (default 64)")
+    data("--classes", type=natural, metavar="C", help="of synthetic data (default 10; linear 0: numbers)")
+    data("--test-fraction", type=fraction, default=0.2, metavar="F", help="share held out (default 0.2)")
+    data("--batch-size", type=positive, default=64, metavar="B", help="of all ranks together (default 64)")
+    data("--micro-batches", type=positive, default=1, metavar="K", help="parts of a batch (default 1)")
+    data("--no-shuffle", action="store_true", help="samples in the same order in every epoch")
+
+    length = p.add_argument_group("training").add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=positive, metavar="E", help="(default 30; linear 100)")
+    length.add_argument("--steps", type=positive, metavar="S", help="optimizer steps, instead of epochs")
+    train = p.add_argument_group("optimizer").add_argument
+    train("--optimizer", choices=tuple(optim.KINDS), default="adam", help="(default adam)")
+    train("--lr", type=rate, help="learning rate (default 0.001; linear 0.01)")
+    train("--momentum", type=rate, help="for sgd (default 0)")
+    train("--weight-decay", type=rate, metavar="D", help="(default 0; adamw 0.01)")
+    train("--clip-norm", type=above_0, metavar="C", help="largest global norm of a gradient (default: any)")
+
+    ranks = p.add_argument_group("ranks").add_argument
+    ranks("--shard-data", choices=samples.RULES, default="contiguous", help="samples (default contiguous)")
+    ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
+    ranks("--reduce", choices=tuple(REDUCE), default="auto", help="(default auto)")
+    where = ("auto", "cpu", "gpu", "meta")
+    ranks("--device", choices=where, default="auto", help="where arrays live; meta: nowhere, a dry run")
+    ranks("--ranks", type=positive, metavar="N", help="of a dry run (--device meta), which needs no mpirun")
+    ranks("--transport", choices=("mpi", "nccl"), default="mpi", help="of vectors on GPUs (default mpi)")
+
+    keep = p.add_argument_group("checkpoints").add_argument
+    keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
+    keep("--save-every", type=positive, metavar="K", help="one after every K steps, too")
+    keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: none)")
+    keep("--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: from that of --save")
+
+    care = p.add_argument_group("faults").add_argument
+    care("--timeout", type=above_0, default=60.0, metavar="S", help="seconds a rank may wait (default 60)")
+    care("--check", action="store_true", help="compare the ranks' calls before each collective")
+    care("--verify-every", type=positive, metavar="K", help="compare what must be equal every K steps")
+
+    result = p.add_argument_group("results").add_argument
+    result("--export", metavar="FILE.safetensors", help="write the gathered model")
+    result("--record", metavar="FILE.json", help="write what was measured (see zero_ref/report/record.py)")
+    result("--report", metavar="FILE.html", help="write a page with pictures of what was measured")
+    result("--compare", metavar="FILE.json", help="a record of another run, which --report shows beside this")
+    result("--trace", metavar="FILE.json", help="write one step for Perfetto or chrome://tracing")
+    result("--chart", action="store_true", help="print memory over one step, and traffic")
+    result("--language", choices=LANGUAGES, help="of --report and --chart (default: as LANG says)")
+    result("--quiet", action="store_true", help="print nothing but errors")
+    return p
+
+
+# What makes two runs the same run. All else may change where one is resumed: stage, ranks, rules ...
+FIXED = (
+    "model",
+    "hidden",
+    "dtype",
+    "seed",
+    "test_fraction",
+    "batch_size",
+    "no_shuffle",
+    "optimizer",
+    "momentum",
+)
+# What one command line alone is about.
+PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
+PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
+PASSING |= {"report", "compare", "trace", "chart", "language", "ranks"}
+
+
+def resumes(arguments: list[str] | None = None) -> str | None:
+    """Where --resume wants a checkpoint from, if it stands in the command line."""
+    p = parser()
+    o = p.parse_args(arguments)
+    if o.resume == "latest" and o.save is None:
+        p.error("--resume latest needs --save DIR")
+    return o.save if o.resume == "latest" else o.resume
+
+
+def parse(arguments: list[str] | None = None, resumed: list[str] | None = None) -> argparse.Namespace:
+    """The options of a run, complete and consistent. UsageError, in one line, if they are not.
+
+    resumed: the options that a checkpoint was written with (see `lasting`). They come first, so that
+    `arguments` change them, but for those that make it the same run.
+    """
+    p = parser()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    o = p.parse_args(arguments)
+    if resumed is None:
+        return _complete(p, o)
+    if {"-h", "--help"} & set(resumed) or lasting(before := _complete(p, p.parse_args(resumed))) != resumed:
+        raise UsageError("the checkpoint's options are not those that a run writes")
+    if o.init:
+        p.error("--init and --resume: a resumed run has its weights")
+    if o.steps or o.epochs:
+        resumed = [a for a in resumed if not a.startswith(("--steps=", "--epochs="))]
+    o = _complete(p, p.parse_args([*resumed, *arguments]))
+    for name in FIXED:
+        if getattr(o, name) != getattr(before, name):
+            p.error(
+                f"--{name.replace('_', '-')} cannot change in a resumed run, it was {getattr(before, name)}"
+            )
+    return o
+
+
+def lasting(o: argparse.Namespace) -> list[str]:
+    """The command line of a complete `o`, without what one command alone is about."""
+    arguments = []
+    for name, value in vars(o).items():
+        if name in PASSING or value is None or value is False or value == []:
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        if name == "shard_model" and isinstance(value, list):
+            text = f"weights={text}"
+        if name == "data" and Path(text).suffix:
+            text = str(Path(text).absolute())  # the run may be resumed from another folder
+        option = f"--{name.replace('_', '-')}"
+        arguments.append(option if value is True else f"{option}={text}")
+    return arguments
+
+
+def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Namespace:
+    linear = o.model == "linear"
+    if o.own and (o.prefetch or o.dtype in NARROW or o.reduce != "auto" or o.shard_model != "contiguous"):
+        p.error("--own goes with equal slices of 32 or 64 bits, and without --prefetch and --reduce")
+    if o.transport == "nccl" and (o.device == "cpu" or o.own or o.reduce in ("native", "ring")):
+        p.error("--transport nccl is for GPUs, and goes with --reduce auto or ordered, not with --own")
+    if o.device == "meta" and o.ranks is None:
+        p.error("--device meta needs --ranks N")
+    if o.device != "meta" and o.ranks is not None:
+        p.error("--ranks is for --device meta; mpirun -n says how many ranks train")
+    if o.device == "meta" and size_by_launcher() > 1:
+        p.error("--device meta needs no mpirun: one process looks at the ranks of --ranks one by one")
+    for name in ("export", "save", "resume", "verify_every", "check") if o.device == "meta" else ():
+        if getattr(o, name):
+            p.error(f"--{name.replace('_', '-')} has no meaning with --device meta, which computes nothing")
+    if o.prefetch and o.stage != 3:
+        p.error(f"--prefetch is for --stage 3: stage {o.stage} gathers nothing to compute with")
+    if linear and o.hidden:
+        p.error("--hidden is for --model mlp")
+    defaults = optim.settings(optim.KINDS[o.optimizer])
+    if o.momentum and "momentum" not in defaults:
+        have = [name for name, kind in optim.KINDS.items() if "momentum" in optim.settings(kind)]
+        p.error(f"--momentum is for --optimizer {' or '.join(have)}")
+    if o.batch_size % o.micro_batches:
+        p.error(f"--micro-batches {o.micro_batches} does not divide --batch-size {o.batch_size}")
+    if o.dtype in NARROW and o.reduce == "ring":
+        p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
+    if o.save is None and (o.save_every or o.keep):
+        p.error("--save-every and --keep need --save DIR")
+    if o.compare and o.report is None:
+        p.error("--compare needs --report FILE.html")
+    o.hidden = [] if linear else o.hidden or [128, 64]
+    o.data = o.data or ("diabetes" if linear else "digits")
+    if o.data != "synthetic" and {o.samples, o.features, o.classes} != {None}:
+        p.error("--samples, --features and --classes are for --data synthetic")
+    if o.data == "synthetic":
+        o.samples, o.features = o.samples or 4096, o.features or 64
+        o.classes = (0 if linear else 10) if o.classes is None else o.classes
+        if o.classes == 1:
+            p.error("--classes 1: there is nothing to tell apart")
+    if o.steps is None and o.epochs is None:
+        o.epochs = 100 if linear else 30
+    for name in ("lr", "weight_decay", "momentum"):
+        if getattr(o, name) is None:
+            setattr(o, name, defaults.get(name, 0.0) * (10 if linear and name == "lr" else 1))
+    return o
+
+
+def model_rule(o: argparse.Namespace, size: int) -> tuple[str, list[int] | None]:
+    """(rule, shares or None) of --shard-model for `size` ranks; UsageError if the weights do not fit."""
+    if isinstance(o.shard_model, str):
+        return o.shard_model, None
+    if len(o.shard_model) != size:
+        raise UsageError(f"--shard-model has {len(o.shard_model)} weights for {size} ranks")
+    return "contiguous", o.shard_model

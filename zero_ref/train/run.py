@@ -1,0 +1,206 @@
+"""A training run: deal data and model to the ranks, train, test, gather, report.
+
+The numbered comments in `train` are the five steps of the idea that the README begins with.
+"""
+
+import argparse
+import contextlib
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from zero_ref import array, launch, model
+from zero_ref.checkpoint import Checkpoint, Manifest, saving, weights
+from zero_ref.data import Batches, DataSet
+from zero_ref.datasets import data_set_of
+from zero_ref.launch import UsageError
+from zero_ref.launch.files import check_writable
+from zero_ref.launch.together import agree, on_rank_0
+from zero_ref.ledger import ledger
+from zero_ref.report import draw, record
+from zero_ref.train import choose, options, replicas
+from zero_ref.train.choose import Run
+from zero_ref.train.events import Events, step_to_record
+from zero_ref.train.watch import Check, watch
+
+
+def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
+    """Do what the options say, on all ranks; return the run record (see report/record.py).
+
+    checkpoint: where to go on, verified (see saving.open_together).
+    """
+    world = choose.connect()
+    watch(world, o.timeout)
+    o.device = choose.device(o.device, world, o.transport)
+    comm = agree(world, lambda: choose.comm(o))
+    watch(comm, o.timeout)
+    check = Check([world, comm]) if o.check else None
+    shares = options.model_rule(o, comm.size)[1]
+    data = agree(world, lambda: data_set_of(o))
+    task = data.task
+    data_sha256 = agree(world, functools.partial(check_data, o, data, checkpoint))
+
+    # 1. Deal the samples to the ranks by a rule. A rank goes on with its own samples only.
+    batches = choose.batches(o, data, world, shares=shares)
+    held_out = choose.batches(o, data, world, test=True, shares=shares)
+    del data
+
+    # 2. Deal the weights and biases to the ranks by a rule.
+    init = functools.partial(weights.read_tensor, o.init) if o.init else None
+    units = choose.units(o, task, comm.size, checkpoint.tensor if checkpoint else init)
+    stage = agree(world, lambda: choose.stage(o))
+    run = Run(stage, units, comm, world, choose.guard(o, units), batches, task)
+    set_up(o, run, checkpoint)
+
+    # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
+    steps = range(run.guard.steps, o.steps or o.epochs * batches.steps_per_epoch)
+    if not steps:
+        raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
+    events = Events(step_to_record(steps, batches), run) if o.report or o.trace or o.chart else None
+    hidden = o.quiet or world.rank > 0 or not launch.on_a_terminal()
+    manifest = Manifest(arguments=options.lasting(o), data_sha256=data_sha256, **vars(task))
+    after = functools.partial(end_step, o, run, manifest, steps.stop)
+    with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
+        history, measured, sizes = fit(run, steps, after, events, hidden)
+    if check:
+        history["check_seconds_per_step"] = check.seconds / len(steps)
+
+    # 5. Gather the parameters of all ranks into the whole model.
+    history["test"] = evaluate(run, held_out)
+    history["weights_sha256"] = weights.sha256(weights.named_tensors(stage, units, comm))
+
+    ranks = world.everyone(record.rank_entry(o, run, measured, sizes))
+    result = record.make_record(o, run, steps, history, ranks)
+    if events:
+        predicted = record.forecast_of(o, run, [sizes[events.step - steps.start]])
+        result["recorded_step"] = events.together(predicted)
+    report(o, run, result)
+    return result
+
+
+def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> None:
+    """Hang on each unit what this rank keeps of it, once it is sure that all files are as they should be."""
+    agree(run.world, lambda: check_files(o, run, checkpoint))
+    if checkpoint:
+        saving.check_fits(checkpoint, run.units, choose.optimizer(o)(0), run.guard)
+    run.stage.setup(run.units, run.comm, choose.optimizer(o))
+    if checkpoint:
+        saving.restore(checkpoint, run)
+    launch.give_back_freed_memory()
+
+
+def end_step(o: argparse.Namespace, run: Run, manifest: Manifest, last: int, step: int) -> None:
+    """After step `step` (from 1): compare the copies, and save, where the options say so."""
+    if o.verify_every and step % o.verify_every == 0:
+        replicas.check_equal(step, run)
+    if o.save and (step == last or (o.save_every and step % o.save_every == 0)):
+        saving.save(o.save, o.keep, manifest, step, run)
+
+
+def report(o: argparse.Namespace, run: Run, result: dict[str, Any]) -> None:
+    """Print and write what the options ask for. All ranks call it together."""
+    if run.world.rank == 0 and not o.quiet:
+        launch.say(record.summary(result))
+    if o.record:
+        on_rank_0(run.world, functools.partial(record.write, o.record, result))
+    if o.export:
+        tensors = weights.named_tensors(run.stage, run.units, run.comm)
+        whole = [(name, tensor.copy()) for name, tensor in tensors if run.world.rank == 0]
+        on_rank_0(run.world, functools.partial(weights.write, o.export, dict(whole)))
+    on_rank_0(run.world, functools.partial(draw, o, record.finite(result)))
+
+
+def check_data(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint | None) -> str:
+    """The data's SHA-256, where it is of use; UsageError if the checkpoint was not trained on these data."""
+    if not o.save and not checkpoint:
+        return ""
+    found = data.sha256()
+    if checkpoint and checkpoint.manifest.data_sha256 != found:
+        raise UsageError(f"--data {o.data}: is not what checkpoint {checkpoint.folder} was trained on")
+    return found
+
+
+def check_files(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None = None) -> None:
+    """UsageError if --init does not fit the model, or if rank 0 could not write what is asked for."""
+    if o.save and run.world.rank == 0:
+        saving.prepare(o.save, checkpoint)
+    if o.init:
+        shapes = {f"{u.layout.name}.{n}": s for u in run.units for n, s in u.layout.shapes.items()}
+        weights.check(o.init, shapes, o.dtype)
+    if run.world.rank == 0:
+        if o.compare:
+            record.read(o.compare, "--compare ")
+        written = {f"--{name}": getattr(o, name) for name in ("export", "record", "report", "trace")}
+        check_writable(written, [o.data, o.init, o.compare])
+
+
+def fit(
+    run: Run,
+    steps: range,
+    after: Callable[[int], None],
+    events: Events | None = None,
+    hidden: bool = True,
+) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
+    """Train, and after each step call after(steps done); one step is recorded in `events`.
+
+    hidden: show no bar. Returns, under the names of the record: what all ranks share (loss, grad_norm,
+    seconds_per_step), what this rank measured, and its samples in each micro-batch of each step.
+    """
+    ledger.forget_peaks()
+    losses, norms, seconds, sizes = [], [], [], []
+    batches, guard = run.batches, run.guard
+    assert batches is not None
+    for number in tqdm(steps, disable=hidden, ncols=80, initial=steps.start, total=steps.stop):
+        epoch, step = divmod(number, batches.steps_per_epoch)
+        parts = batches.parts(epoch, step)
+        samples = len(batches.global_batch(epoch, step))
+        loss_grad = guard.listen(model.loss_grad(run.task.classes > 0, samples, guard.scale))
+        run.comm.step = run.world.step = number + 1
+        ledger.forget_sent()
+        start = time.perf_counter()
+        with events.watching(number) if events else contextlib.nullcontext():
+            loss, norm = run.stage.step(run.units, run.comm, batches.arrays(parts), loss_grad, guard)
+            losses.append(run.world.sum(loss))
+        seconds.append(time.perf_counter() - start)
+        norms.append(norm)
+        sizes.append(tuple(len(part) for part in parts))
+        after(number + 1)
+    history = {"loss": losses, "grad_norm": norms, "seconds_per_step": statistics.median(seconds)}
+    measured = {
+        "resting_bytes": dict(ledger.live),
+        "peak_bytes": dict(ledger.peak),
+        "peak_total_bytes": ledger.peak_total,
+        "sent_bytes_per_step": dict(ledger.sent),  # of the last step; all are alike
+        "calls_per_step": dict(ledger.calls),
+    }
+    return history, measured, sizes
+
+
+def evaluate(run: Run, held_out: Batches) -> dict[str, float | None] | None:
+    """Loss, and accuracy or r2, on the held-out samples, shared out over the ranks; None without any.
+
+    r2 is 1 - (squared errors) / (squared deviations from the mean), over all targets together.
+    """
+    samples, classes, world = len(held_out.ids), run.task.classes > 0, run.world
+    if not samples:
+        return None
+    loss_grad = model.loss_grad(classes, samples)
+    loss = right = 0.0
+    for step in range(held_out.steps_per_epoch):
+        for x, y in held_out.arrays(held_out.parts(0, step)):
+            for u in run.units:
+                x = u.forward(run.stage.full_param(u, run.comm), x)
+                u.forget()
+            loss += loss_grad(x, y)[1]
+            right += float((x.argmax(axis=1) == y).sum()) if classes else 0.0
+    loss = world.sum(loss)
+    if classes:
+        return {"loss": loss, "accuracy": world.sum(right) / samples}
+    targets = array.to_numpy(held_out.y).astype(np.float64)
+    variance = float(((targets - targets.mean(axis=0)) ** 2).mean())
+    return {"loss": loss, "r2": 1 - loss / variance if variance else None}

@@ -1,0 +1,208 @@
+"""Who waits where: a watchdog over the collectives, and a check that all ranks make the same one.
+
+A collective that one rank does not come to waits for ever, and MPI says nothing. Here a thread of each
+rank notes now and then, on a board in shared memory, in which call its rank is and since when, or where
+else it is. When somebody has waited for too long, the run ends with a list of who waits in which call,
+and who never came. The ranks themselves pay less than a microsecond a call (`--timeout`, always on).
+
+The check (`--check`) compares what the ranks are about to call before each call, so that a mismatch is
+named at once: also the one that MPI takes for equal, two vectors of the same length interchanged.
+
+On several machines a rank sees the board of its own machine, and each machine tells its part.
+"""
+
+import atexit
+import math
+import os
+import struct
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from zero_ref import extras, launch
+from zero_ref.comm import Call, Comm
+from zero_ref.launch import CleanEnd
+
+EXIT_CODE = 86
+NOTE, HEAD = 512, struct.Struct("<qddH")  # bytes of a note; call, since when, written when, length of text
+
+
+def describe(call: Call) -> str:
+    """What is called: operation, unit, type and count, which have to be the same on all ranks."""
+    name, layout, dtype = call
+    if layout is None or dtype is None:
+        return "sum of one number" if name == "sum" else "exchange of reports"
+    nbytes = layout.padded * dtype.itemsize
+    return f"{name} of {layout.name}, {layout.padded:,} x {dtype}, {nbytes:,} bytes"
+
+
+def asked_in(frame: FrameType | None) -> str:
+    """File, line and function that asked for the collective which `frame` is in; or where `frame` is.
+
+    All that a function of comm.py calls belongs to the collective. Extras and launch ask for somebody else.
+    """
+    asking, outer = frame, frame
+    while outer is not None:
+        if module_of(outer) == Comm.__module__:
+            asking = outer.f_back
+        outer = outer.f_back
+    while asking is not None and module_of(asking).startswith((extras.__name__, launch.__name__)):
+        asking = asking.f_back
+    if asking is None:
+        return "an unknown place"
+    file = "/".join(Path(asking.f_code.co_filename).parts[-2:])
+    return f"{file}:{asking.f_lineno} in {asking.f_code.co_name}"
+
+
+def module_of(frame: FrameType) -> str:
+    """The name of the module whose code a frame runs."""
+    return frame.f_globals.get("__name__", "")
+
+
+class Watch:
+    """The board of this machine's ranks, and the thread that writes and reads it. One a process.
+
+    timeout: seconds that a collective may wait.
+    """
+
+    def __init__(self, comm: Comm) -> None:
+        from mpi4py import MPI
+
+        self.comm, self.timeout = comm, math.inf
+        self.calls = 0
+        self.now_in: Call | None = None
+        node = comm.mpi.Split_type(MPI.COMM_TYPE_SHARED)
+        self.ranks = np.empty(node.size, np.int64)
+        node.Allgather(np.array([comm.rank]), self.ranks)
+        nbytes = NOTE * node.size if node.rank == 0 else 0
+        self.window = MPI.Win.Allocate_shared(nbytes, comm=node)
+        self.board = self.window.Shared_query(0)[0].cast("B")
+        self.slot, self.main = node.rank, threading.get_ident()
+        self.write(0, time.monotonic(), "at the beginning of its program")
+        node.Barrier()
+        atexit.register(self.leave)
+        threading.Thread(target=self.look, name="watchdog", daemon=True).start()
+
+    def before(self, call: Call) -> None:
+        """An observer of a Comm: what is called can be seen from the thread."""
+        self.calls += 1
+        self.now_in = call
+
+    def after(self, call: Call) -> None:
+        """It is over."""
+        self.now_in = None
+
+    def look(self) -> None:
+        """The thread: note where this rank is; end the run when a rank has waited for too long."""
+        number, since, late = 0, 0.0, 0
+        while True:
+            time.sleep(min(1.0, self.timeout / 4))
+            now, now_in = time.monotonic(), self.now_in
+            here = asked_in(sys._current_frames().get(self.main))
+            if now_in is None:
+                number = 0
+                self.write(-self.calls, now, f"in {here}, step {self.comm.step}")
+            else:
+                number, since = self.calls, since if number == self.calls else now
+                self.write(number, since, f"{describe(now_in)}, step {self.comm.step}, {here}")
+            waiting = [slot for slot in range(len(self.ranks)) if self.waits(slot, now)]
+            late = late + 1 if waiting else 0
+            if late > 1 and waiting[0] == self.slot:  # by now every rank has noted where it is
+                os.write(2, self.report(now).encode("utf-8", "backslashreplace"))
+                time.sleep(0.2)  # mpirun forwards the text; end at once and it may be lost
+                os._exit(EXIT_CODE)
+
+    def leave(self) -> None:
+        """At the end of the program, when no thread runs any more."""
+        self.write(-self.calls, time.monotonic(), "at the end of its program", written=math.inf)
+
+    def write(self, number: int, since: float, text: str, written: float | None = None) -> None:
+        """Note on this rank's slot: in call `number` since then; or not in one, after call -number."""
+        start, data = NOTE * self.slot, text.encode()[: NOTE - HEAD.size]
+        HEAD.pack_into(self.board, start, number, since, written or time.monotonic(), len(data))
+        self.board[start + HEAD.size : start + HEAD.size + len(data)] = data
+
+    def read(self, slot: int) -> tuple[int, float, float, str]:
+        """What a rank has noted: call, since when, written when, text."""
+        start = NOTE * slot
+        number, since, written, length = HEAD.unpack_from(self.board, start)
+        text = bytes(self.board[start + HEAD.size : start + HEAD.size + length])
+        return number, since, written, text.decode(errors="replace")
+
+    def waits(self, slot: int, now: float) -> bool:
+        """Whether a rank has waited for longer than it may."""
+        number, since, _, _ = self.read(slot)
+        return number > 0 and now - since > self.timeout
+
+    def report(self, now: float) -> str:
+        """Who waits in which call, who never came, and whose program stands still."""
+        notes = [self.read(slot) for slot in range(len(self.ranks))]
+        latest = max(number for number, _, _, _ in notes)
+        lines = [f"zero_ref: error: a collective was not complete after {self.timeout:g} s; all ranks end"]
+        for rank, (number, since, written, text) in zip(self.ranks, notes):
+            seconds = max(0.0, now - since)  # a rank may have noted something since `now`
+            if now - written > self.timeout / 2:  # its thread writes at least twice as often
+                last = f"in call {number}: {text}" if number > 0 else text
+                lines.append(f"[rank {rank}] no sign of life for {now - written:.0f} s; it was {last}")
+            elif number > 0:
+                lines.append(f"[rank {rank}] waits for {seconds:.0f} s in call {number}: {text}")
+            else:
+                lines.append(f"[rank {rank}] never came to call {latest}: {seconds:.0f} s ago it was {text}")
+        return "\n".join(lines) + "\n"
+
+
+def watch(comm: Comm, timeout: float) -> None:
+    """Watch the collectives of `comm` from now on; a rank that is alone waits for nobody."""
+    global _watch
+    if comm.size > 1:
+        _watch = _watch or Watch(comm)
+        _watch.comm, _watch.timeout = comm, timeout
+        comm.observers.append(_watch)
+
+
+_watch: Watch | None = None
+
+
+class Mismatch(CleanEnd):
+    """The ranks do not make the same call."""
+
+
+class Check:
+    """An observer that compares the ranks' calls before each. seconds: what that has taken on this rank."""
+
+    def __init__(self, comms: Sequence[Comm]) -> None:
+        self.comms = comms
+        self.unobserved = Comm(comms[0].mpi)
+        self.calls, self.seconds = 0, 0.0
+        for each in comms:
+            each.observers.append(self)
+
+    def before(self, call: Call) -> None:
+        """Raise Mismatch on all ranks alike unless all of them are about to make this call."""
+        start = time.perf_counter()
+        self.calls += 1
+        text = describe(call)
+        ours = np.array([self.calls, zlib.crc32(text.encode())])
+        all_ours = np.empty((self.unobserved.size, 2), ours.dtype)
+        self.unobserved.mpi.Allgather(ours, all_ours)
+        if (all_ours != ours).any():
+            raise Mismatch(self.report(f"{text}, {asked_in(sys._getframe())}"))
+        self.seconds += time.perf_counter() - start
+
+    def after(self, call: Call) -> None:
+        """It is over."""
+
+    def report(self, text: str) -> str:
+        """Which ranks call what."""
+        ranks: dict[str, list[str]] = {}
+        for rank, theirs in enumerate(self.unobserved.everyone(text)):
+            ranks.setdefault(theirs, []).append(str(rank))
+        calls = [f"rank {', '.join(who)}: {what}" for what, who in ranks.items()]
+        where = f"step {self.comms[0].step}, call {self.calls}"
+        return f"{where}: the ranks do not call the same: {'; '.join(calls)}"
