@@ -147,10 +147,10 @@ comm.REDUCE |= {"twice": Twice, "short": Short, "checked": Checked}
 layout.RULES["round_robin"] = lambda blocks, size, seed, name: np.arange(blocks) % size
 
 
-def read_tsv(path, features):
+def read_tsv(path, how):
     """Numbers with tabs between them, a whole number last."""
     table = np.loadtxt(path, delimiter="\t", ndmin=2)
-    return (table, None) if table.shape[1] == features else (table[:, :-1], table[:, -1].astype(int))
+    return (table, None) if table.shape[1] == how.features else (table[:, :-1], table[:, -1].astype(int))
 
 
 datasets.READERS[".tsv"] = read_tsv

@@ -139,7 +139,16 @@ def test_the_record_has_what_other_programs_read(tmp_path):
     record = recorded(tmp_path, 3, "--steps", "7", "--shard-model", "weights=3,2,1", "--stage", "2")
     assert list(record) == [
         *("config", "world_size", "stage", "model", "task", "parameters", "parameters_padded", "owned"),
-        *("units", "first_step", "loss", "grad_norm", "weights_sha256", "test", "seconds_per_step"),
+        *(
+            "units",
+            "first_step",
+            "samples_per_step",
+            "loss",
+            "grad_norm",
+            "weights_sha256",
+            "test",
+            "seconds_per_step",
+        ),
         *("check_seconds_per_step", "ranks"),
     ]
     assert (record["world_size"], record["stage"], record["parameters"]) == (3, 2, 17226)

@@ -29,6 +29,10 @@ DEFAULTS = {
     "seed": 0,
     "dtype": "float32",
     "data": "digits",
+    "header": None,
+    "target": None,
+    "task": None,
+    "data_limit": None,
     "samples": None,
     "features": None,
     "classes": None,
@@ -74,6 +78,12 @@ WRONG = [
     "--stage 2 --prefetch",
     "--features 3 --data digits",
     "--data a.csv --classes 2",
+    "--data synthetic --header no",
+    "--data synthetic --target first",
+    "--data synthetic --task numbers",
+    "--task regression",
+    "--header maybe",
+    "--data-limit 0",
     "--data synthetic --classes 1",
     "--data synthetic --samples 0",
     "--seed -1",
@@ -237,9 +247,12 @@ def test_a_rule_has_no_shares(rule):
 
 LONG = "--hidden 9,8 --seed 3 --no-shuffle --optimizer sgd --momentum 0.9 --lr 1e-3 --clip-norm 0.1 --steps 7"
 LONG += " --shard-model weights=2,1 --stage 1"
+READ = "--data a.csv --header yes --target y=1 --task classes --data-limit 0.5"
 
 
-@pytest.mark.parametrize("line", ["", "--model linear", "--dtype float16", LONG, "--data a.csv", "--lr 0"])
+@pytest.mark.parametrize(
+    "line", ["", "--model linear", "--dtype float16", LONG, "--data a.csv", READ, "--lr 0"]
+)
 def test_a_resumed_run_has_the_options_of_the_first(line):
     first = parse(
         f"{line} --save x --save-every 3 --keep 2 --quiet --record r --device gpu --transport nccl"

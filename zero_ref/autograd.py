@@ -136,20 +136,36 @@ def gelu(x: Tensor) -> Tensor:
     """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), element by element (arXiv 1606.08415, section 2)."""
     c = math.sqrt(2 / math.pi)
 
-    def tanh() -> Array:
-        return xp.tanh(c * (x.data + 0.044715 * x.data**3))
+    def bounded() -> Array:  # beyond +-10 tanh is +-1 in every type, and in 16 bits x^2 would overflow
+        return xp.minimum(xp.maximum(x.data, -10), 10)
+
+    def tanh(near: Array) -> Array:
+        return xp.tanh(c * (near + 0.044715 * near**3))
 
     def backward(g: Array) -> None:
-        t = tanh()
-        slope = 0.5 * (1 + t) + 0.5 * x.data * (1 - t * t) * c * (1 + 3 * 0.044715 * x.data**2)
+        near = bounded()
+        t = tanh(near)
+        slope = 0.5 * (1 + t) + 0.5 * near * (1 - t * t) * c * (1 + 3 * 0.044715 * near**2)
         x.add_grad(xp.multiply, g, track("activation", slope))
 
-    return Tensor(track("activation", 0.5 * x.data * (1 + tanh())), (x,), backward)
+    return Tensor(track("activation", 0.5 * x.data * (1 + tanh(bounded()))), (x,), backward)
 
 
 def at_least_float32(a: Array) -> Array:
     """`a` itself, or a float32 copy of 16-bit numbers."""
     return a if a.itemsize > 2 else track("activation", a.astype("float32"))
+
+
+def once(hand_back: Callable[[float], None]) -> Callable[[float], None]:
+    """The backward function of a loss, which writes over what it kept: RuntimeError on a second call."""
+    calls = itertools.count()
+
+    def hand_back_once(g: float) -> None:
+        if next(calls):
+            raise RuntimeError("backward() of this loss was called before; compute the loss anew")
+        hand_back(g)
+
+    return hand_back_once
 
 
 def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
@@ -176,7 +192,7 @@ def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
         xp.multiply(p, g / samples, out=p)
         logits.add_grad(rounded, p)
 
-    return Tensor(scalar(true.sum()) / samples, (logits,), backward)
+    return Tensor(scalar(true.sum()) / samples, (logits,), once(backward))
 
 
 def mean_squared_error(outputs: Tensor, targets: Array, samples: int) -> Tensor:
@@ -192,4 +208,4 @@ def mean_squared_error(outputs: Tensor, targets: Array, samples: int) -> Tensor:
         outputs.add_grad(rounded, difference)
 
     squared = track("activation", xp.square(difference))
-    return Tensor(scalar(squared.sum()) / numbers, (outputs,), backward)
+    return Tensor(scalar(squared.sum()) / numbers, (outputs,), once(backward))

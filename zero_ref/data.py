@@ -27,29 +27,32 @@ class Task:
     """What a model has to know of a data set.
 
     features: numbers per sample; outputs: numbers that a model gives for one; classes: how many, 0
-    where y holds numbers.
+    where y holds numbers. columns: the names of the features, and last the target's, if they have any.
     """
 
     features: int
     outputs: int
     classes: int
+    columns: list[str] | None = None
 
 
 @dataclass
 class DataSet:
     """x (samples, features) and y: labels (samples,) int64, or numbers (samples, targets).
 
-    classes: how many, or 0 where y holds numbers. The ids of the samples are their places.
+    classes: how many, or 0 where y holds numbers. columns: as in a Task. The ids of the samples are
+    their places.
     """
 
     x: np.ndarray
     y: np.ndarray
     classes: int
+    columns: list[str] | None = None
 
     @property
     def task(self) -> Task:
         """Its shape, without its samples."""
-        return Task(self.x.shape[1], self.classes or self.y.shape[1], self.classes)
+        return Task(self.x.shape[1], self.classes or self.y.shape[1], self.classes, self.columns)
 
     def sha256(self) -> str:
         """The SHA-256 of shapes and values: a resumed run must find what it was trained on."""
@@ -58,6 +61,14 @@ class DataSet:
             digest.update(f"{values.dtype} {values.shape} ".encode())
             digest.update(np.ascontiguousarray(values).view(np.uint8).data)
         return digest.hexdigest()
+
+
+def variance(y: np.ndarray) -> float:
+    """The mean squared deviation of targets (samples, targets) from their means, what r2 compares with.
+
+    Just 0 if they are constant, which the rounding of a mean would hide.
+    """
+    return 0.0 if (y == y[:1]).all() else float(((y - y.mean(axis=0)) ** 2).mean())
 
 
 def split(samples: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,10 +14,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from zero_ref.array import Array, zeros
 from zero_ref.clip import clip
 from zero_ref.comm import Comm
-from zero_ref.launch import CleanEnd
+from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.model import LossGrad, Unit
 
 
@@ -84,9 +86,19 @@ class Guard:
         """(norm, factor) for the gradient of which this rank has `shards`, one of each unit."""
         self.steps += 1
         norm, factor = clip(comm, shards, self.max_norm)
+        self.check_factor(norm, factor)
         if factor == 0:
             raise NotFinite(self.describe(comm, shards))
         return norm, factor
+
+    def check_factor(self, norm: float, factor: float) -> None:
+        """UsageError where clipping leaves nothing of a finite gradient: the factor is 0 as it is used."""
+        used = factor if self.units[0].dtype.itemsize == 8 else float(np.float32(factor))
+        if math.isfinite(norm) and used == 0:
+            raise UsageError(
+                f"step {self.steps}: --clip-norm {self.max_norm:g} is too small: the gradient has norm "
+                f"{norm:.4g}, and the factor between them is 0 in these numbers"
+            )
 
     def describe(self, comm: Comm, shards: Sequence[Array]) -> str:
         """Where the gradient is not finite: the step, and each owner's first tensor."""
@@ -126,6 +138,7 @@ class LossScale(Guard):
         """(norm without the loss scale, factor that takes it out again and clips; 0 on overflow)."""
         self.steps += 1
         scaled, factor = clip(comm, shards, self.max_norm and self.max_norm * self.scale)
+        self.check_factor(scaled / self.scale, factor * (1 / self.scale))
         if factor == 0:
             if self.scale <= self.floor:
                 raise NotFinite(self.describe(comm, shards))

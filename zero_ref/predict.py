@@ -21,7 +21,8 @@ from zero_ref.array import from_numpy, to_numpy, track
 from zero_ref.checkpoint import Checkpoint
 from zero_ref.checkpoint.saving import check_model, open_together
 from zero_ref.comm import Comm, plain
-from zero_ref.datasets import load_inputs
+from zero_ref.data import variance
+from zero_ref.datasets import load_inputs, reading_of
 from zero_ref.launch import UsageError
 from zero_ref.launch.cli import Parser, above_0, positive
 from zero_ref.launch.files import check_writable, in_one_piece
@@ -88,8 +89,8 @@ def score(found: np.ndarray, y: np.ndarray, classes: int) -> str:
     """How good the outputs are: accuracy for classes, r2 for numbers (see train/run.py)."""
     if classes:
         return f"accuracy {(found.argmax(axis=1) == y).mean():.4f}"
-    variance = ((y - y.mean(axis=0)) ** 2).mean()
-    return f"r2 {1 - ((found - y) ** 2).mean() / variance:.4f}" if variance else "r2 undefined"
+    deviations = variance(y)
+    return f"r2 {1 - ((found - y) ** 2).mean() / deviations:.4f}" if deviations else "r2 undefined"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,6 +100,10 @@ def parser() -> argparse.ArgumentParser:
         "--checkpoint", metavar="DIR", required=True, help="of zero_ref.train --save, or its newest"
     )
     p.add_argument("--data", required=True, help="digits, diabetes, FILE.npz or FILE.csv; y is not needed")
+    p.add_argument("--header", choices=("yes", "no"), help="whether a .csv begins with a line of names")
+    p.add_argument(
+        "--data-limit", type=above_0, metavar="GB", help="the most that --data may take (default 8)"
+    )
     p.add_argument("--output", metavar="FILE", help="write outputs to FILE.csv or FILE.npz")
     p.add_argument("--batch-size", type=positive, default=64, metavar="B", help="(default 64)")
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
@@ -119,7 +124,8 @@ def main(arguments: list[str] | None = None) -> None:
     checkpoint = open_together(o.checkpoint, "--checkpoint")
     units = agree(comm, functools.partial(load_units, checkpoint, comm))
     m = checkpoint.manifest
-    x, y = agree(comm, lambda: load_inputs(o.data, m.task, units[0].dtype.name))
+    o.target = options.parse([], m.arguments).target
+    x, y = agree(comm, lambda: load_inputs(o.data, m.task, units[0].dtype.name, reading_of(o)))
     on_rank_0(comm, lambda: check_output(o, checkpoint))
     ledger.forget_peaks()
     with np.errstate(over="ignore", invalid="ignore"):  # outputs may be infinite: they are the model's

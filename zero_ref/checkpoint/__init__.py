@@ -61,10 +61,10 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What the shards mean, and the rest of the state of a run.
 
     arguments: the options that a resumed run goes on with. data_sha256: of the data set; features,
-    outputs, classes: what it asks of the model. step: steps done, which with the options is the
-    position in the data; optimizer_steps: those that were not left out. vectors: what there is of
-    every unit (its parameters, and the optimizer's state), and its type. units: unit -> tensor ->
-    shape, in model order. files: by rank.
+    outputs, classes, columns: what it asks of the model (see data.Task). step: steps done, which with
+    the options is the position in the data; optimizer_steps: those that were not left out. vectors:
+    what there is of every unit (its parameters, and the optimizer's state), and its type. units: unit
+    -> tensor -> shape, in model order. files: by rank.
     """
 
     format: Literal["zero_ref checkpoint 1"] = FORMAT
@@ -73,6 +73,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     features: Natural
     outputs: Natural
     classes: Natural
+    columns: list[str] | None = None
     step: Natural = 0
     optimizer_steps: Natural = 0
     loss_scale: Scale | None = None
@@ -83,7 +84,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     @property
     def task(self) -> Task:
         """What the model was trained to do."""
-        return Task(self.features, self.outputs, self.classes)
+        return Task(self.features, self.outputs, self.classes, self.columns)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -216,6 +217,8 @@ class Checkpoint:
                 raise ValueError(f"does not give every unit's ranges in {file.name}")
         if any("." in name for tensors in manifest.units.values() for name in tensors):
             raise ValueError("has a tensor with a point in its name")
+        if manifest.columns is not None and len(manifest.columns) != manifest.features + 1:
+            raise ValueError(f"names {len(manifest.columns)} columns for {manifest.features} features")
         if "param" not in manifest.vectors or not sum(self.elements.values()):
             raise ValueError("has no parameters")
 

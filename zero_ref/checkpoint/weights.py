@@ -18,6 +18,9 @@ from zero_ref.launch import UsageError
 from zero_ref.launch.files import in_one_piece
 from zero_ref.model import Unit
 
+# Types that become a model's numbers, by safetensors' names.
+REAL = {f"{kind}{bits}" for kind in "FIU" for bits in (8, 16, 32, 64)} | {"BF16", "BOOL"}
+
 Named = Iterable[tuple[str, np.ndarray]]
 
 
@@ -50,7 +53,11 @@ def check(path: str, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
     """UsageError unless `path` holds just the tensors `shapes`, of real numbers, finite in `dtype`."""
     try:
         with safe_open(path, framework="numpy") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in list(file.keys())}
+            slices = {name: file.get_slice(name) for name in list(file.keys())}
+            found = {name: tuple(part.get_shape()) for name, part in slices.items()}
+            for name, kind in ((name, part.get_dtype()) for name, part in slices.items()):
+                if kind not in REAL:
+                    raise UsageError(f"--init {path}: {name} is of type {kind}, not of real numbers as F32")
             for name in found.keys() & shapes.keys():
                 with np.errstate(over="ignore"):
                     values = file.get_tensor(name).astype(dtype)

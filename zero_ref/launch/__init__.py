@@ -128,6 +128,12 @@ def run(main: Callable[[], None]) -> None:
             os.write(2, b"zero_ref: interrupted\n")
             sys.exit(130)
         abort("interrupted", 130)
+    except MemoryError as error:
+        text = f"out of memory: {one_line(error) or 'no more is given'}"
+        if _alone():
+            os.write(2, f"zero_ref: error: {text}\n".encode("utf-8", "backslashreplace"))
+            sys.exit(1)
+        abort(text, 1)
     except BaseException as error:
         if _alone():
             raise

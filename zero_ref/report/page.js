@@ -67,7 +67,7 @@ function about(run) {
     data: c.data,
     optimizer: c.optimizer,
     dtype: c.dtype,
-    batch: exact(c.batch_size || 0),
+    batch: exact(run.samples_per_step),
     micro: exact(c.micro_batches || 1),
     steps: exact(run.steps),
     rule: [c.shard_model].flat().join(","),

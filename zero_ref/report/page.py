@@ -108,6 +108,7 @@ def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
     result = losses(name, record) | {key: record[key] for key in SHOWN}
     return result | {
         "model": record.get("model", ""),
+        "samples_per_step": record.get("samples_per_step") or record["config"].get("batch_size") or 0,
         "numbers": numbers(record),
         "ranks": [rank | {"formula": formula(rank)} for rank in record["ranks"]],
         "keeps": STAGES[record["stage"]].KEEPS,

@@ -7,6 +7,7 @@ parameters           how many, without padding; parameters_padded: with it, over
 shown_ranks          only of a dry run (--device meta), which has no loss, weights or times: the numbers of
                      the ranks that `ranks` and `recorded_step` are about
 first_step           0, or the steps done before in a resumed run; the rest is about this run alone
+samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
                      null where it is not finite (a step that float16 left out)
 weights_sha256       of the gathered parameters in model order, little-endian, without padding
@@ -102,6 +103,7 @@ def make_record(
         "owned": [sum(u.layout.counts[r] for u in run.units) for r in range(run.comm.size)],
         "units": len(run.units),
         "first_step": steps.start,
+        "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
         "loss": history["loss"],
         "grad_norm": history["grad_norm"],
         "weights_sha256": history["weights_sha256"],
@@ -200,6 +202,7 @@ class Record(msgspec.Struct):
     seconds_per_step: float
     ranks: list[Rank]
     model: str = ""
+    samples_per_step: Natural | None = None
     shown_ranks: list[Natural] | None = None
     recorded_step: RecordedStep | None = None
 
@@ -259,7 +262,7 @@ def summary(result: dict[str, Any]) -> str:
     config, owned, test = result["config"], result["owned"], result["test"] or {}
     dry = config["device"] == "meta"
     numbers = result.get("shown_ranks") or range(result["world_size"])
-    scores = [f"{name} {value:.4f}" for name, value in test.items() if value is not None]
+    scores = [f"{name} undefined" if value is None else f"{name} {value:.4f}" for name, value in test.items()]
     rows = [row(rank, owned[rank] / sum(owned), entry) for rank, entry in zip(numbers, result["ranks"])]
     lines = [
         f"ZeRO stage {config['stage']} on {result['world_size']} ranks ({config['device']}), "
@@ -272,7 +275,7 @@ def summary(result: dict[str, Any]) -> str:
     else:
         lines += [
             f"data     {config['data']}, {result['task']}: {len(result['loss'])} steps of "
-            f"{config['batch_size']} samples, {1e3 * result['seconds_per_step']:.2f} ms each",
+            f"{result['samples_per_step']} samples, {1e3 * result['seconds_per_step']:.2f} ms each",
             f"loss     {result['loss'][0]:.4f} at first, {result['loss'][-1]:.4f} at last; "
             f"test: {', '.join(scores) or 'no samples'}",
             f"weights  sha256 {result['weights_sha256'][:16]}...; "

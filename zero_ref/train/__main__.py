@@ -1,5 +1,7 @@
 """The command: mpirun -n 4 python -m zero_ref.train --stage 3"""
 
+import traceback
+
 from zero_ref import launch
 from zero_ref.train import options
 
@@ -21,7 +23,13 @@ def main(arguments: list[str] | None = None) -> None:
 
         checkpoint = open_together(where)
         o = options.parse(arguments, checkpoint.manifest.arguments)
-    train(o, checkpoint)
+    try:
+        train(o, checkpoint)
+    except MemoryError as error:
+        from zero_ref.train.rehearsal import memory_of
+
+        traceback.clear_frames(error.__traceback__)  # they hold what has been allocated
+        raise MemoryError(f"{error}; {memory_of(o)}") from None
 
 
 if __name__ == "__main__":

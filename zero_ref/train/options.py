@@ -44,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
 
     data = p.add_argument_group("data").add_argument
     data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), synthetic, FILE.npz or FILE.csv")
+    data("--header", choices=("yes", "no"), help="whether a .csv begins with a line of names")
+    data("--target", metavar="COLUMN", help="of a .csv: first, last (default), or a name")
+    data("--task", choices=("classes", "numbers"), help="what y holds (default: as it is written)")
+    data("--data-limit", type=above_0, metavar="GB", help="the most that x or y may take (default 8)")
     data("--samples", type=positive, metavar="S", help="of synthetic data (default 4096)")
     data("--features", type=positive, metavar="F", help="of synthetic data (default 64)")
     data("--classes", type=natural, metavar="C", help="of synthetic data (default 10; linear 0: numbers)")
@@ -198,6 +202,8 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
     o.data = o.data or ("diabetes" if linear else "digits")
     if o.data != "synthetic" and {o.samples, o.features, o.classes} != {None}:
         p.error("--samples, --features and --classes are for --data synthetic")
+    if o.data == "synthetic" and {o.header, o.target, o.task} != {None}:
+        p.error("--header, --target and --task are for files")
     if o.data == "synthetic":
         o.samples, o.features = o.samples or 4096, o.features or 64
         o.classes = (0 if linear else 10) if o.classes is None else o.classes

@@ -10,6 +10,7 @@ import argparse
 from typing import Any
 
 from zero_ref import array
+from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet
 from zero_ref.datasets import data_set_of
 from zero_ref.ledger import ledger
@@ -62,6 +63,21 @@ def train_on(
         found = {"samples": sum(sizes[0])} | vars(forecast_of_ledger(resting))
         entry = found | {"predicted": found, "formula": vars(record.bill(o, run))}
         return entry, events.of_step([events.of_this_rank(peaks)])
+
+
+def memory_of(o: argparse.Namespace) -> str:
+    """What a dry run says of the memory that this rank of a real run needs, for when it was not there."""
+    world, data = Comm(), shapes_of(o)
+    with on_rank(o, data.task, world.rank, world.size, array.place(), data) as run:
+        assert run.batches is not None
+        resting = sum(ledger.live.values())
+        step(run, samples(o, data.task, tuple(len(part) for part in run.batches.parts(0, 0))))
+        peak = ledger.peak_total
+    values = data.x.nbytes + data.y.nbytes
+    return (
+        f"a dry run says that rank {world.rank} of {world.size} needs {peak:,} bytes in a step and "
+        f"{resting:,} between steps, besides {values:,} of data"
+    )
 
 
 def shapes_of(o: argparse.Namespace) -> DataSet:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from zero_ref import array, launch, model
 from zero_ref.checkpoint import Checkpoint, Manifest, saving, weights
-from zero_ref.data import Batches, DataSet
+from zero_ref.data import Batches, DataSet, variance
 from zero_ref.datasets import data_set_of
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_writable
@@ -202,5 +202,5 @@ def evaluate(run: Run, held_out: Batches) -> dict[str, float | None] | None:
     if classes:
         return {"loss": loss, "accuracy": world.sum(right) / samples}
     targets = array.to_numpy(held_out.y).astype(np.float64)
-    variance = float(((targets - targets.mean(axis=0)) ** 2).mean())
-    return {"loss": loss, "r2": 1 - loss / variance if variance else None}
+    deviations = variance(targets)
+    return {"loss": loss, "r2": 1 - loss / deviations if deviations else None}

@@ -1,0 +1,151 @@
+"""A user's table: its line of names, its target, and its columns again when the model is used."""
+
+import numpy as np
+import pytest
+
+from zero_ref.data import Task
+from zero_ref.datasets import load, load_inputs
+from zero_ref.datasets.reading import Reading
+from zero_ref.launch import UsageError
+
+ROWS = [[1.0, 2.0, 0.5], [3.0, 4.0, 0.7]]
+MODEL = Task(2, 1, 0, ["a", "b", "t"])
+UNNAMED = Task(2, 1, 0)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(text) -> the name of a file of it."""
+
+    def write(text, name="set.csv", encoding="utf-8"):
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return str(tmp_path / name)
+
+    return write
+
+
+def rows_of(data):
+    return np.hstack([data.x, data.y]).tolist()
+
+
+@pytest.mark.parametrize(
+    "text, header, columns",
+    [
+        ("1,2,0.5\n3,4,0.7\n", None, None),
+        ("1,2,0.5\n3,4,0.7\n", "no", None),
+        (" a ,b,t\n1,2,0.5\n3,4,0.7\n", None, ["a", "b", "t"]),
+        ("a,,t\n1,2,0.5\n3,4,0.7\n", None, ["a", "", "t"]),
+        ("0,1,2\n1,2,0.5\n3,4,0.7\n", "yes", ["0", "1", "2"]),
+        ("a,1990,t\n1,2,0.5\n3,4,0.7\n", "yes", ["a", "1990", "t"]),
+        ("a,a,t\n1,2,0.5\n3,4,0.7\n", None, None),  # names that tell nothing
+        ("A title\n1,2,0.5\n3,4,0.7\n", None, None),
+        ("a,b\n1,2,0.5\n3,4,0.7\n", "yes", None),
+        ("2,2,cat,dog\n1,2,0.5\n3,4,0.7\n", None, None),  # counts and classes, as scikit-learn has them
+    ],
+)
+def test_no_row_is_lost_and_none_is_made(write, text, header, columns):
+    data = load(write(text), "float64", Reading(header=header))
+    assert rows_of(data) == ROWS and data.columns == columns == data.task.columns
+
+
+def test_the_first_line_of_scikit_learns_files_is_read(write):
+    text = "3,2,setosa,versicolor,virginica\n5.1,3.5,0\n4.9,3.0,1\n6.2,2.8,2\n"
+    data = load(write(text), "float64")
+    assert (data.x.shape, data.classes) == ((3, 2), 3)
+
+
+@pytest.mark.parametrize(
+    "target, x, y, columns",
+    [
+        (None, [1, 2], 0.5, ["a", "b", "t"]),
+        ("last", [1, 2], 0.5, ["a", "b", "t"]),
+        ("first", [2, 0.5], 1, ["b", "t", "a"]),
+        ("b", [1, 0.5], 2, ["a", "t", "b"]),
+    ],
+)
+def test_the_target_may_be_any_column(write, target, x, y, columns):
+    data = load(write("a,b,t\n1,2,0.5\n3,4,0.7\n"), "float64", Reading(target=target, task="numbers"))
+    assert (data.x[0].tolist(), data.y[0].tolist(), data.columns) == (x, [y], columns)
+
+
+def test_labels_in_the_first_column_are_classes(write):
+    data = load(write("label,p0,p1\n0,9,0\n2,1,0\n1,3,0\n"), "float64", Reading(target="first"))
+    assert (data.classes, data.y.tolist(), data.x.tolist()) == (3, [0, 2, 1], [[9, 0], [1, 0], [3, 0]])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a,b,t\n1,2,3\n", "no column 'y' .*'a', 'b', 't'"),
+        ("1,2,3\n", "no column 'y' .*no names"),
+        ("y,y,t\n1,2,3\n", "2 columns named 'y'"),
+    ],
+)
+def test_a_target_that_is_not_there_is_told(write, text, message):
+    with pytest.raises(UsageError, match=message):
+        load(write(text), "float64", Reading(target="y"))
+
+
+@pytest.mark.parametrize(
+    "text, y",
+    [
+        ("a,b\n1,2\n3,4\n", None),
+        ("b,a\n2,1\n4,3\n", None),  # put in order
+        ("t,b,a\n0.5,2,1\n0.7,4,3\n", [0.5, 0.7]),
+        ("a,b,t\n1,2,0.5\n3,4,0.7\n", [0.5, 0.7]),
+        ("1,2\n3,4\n", None),
+        ("1,2,0.5\n3,4,0.7\n", [0.5, 0.7]),  # without names, by their places
+    ],
+)
+def test_a_model_finds_its_columns_by_name(write, text, y):
+    x, found = load_inputs(write(text), MODEL, "float64")
+    assert x.tolist() == [[1, 2], [3, 4]]
+    assert (found is None and y is None) or found.ravel().tolist() == y
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (",a,b\n0,1,2\n1,3,4\n", "an index is no feature"),
+        ("id,a,b\n0,1,2\n1,3,4\n", "none missing, 'id' too many; .* 'a', 'b'"),
+        ("a,c\n1,2\n", "'b' missing, 'c' too many"),
+        ("a,b,b\n1,2,2\n", "'b', 'b' too many"),
+        ("a,t\n1,2\n", "'b' missing"),
+        ("0.1,\n1,2\n", "line 1: '' is not a number"),
+    ],
+)
+def test_columns_that_are_not_the_models_are_refused(write, text, message):
+    with pytest.raises(UsageError, match=message):
+        load_inputs(write(text), MODEL, "float64")
+
+
+def test_a_model_without_names_takes_columns_by_their_places(write):
+    named = write("c,d\n1,2\n3,4\n")
+    assert load_inputs(named, UNNAMED, "float64")[0].tolist() == [[1, 2], [3, 4]]
+    first = write("0.5,1,2\n0.7,3,4\n")
+    x, y = load_inputs(first, UNNAMED, "float64", Reading(target="first"))
+    assert x.tolist() == [[1, 2], [3, 4]] and y.ravel().tolist() == [0.5, 0.7]
+    with pytest.raises(UsageError, match="no names, and the model's target is the column 'b'"):
+        load_inputs(first, MODEL, "float64", Reading(target="b"))
+
+
+@pytest.mark.parametrize(
+    "text, name, encoding",
+    [
+        ("a,b,t\n1,2,0.5\n3,4,0.7\n", "SET.CSV", "utf-8"),
+        ("a,b,t\n1,2,0.5\n3,4,0.7\n", "set.csv", "utf-16"),
+        ("a,b,t\n1,2,0.5\n3,4,0.7\n", "set.csv", "utf-8-sig"),
+        ("sep=,\na,b,t\n1,2,0.5\n3,4,0.7\n", "set.csv", "utf-8"),
+        ('"sep=;"\r\na;b;t\r\n1;2;0.5\r\n3;4;0.7\r\n', "set.csv", "utf-8-sig"),
+        ("SEP=\t\na\tb\tt\n1\t2\t0.5\n3\t4\t0.7\n", "set.csv", "utf-16"),
+    ],
+)
+def test_dialects_that_name_themselves_are_read(write, text, name, encoding):
+    data = load(write(text, name, encoding), "float64")
+    assert rows_of(data) == ROWS and data.columns == ["a", "b", "t"]
+
+
+def test_lines_are_counted_as_an_editor_counts_them(write):
+    for text in ("sep=,\na,b\n\n1,x\n", 'a,"b\nb"\n\n1,x\n', "a,b\n1,2\n,\nx,4\n"):
+        with pytest.raises(UsageError, match=r"line 4|line 3 has no values"):
+            load(write(text), "float64")

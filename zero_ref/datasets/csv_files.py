@@ -1,0 +1,253 @@
+"""FILE.csv: rows of numbers with commas between them, after a line of names if there is one.
+
+A first line is one of names if no cell of it is a number, or if --header says so. Whatever else is not a
+number is an error that names line and cell: no row is left out, and no dialect is guessed.
+"""
+
+import csv
+import itertools
+import math
+import re
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from zero_ref.datasets.reading import Reading, Samples, check_bytes
+
+MISSING = {"", "?", "-", ".", "*", "na", "n/a", "#n/a", "null", "none", "missing"}  # stand for no number
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line, which names the separator
+INDEX = {"", "Unnamed: 0"}  # what pandas calls a column that has no name
+SHOWN = 40  # characters of a cell in a message
+
+
+class Row(NamedTuple):
+    """A line of the file, from 1, and its cells."""
+
+    line: int
+    cells: list[str]
+
+
+def read(path: Path, how: Reading) -> Samples:
+    """x, y and the names of their columns, if the file has names.
+
+    A target that is written in whole numbers, from 0 up with none left out, is one of classes.
+    """
+    with open(path, "rb") as file:
+        start = file.read(2)
+    utf16 = start in (b"\xff\xfe", b"\xfe\xff")  # its own mark says so
+    try:
+        with open(path, newline="", encoding="utf-16" if utf16 else "utf-8-sig") as file:
+            return samples(rows_of(file), how)
+    except UnicodeDecodeError as error:
+        encoding, byte, place = error.encoding, error.object[error.start], error.start
+        raise ValueError(f"is not {encoding}: byte {byte:#x} at {place}; save it as UTF-8") from None
+
+
+def rows_of(lines: Iterable[str]) -> Iterator[Row]:
+    """The rows that are not blank. ValueError where one stands between others with all its cells empty."""
+    lines = iter(lines)
+    first = next(lines, "")
+    said = SEP_LINE.fullmatch(first)
+    skipped = 1 if said else 0
+    reader = csv.reader(
+        lines if said else itertools.chain([first], lines), delimiter=said[1] if said else ","
+    )
+    start, empty = 1 + skipped, 0
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                if empty:
+                    raise ValueError(f"line {empty} has no values")
+                yield Row(start, cells)
+            elif len(cells) > 1:
+                empty = empty or start
+            start = reader.line_num + 1 + skipped
+    except csv.Error as error:
+        raise ValueError(f"line {start}: {error}; is a quote not closed?") from None
+
+
+def samples(rows: Iterator[Row], how: Reading) -> Samples:
+    """The table, cut into x and y."""
+    first = next(rows, None)
+    if first is None:
+        raise ValueError("holds no rows of numbers")
+    counts = counted(first) if how.header is None else None
+    has_names = counts is None and is_header(first, how.header)
+    second = next(rows, None) if counts or has_names else first
+    if second is None:
+        hint = "; is a quote not closed?" if any("\n" in cell for cell in first.cells) else ""
+        raise ValueError(f"holds no rows of numbers{hint}")
+    names = names_of(first, len(second.cells), how.header) if has_names else None
+    place = place_of_target(names, how)
+    table, whole = numbers(itertools.chain([second], rows), place, how)
+    if counts and counts != (len(table), table.shape[1] - 1):
+        raise ValueError(wrong(first, header=True))
+    return inputs(table, names, place, how) if how.features else cut(table, names, place, whole)
+
+
+def is_header(row: Row, said: str | None) -> bool:
+    """Whether the first row holds names. ValueError where that cannot be told."""
+    if said is not None:
+        return said == "yes"
+    cells = [cell.strip() for cell in row.cells]
+    if any(map(is_number, cells)):
+        if len(cells) > 2 and cells == [str(i) for i in range(len(cells))]:
+            raise ValueError(
+                f"line {row.line} counts from 0 to {len(cells) - 1}: numbers of columns, or a sample? "
+                "--header yes or --header no says it"
+            )
+        if not all(map(is_number, cells)):
+            raise ValueError(wrong(row, header=True))
+        return False
+    if len(cells) == 1 and (mark := separator(cells[0])):
+        raise ValueError(f"line {row.line} has {mark}")
+    if all(cell.lower() in MISSING for cell in cells):
+        raise ValueError(wrong(row, header=True))
+    return True
+
+
+def counted(row: Row) -> tuple[int, int] | None:
+    """(samples, features) of a first line as scikit-learn writes it: 150,4,setosa,versicolor,virginica."""
+    counts, words = row.cells[:2], row.cells[2:]
+    if not words or any(is_number(word) or word.strip().lower() in MISSING for word in words):
+        return None
+    return (int(counts[0]), int(counts[1])) if all(cell.isdecimal() for cell in counts) else None
+
+
+def names_of(row: Row, columns: int, said: str | None) -> list[str] | None:
+    """The names, if there is one for each column; None for a title. ValueError for an index column."""
+    names = [cell.strip() for cell in row.cells]
+    if len(names) == columns - 1 and said is None:
+        raise ValueError(
+            f"line {row.line} has {len(names)} names for {columns} columns: is the first column an index?"
+        )
+    if len(names) != columns:
+        return None
+    if names[0] in INDEX and columns > 1 and all(names[1:]):
+        raise ValueError(
+            "the first column has no name: an index is no feature; write the file without it "
+            "(in pandas: to_csv(FILE, index=False)), or name the column"
+        )
+    return names
+
+
+def place_of_target(names: list[str] | None, how: Reading) -> int:
+    """The column of the target, by --target: -1 for the last. Of a model's inputs it may be another."""
+    if how.target in (None, "last", "first"):
+        return 0 if how.target == "first" else -1
+    if names and how.target in names:
+        if names.count(how.target) > 1:
+            raise ValueError(f"has {names.count(how.target)} columns named {how.target!r} (--target)")
+        return names.index(how.target)
+    if how.features:
+        return -1
+    there = f"its names are {shown(names)}" if names else "it has no names"
+    raise ValueError(f"has no column {how.target!r} (--target): {there}")
+
+
+def numbers(rows: Iterable[Row], place: int, how: Reading) -> tuple[np.ndarray, bool]:
+    """The table of numbers, and whether the target is written in whole numbers."""
+    values, columns, whole = array("d"), 0, True
+    for row in rows:
+        try:
+            found = [float(cell) for cell in row.cells]
+        except ValueError:
+            raise ValueError(wrong(row, header=columns == 0 and how.header == "no")) from None
+        columns = columns or max(len(found), 1 if how.features else 2)
+        if len(found) != columns:
+            raise ValueError(f"line {row.line} has {len(found)} columns, not {columns}")
+        if not all(map(math.isfinite, found)):
+            raise ValueError(f"line {row.line} holds NaN or infinity")
+        if any("_" in cell for cell in row.cells):
+            raise ValueError(wrong(row))
+        check_bytes(f"the table up to line {row.line}", 8 * (len(values) + columns), how.limit)
+        values.extend(found)
+        whole = whole and row.cells[place].strip().isdecimal()
+    return np.array(values).reshape(-1, columns), whole
+
+
+def cut(table: np.ndarray, names: list[str] | None, place: int, whole: bool) -> Samples:
+    """x and y to train on. Names that stand twice tell nothing, and are not kept."""
+    place %= table.shape[1]
+    y = table[:, place]
+    if whole and y.min() == 0 and len(set(y)) == y.max() + 1:
+        y = y.astype(np.int64)
+    if names and len(set(names)) == len(names):
+        return Samples(without(table, place), y, [*names[:place], *names[place + 1 :], names[place]])
+    return Samples(without(table, place), y)
+
+
+def inputs(table: np.ndarray, names: list[str] | None, place: int, how: Reading) -> Samples:
+    """x and y for a model, by names where the model and the file have them, else by their places."""
+    if names and how.columns:
+        *features, target = how.columns
+        strange = [name for name in names if name not in how.columns or names.count(name) > 1]
+        missing = [name for name in features if name not in names]
+        if strange or missing:
+            raise ValueError(
+                f"its columns are not the model's: {shown(missing) or 'none'} missing, "
+                f"{shown(strange) or 'none'} too many; the model was trained on {shown(features)}"
+            )
+        y = table[:, names.index(target)] if target in names else None
+        return Samples(table[:, [names.index(name) for name in features]], y)
+    if table.shape[1] == how.features:
+        return Samples(table, None)
+    if names is None and how.target not in (None, "first", "last"):
+        raise ValueError(f"has no names, and the model's target is the column {how.target!r}")
+    place %= table.shape[1]
+    return Samples(without(table, place), table[:, place])
+
+
+def without(table: np.ndarray, place: int) -> np.ndarray:
+    """All columns but one."""
+    return table[:, :-1] if place == table.shape[1] - 1 else np.delete(table, place, axis=1)
+
+
+def wrong(row: Row, header: bool = False) -> str:
+    """What to say of the first cell of a row that is not a number, and what may help."""
+    place, cell = next((i, cell) for i, cell in enumerate(row.cells, 1) if not is_number(cell))
+    text = repr(cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}...")
+    hint = ""
+    if "\n" in cell:
+        hint = "; is a quote not closed?"
+    elif "\0" in cell:
+        hint = "; is it UTF-16 without its mark? save it as UTF-8"
+    elif mark := separator(cell):
+        hint = f"; the row has {mark}"
+    elif is_number(cell.replace(",", ".")):
+        hint = "; write it with a decimal point"
+    elif place == len(row.cells) and not cell.strip():
+        hint = "; a row does not end with a comma"
+    elif header:
+        hint = "; if the line holds names, --header yes says it"
+    return f"line {row.line}: {text} is not a number (column {place}){hint}"
+
+
+def separator(cell: str) -> str:
+    """What to say of a cell that holds more than one, with something else than commas between them."""
+    for mark, name in SEPARATORS.items():
+        if len(cell.strip().split(mark)) > 1 and (mark != " " or all(map(is_number, cell.split()))):
+            return (
+                f"{name} between its cells; write commas, and decimal points "
+                "(in pandas: read_csv(..., sep=..., decimal=...), then to_csv(FILE, index=False))"
+            )
+    return ""
+
+
+def is_number(text: str) -> bool:
+    """Whether it is one in a CSV; 1_000 is one in Python alone."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def shown(names: list[str]) -> str:
+    """Some names, for a message."""
+    more = ["..."] if len(names) > 8 else []
+    return ", ".join([*map(repr, names[:8]), *more])
