@@ -4,6 +4,7 @@ import gc
 import math
 import weakref
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -256,3 +257,40 @@ def test_the_tape_needs_no_garbage_collector(monkeypatch, go_back):
         assert len(born) > 6 and all(array() is None for array in born)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ml_dtypes.bfloat16])
+def test_gelu_is_finite_for_every_finite_number(dtype):
+    largest = float(ml_dtypes.finfo(dtype).max)
+    values = [0, 5, 9.5, 100, 255, 256, 300, 3e4, 6e4, 1e30, largest]
+    x = Tensor(np.array([sign * v for v in values if v <= largest for sign in (1, -1)], dtype))
+    with np.errstate(over="raise", invalid="raise"):
+        y = gelu(x)
+        y.backward(np.ones_like(x.data))
+    far = abs(x.data) >= 9
+    positive = (x.data > 0)[far]
+    assert (x.grad[far] == positive).all() and (y.data[far] == np.where(positive, x.data[far], 0)).all()
+    assert np.isfinite(x.grad.astype(float)).all()
+
+
+def test_gelu_keeps_its_bits():
+    x = np.linspace(-30, 30, 4001, dtype="f4")
+    inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    tensor = Tensor(x)
+    assert gelu(tensor).data.tobytes() == (0.5 * x * (1 + inner)).tobytes()
+    gelu(tensor).backward(np.ones_like(x))
+    slope = 0.5 * (1 + inner) + 0.5 * x * (1 - inner * inner) * math.sqrt(2 / math.pi) * (
+        1 + 3 * 0.044715 * x**2
+    )
+    assert (tensor.grad == slope).all()
+
+
+@pytest.mark.parametrize("loss_of, target", [(cross_entropy, [1]), (mean_squared_error, [[1.0, 0.0]])])
+def test_a_loss_goes_back_once(loss_of, target):
+    x = Tensor(np.array([[1.0, 2.0]]))
+    loss = loss_of(x, np.array(target), 1)
+    loss.backward(1.0)
+    first = x.grad.copy()
+    with pytest.raises(RuntimeError, match="called before"):
+        loss.backward(1.0)
+    assert (x.grad == first).all()

@@ -107,6 +107,13 @@ def test_the_manifest_says_what_is_where(tmp_path):
         assert (file["bytes"], file["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
+@pytest.mark.parametrize("columns", [None, [*"abcdef", "target"]])
+def test_the_names_of_columns_are_kept_and_older_checkpoints_have_none(columns, tmp_path):
+    path = written(tmp_path, 2)
+    edit(lambda m: m.pop("columns") if columns is None else m.update(columns=columns))(path)
+    assert Checkpoint(path).manifest.task.columns == columns
+
+
 def test_only_the_latest_are_kept_and_nothing_else_is_touched(tmp_path):
     (tmp_path / "step-notes.part").mkdir()
     (tmp_path / "mine").write_text("x")
@@ -229,6 +236,7 @@ DAMAGE = {
     "a field too many": (edit(lambda m: m.update(more=1)), MANIFEST),
     "a field too few": (edit(lambda m: m.pop("arguments")), MANIFEST),
     "a step that is no number": (edit(lambda m: m.update(step=True)), MANIFEST),
+    "a column too few": (edit(lambda m: m.update(columns=[])), MANIFEST),
     "a negative step": (edit(lambda m: m.update(step=-1)), MANIFEST),
     "a scale of 0": (edit(lambda m: m.update(loss_scale=dict(scale=0, good=0, skipped=0))), MANIFEST),
     "a hostile name": (edit(lambda m: m["files"][1].update(name="../../etc/passwd")), MANIFEST),

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import struct
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -226,6 +228,58 @@ def test_a_users_own_files_train(tmp_path):
     assert record["parameters"] == 4
 
 
+PREDICT = ("-m", "zero_ref.predict")
+
+
+def test_a_model_keeps_the_names_of_its_columns(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(9, 3))
+    table = [f"{a:.3f},{b:.3f},{c:.3f}" for a, b, c in rows]
+    (tmp_path / "train.csv").write_text("\n".join(["target,a,b", *table]))
+    (tmp_path / "new.csv").write_text("\n".join(["b,a", *(f"{b:.3f},{a:.3f}" for _, a, b in rows)]))
+    (tmp_path / "unnamed.csv").write_text("\n".join(table))
+    (tmp_path / "index.csv").write_text("\n".join([",a,b", *(f"{i},{i},{i}" for i in range(9))]))
+    line = ("--model", "linear", "--target", "target", "--data", "train.csv", "--steps", "9")
+    train(0, *line, "--save", "ck", "--quiet", cwd=tmp_path)
+    found = []
+    for name in ("train", "new"):
+        again = ("--checkpoint", "ck", "--data", f"{name}.csv", "--output", f"{name}.out.csv")
+        result = mpirun(0, *PREDICT, *again, cwd=tmp_path)
+        assert result.returncode == 0 and ("r2" in result.stdout) == (name == "train"), result.stderr
+        found.append((tmp_path / f"{name}.out.csv").read_text())
+    assert found[0] == found[1]
+    for name, message in {"index": "an index is no feature", "unnamed": "the model's target is"}.items():
+        result = mpirun(0, *PREDICT, "--checkpoint", "ck", "--data", f"{name}.csv", cwd=tmp_path)
+        assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+    train(0, "--resume", "ck", "--steps", "12", "--quiet", cwd=tmp_path)
+
+
+def test_the_options_of_a_table(tmp_path):
+    (tmp_path / "t.csv").write_text("0,1,2\n" + "".join(f"{i % 3 + 1},{i},0.5\n" for i in range(9)))
+    line = ("--data", "t.csv", "--test-fraction", "0", "--steps", "1", "--hidden", "4")
+    said = ("--header", "yes", "--target", "first", "--task", "classes")
+    assert "t.csv, 4 classes: 1 steps of 9 samples" in train(0, *line, *said, cwd=tmp_path).stdout
+    for more, message in (((), "--header no"), ((*said, "--data-limit", "1e-8"), "--data-limit is 1e-08 GB")):
+        result = mpirun(0, *TRAIN, *line, *more, cwd=tmp_path)
+        assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_r2_of_a_constant_is_undefined(tmp_path):
+    for n in (3, 4, 15):
+        np.savez(tmp_path / f"{n}.npz", x=np.arange(3.0 * n).reshape(n, 3) / 10, y=np.full(n, 0.1))
+    line = ("--model", "linear", "--dtype", "float64", "--data", "15.npz", "--steps", "3", "--save", "ck")
+    assert ", r2 undefined\n" in train(0, *line, cwd=tmp_path).stdout
+    for n in (3, 4):
+        result = mpirun(0, *PREDICT, "--checkpoint", "ck", "--data", f"{n}.npz", cwd=tmp_path)
+        assert "; r2 undefined\n" in result.stdout
+
+
+def test_a_step_is_said_to_have_the_samples_that_there_are(tmp_path):
+    line = ("--model", "linear", "--batch-size", "100000", "--steps", "3", "--record", "r.json")
+    assert "3 steps of 354 samples" in train(0, *line, cwd=tmp_path).stdout
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["samples_per_step"] == 354 and record["config"]["batch_size"] == 100000
+
+
 BAD = {
     "--stage 7": "invalid choice",
     "--hidden 3,-1": "--hidden",
@@ -238,6 +292,9 @@ BAD = {
     "--data nan.npz": "nan",
     "--init missing.safetensors": "missing.safetensors",
     "--init other.safetensors": "layers.0.bias",
+    "--init float8.safetensors": "layers.0.weight is of type F8_E4M3",
+    "--init complex.safetensors": "layers.0.weight is of type C64",
+    "--clip-norm 5e-324": "--clip-norm 4.94066e-324 is too small",
     "--record nowhere/r.json": "nowhere",
     "--device gpu": "GPU",
     "--transport nccl": "there is no GPU here",
@@ -249,6 +306,12 @@ def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
     (tmp_path / "text.csv").write_text("1,2\n3,four\n")
     np.savez(tmp_path / "nan.npz", x=np.full((5, 2), np.nan), y=np.arange(5) % 2)
     save_file({"layers.0.weight": np.zeros((2, 2), "f4")}, tmp_path / "other.safetensors")
+    for kind, size in (("F8_E4M3", 1), ("C64", 8)):
+        name = {"F8_E4M3": "float8", "C64": "complex"}[kind]
+        about = {"dtype": kind, "shape": [2, 2], "data_offsets": [0, 4 * size]}
+        head = json.dumps({"layers.0.weight": about}).encode()
+        content = struct.pack("<Q", len(head)) + head + bytes(4 * size)
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
     if options in ("--device gpu", "--transport nccl") and gpu_count():
         pytest.skip("there is a GPU")
     result = mpirun(3, *TRAIN, *options.split(), cwd=tmp_path, limit=20)
@@ -289,7 +352,27 @@ def test_a_rank_that_raises_ends_all_ranks_with_one_message(function, call, rais
 
 
 def test_running_out_of_memory_ends_all_ranks_with_one_message():
-    fails_with_one_message(failing("model Unit.forward", 2, 5, "raise MemoryError('planted')", *STEPS))
+    result = failing("model Unit.forward", 2, 5, "raise MemoryError('planted')", *STEPS)
+    fails_with_one_message(result)
+    said = r"\[rank 2\] out of memory: planted; a dry run says that rank 2 of 3 needs [\d,]+ bytes"
+    assert re.search(said, result.stderr) and result.stderr.count("[rank ") == 2
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+@pytest.mark.parametrize("data", ["digits", "synthetic"])
+def test_a_model_that_does_not_fit_is_told_in_one_line(data):
+    main = (
+        "import resource; from zero_ref import launch; from zero_ref.train.__main__ import main; "
+        "resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30)); launch.run(main)"
+    )
+    line = ("--device", "cpu", "--hidden", "5000000", "--data", data)
+    result = mpirun(0, "-c", main, *line, OPENBLAS_NUM_THREADS="1")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and result.stdout == ""
+    said = (
+        r"zero_ref: error: out of memory: Unable to allocate .*; a dry run says that rank 0 of 1 needs [\d,]+"
+    )
+    assert re.match(said, result.stderr), result.stderr
+    assert int(re.search(r"needs ([\d,]+)", result.stderr)[1].replace(",", "")) > 5_000_000 * 74 * 16
 
 
 def fails_with_one_message(result):

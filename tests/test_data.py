@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zero_ref.data import Batches, DataSet, split
+from zero_ref.data import Batches, DataSet, split, variance
 from zero_ref.datasets import load, synthetic
 from zero_ref.launch import UsageError
 from zero_ref.layout import hash_owner
@@ -76,6 +76,14 @@ def test_split_is_disjoint_and_covers(samples, fraction, held_out):
 def test_split_that_leaves_nothing_to_train_on_is_refused():
     with pytest.raises(UsageError, match="none of 2 samples"):
         split(2, 0.9, 0)
+
+
+@pytest.mark.parametrize("samples", [1, 3, 4, 15, 442])
+@pytest.mark.parametrize("targets", [[0.1], [0.1, -7.3], [1e-300], [0.0]])
+def test_a_constant_has_no_variance(samples, targets):
+    constant = np.tile(targets, (samples, 1))
+    assert variance(constant) == 0
+    assert variance(np.append(constant, constant[:1] + [1.0] * len(targets), axis=0)) > 0
 
 
 def test_split_goes_by_seed():

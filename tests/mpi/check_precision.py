@@ -6,6 +6,7 @@ import pytest
 from small import NARROW, Small, data, ranks_with
 
 from zero_ref import array, model, optim
+from zero_ref.launch import UsageError
 from zero_ref.layout import FlatLayout
 from zero_ref.precision import Guard, LossScale, Master, NotFinite
 from zero_ref.stages import STAGES
@@ -151,6 +152,16 @@ def test_a_finite_gradient_too_large_for_a_norm_is_told(comm):
     unit = model.Unit(FlatLayout("layers.0", {"weight": (9,)}, comm.size), None, None, "float64", True)
     with np.errstate(over="ignore"), pytest.raises(NotFinite, match=r"step 1: .* too large to have a norm"):
         Guard([unit], None)(comm, [on_device(np.full(unit.layout.counts[comm.rank], 1e200))])
+
+
+@pytest.mark.parametrize("dtype, max_norm", [("float64", 5e-324), ("float32", 1e-50), ("float16", 1e-50)])
+def test_a_clipping_factor_that_is_0_is_told_as_it_is(dtype, max_norm, comm):
+    unit = model.Unit(FlatLayout("layers.0", {"weight": (9,)}, comm.size), None, None, dtype, True)
+    shard = on_device(np.full(unit.layout.counts[comm.rank], 10, dtype))
+    guard = (LossScale if dtype == "float16" else Guard)([unit], max_norm)
+    with pytest.raises(UsageError, match=r"step 1: --clip-norm .* too small: the gradient has norm"):
+        guard(comm, [shard])
+    assert guard.scale == type(guard)([unit], max_norm).scale, "that is no overflow"
 
 
 def test_why_there_is_a_master_copy():
