@@ -546,7 +546,100 @@ DATA = [
     ),
 ]
 
+TABLES = [
+    Bug(
+        "a first line with a missing value is taken for names",
+        "datasets/csv_files.py",
+        "    if any(map(is_number, cells)):\n",
+        "    if all(map(is_number, cells)):\n",
+    ),
+    Bug(
+        "numbers of columns become a sample",
+        "datasets/csv_files.py",
+        "if len(cells) > 2 and cells ==",
+        "if False and cells ==",
+    ),
+    Bug(
+        "a row without values is left out",
+        "datasets/csv_files.py",
+        "                if empty:\n",
+        "                if False:\n",
+    ),
+    Bug(
+        "an index column is a feature",
+        "datasets/csv_files.py",
+        "if names[0] in INDEX and",
+        "if False and",
+    ),
+    Bug(
+        "a column that the model does not know is left out",
+        "datasets/csv_files.py",
+        "if strange or missing:",
+        "if missing:",
+    ),
+    Bug(
+        "columns are found by their places alone",
+        "datasets/csv_files.py",
+        "if names and how.columns:",
+        "if False:",
+    ),
+    Bug(
+        "1_000 is a number",
+        "datasets/csv_files.py",
+        'if any("_" in cell for cell in row.cells):',
+        "if False:",
+    ),
+    Bug(
+        "a mark of UTF-16 is not looked at",
+        "datasets/csv_files.py",
+        'encoding="utf-16" if utf16 else "utf-8-sig"',
+        'encoding="utf-8-sig"',
+    ),
+    Bug(
+        "the limit of data is not compared",
+        "datasets/reading.py",
+        "if size > limit:",
+        "if False:",
+    ),
+    Bug(
+        "an array's length is not compared with its file",
+        "datasets/npz_files.py",
+        "if size != held and",
+        "if False and",
+    ),
+    Bug(
+        "one class is enough",
+        "datasets/__init__.py",
+        "if y.min() == y.max():",
+        "if False:",
+    ),
+    Bug(
+        "labels may leave numbers out",
+        "datasets/__init__.py",
+        "if not asked and len(np.unique(y))",
+        "if False and len(np.unique(y))",
+    ),
+    Bug(
+        "a constant has the variance of its rounding",
+        "data.py",
+        "0.0 if (y == y[:1]).all() else ",
+        "",
+    ),
+]
+
 GRADIENTS = [
+    Bug(
+        "gelu's square overflows in 16 bits",
+        "autograd.py",
+        "return xp.minimum(xp.maximum(x.data, -10), 10)",
+        "return x.data",
+    ),
+    Bug(
+        "a loss goes back twice",
+        "autograd.py",
+        "        if next(calls):\n",
+        "        if False:\n",
+    ),
     Bug(
         "cross-entropy is divided by the rank's own samples: a mean of means",
         "autograd.py",
@@ -612,9 +705,9 @@ COMMAND = [
     ),
     Bug(
         "r2 compares with the mean of all numbers, not of each target",
-        "train/run.py",
-        "targets.mean(axis=0)",
-        "targets.mean()",
+        "data.py",
+        "y.mean(axis=0)",
+        "y.mean()",
     ),
     Bug(
         "the test counts right answers of one rank only",
@@ -789,6 +882,12 @@ BILLS_AND_DRY_RUNS = [
 ]
 
 PRECISION = [
+    Bug(
+        "a clipping factor of 0 is taken for an overflow",
+        "precision.py",
+        "if math.isfinite(norm) and used == 0:",
+        "if False:",
+    ),
     Bug("the master is rounded anew before every update", "precision.py", "if self.steps == 0:", "if True:"),
     Bug(
         "the loss scale stays in the update",
@@ -839,6 +938,12 @@ PRECISION = [
     ),
 ]
 CHECKPOINTS = [
+    Bug(
+        "the number of columns is not compared",
+        "checkpoint/__init__.py",
+        "if manifest.columns is not None and",
+        "if False and",
+    ),
     Bug(
         "the manifest's own digest is not compared",
         "checkpoint/__init__.py",
@@ -1344,6 +1449,7 @@ GROUPS = {
     "collectives": COLLECTIVES,
     "layout": LAYOUT,
     "data": DATA,
+    "tables": TABLES,
     "gradients": GRADIENTS,
     "command": COMMAND,
     "bytes": BYTES,
