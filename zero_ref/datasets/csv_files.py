@@ -121,9 +121,10 @@ def counted(row: Row) -> tuple[int, int] | None:
 def names_of(row: Row, columns: int, said: str | None) -> list[str] | None:
     """The names, if there is one for each column; None for a title. ValueError for an index column."""
     names = [cell.strip() for cell in row.cells]
-    if len(names) == columns - 1 and said is None:
+    if said is None and len(names) != columns and not len(names) == 1 < columns - 1:
         raise ValueError(
-            f"line {row.line} has {len(names)} names for {columns} columns: is the first column an index?"
+            f"line {row.line} has {len(names)} names for {columns} columns: is the first column an index? "
+            "--header yes leaves the line out"
         )
     if len(names) != columns:
         return None
@@ -216,10 +217,10 @@ def wrong(row: Row, header: bool = False) -> str:
         hint = "; is a quote not closed?"
     elif "\0" in cell:
         hint = "; is it UTF-16 without its mark? save it as UTF-8"
-    elif mark := separator(cell):
+    elif (mark := separator(cell)) and (len(row.cells) == 1 or " " not in cell):
         hint = f"; the row has {mark}"
-    elif is_number(cell.replace(",", ".")):
-        hint = "; write it with a decimal point"
+    elif is_number(cell.replace(",", "")) or is_number(cell.replace(" ", "")):
+        hint = "; write it as 1000 or 1.5"
     elif place == len(row.cells) and not cell.strip():
         hint = "; a row does not end with a comma"
     elif header:
