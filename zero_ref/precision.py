@@ -94,7 +94,7 @@ class Guard:
     def check_factor(self, norm: float, factor: float) -> None:
         """UsageError where clipping leaves nothing of a finite gradient: the factor is 0 as it is used."""
         used = factor if self.units[0].dtype.itemsize == 8 else float(np.float32(factor))
-        if math.isfinite(norm) and used == 0:
+        if self.max_norm and 0 < norm < math.inf and used == 0:
             raise UsageError(
                 f"step {self.steps}: --clip-norm {self.max_norm:g} is too small: the gradient has norm "
                 f"{norm:.4g}, and the factor between them is 0 in these numbers"

@@ -161,6 +161,7 @@ def test_a_clipping_factor_that_is_0_is_told_as_it_is(dtype, max_norm, comm):
     guard = (LossScale if dtype == "float16" else Guard)([unit], max_norm)
     with pytest.raises(UsageError, match=r"step 1: --clip-norm .* too small: the gradient has norm"):
         guard(comm, [shard])
+    assert guard(comm, [0 * shard])[1] > 0, "of a gradient of zeros nothing is taken"
     assert guard.scale == type(guard)([unit], max_norm).scale, "that is no overflow"
 
 

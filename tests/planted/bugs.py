@@ -885,7 +885,7 @@ PRECISION = [
     Bug(
         "a clipping factor of 0 is taken for an overflow",
         "precision.py",
-        "if math.isfinite(norm) and used == 0:",
+        "if self.max_norm and 0 < norm < math.inf and used == 0:",
         "if False:",
     ),
     Bug("the master is rounded anew before every update", "precision.py", "if self.steps == 0:", "if True:"),
