@@ -154,8 +154,9 @@ def test_a_dry_run_leaves_no_trace():
 
 def test_a_rehearsal_has_every_event_of_the_run(tmp_path):
     """Every array, collective and pass, with its bytes and its line of the stage's file; times apart."""
-    line = "-m zero_ref.train --stage 3 --shard-model hash --micro-batches 2 --steps 30".split()
-    line += ["--quiet", "--trace", f"{tmp_path}/t.json", "--record"]
+    how = "--stage 3 --shard-model hash --micro-batches 2 --steps 30 --quiet"
+    line = ["-m", "zero_ref.train", *how.split()]
+    line += ["--trace", f"{tmp_path}/t.json", "--record"]
     ran = mpirun(3, *line, f"{tmp_path}/run.json")
     dry = mpirun(0, *line, f"{tmp_path}/dry.json", "--device", "meta", "--ranks", "3")
     assert (ran.returncode, dry.returncode) == (0, 0), ran.stderr + dry.stderr
