@@ -8,7 +8,7 @@ import ml_dtypes  # noqa: F401
 import numpy as np
 
 from zero_ref.array import zeros
-from zero_ref.checkpoint import Manifest, saving
+from zero_ref.checkpoint import Manifest, owner, saving
 from zero_ref.layout import FlatLayout
 from zero_ref.model import build
 from zero_ref.optim import SGD, Adam
@@ -100,7 +100,11 @@ class Case:
         return self
 
     def save(self, folder, step=STEP, keep=None):
-        saving.save(str(folder), keep, MANIFEST, step, self)
+        try:
+            saving.save(str(folder), keep, MANIFEST, step, self)
+        finally:
+            if self.comm.rank == 0:
+                owner.give_back()
 
 
 def written(folder, size=3, step=STEP, keep=None, **settings):

@@ -344,9 +344,11 @@ def test_a_full_disk_on_one_rank_is_named_on_all_and_leaves_the_last(rank, tmp_p
     read_all(tmp_path)
 
 
-def test_a_folder_that_is_not_one_for_all_ranks_is_told(tmp_path):
+@pytest.mark.parametrize("begun", (True, False))
+def test_a_folder_that_is_not_one_for_all_ranks_is_told(tmp_path, begun, monkeypatch):
     disks = [tmp_path / "a", tmp_path / "b", tmp_path / "a"]  # the same path on two machines
-    (disks[1] / f"step-{STEP:08d}.part").mkdir(parents=True)
+    monkeypatch.setattr(saving.secrets, "token_hex", lambda n: "0")
+    (disks[1] / f"step-{STEP:08d}.0.part" if begun else disks[1]).mkdir(parents=True)
     ends = on_threads(3, lambda comm: Case(comm).fill().save(disks[comm.rank]))
     assert all("one folder for all ranks" in str(end) for end in ends), ends
     assert not os.listdir(disks[0])
@@ -428,6 +430,7 @@ def test_killed_at_any_write_the_newest_complete_checkpoint_loads(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="looks into /proc")
 def test_all_is_forced_to_the_disk_before_and_after_the_one_rename(tmp_path, monkeypatch):
     done, fsync, rename = [], os.fsync, os.rename
+    monkeypatch.setattr(saving.secrets, "token_hex", lambda n: "0")
 
     def sync(descriptor):
         done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
@@ -441,7 +444,7 @@ def test_all_is_forced_to_the_disk_before_and_after_the_one_rename(tmp_path, mon
     monkeypatch.setattr(os, "rename", move)
     written(tmp_path / "c", 2, step=5)
     assert sorted(done[:2]) == [R0, R1]
-    assert done[2:] == [MANIFEST, "step-00000005.part", "step-00000005.part -> step-00000005", "c"]
+    assert done[2:] == [MANIFEST, "step-00000005.0.part", "step-00000005.0.part -> step-00000005", "c"]
 
 
 def test_a_disk_that_fails_at_any_write_leaves_the_last(tmp_path):

@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def test_results_may_not_overwrite_what_belongs_to_the_run(tmp_path, monkeypatch
 
 def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     def full(*args, **kwargs):
-        (tmp_path / "model.part").write_bytes(b"half")
+        Path(args[1]).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     (tmp_path / "model").write_bytes(b"old")
@@ -144,7 +145,7 @@ def test_a_result_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatc
         weights.write(str(tmp_path / "model"), {})
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
     (tmp_path / "r.json").write_text("old")
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "replace", lambda part, path: full({}, part))
     with pytest.raises(UsageError, match="No space left"):
         record.write(str(tmp_path / "r.json"), {})
     assert (tmp_path / "r.json").read_text() == "old"

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -62,6 +63,9 @@ DEFAULTS = {
     "language": None,
     "quiet": False,
 }
+NAMES = ("--data", "--save", "--resume", "--export", "--record", "--report", "--trace", "--init", "--own")
+NAMES += ("--compare",)
+NEEDED = {"--compare": ["--report", "r.html"]}
 WRONG = [
     "--stage 4",
     "--stage 7",
@@ -99,7 +103,10 @@ WRONG = [
     "--micro-batches 3",
     "--micro-batches 128",
     "--epochs 0",
-    "--steps 0",
+    "--steps -1",
+    "--steps 0 --report r.html",
+    "--steps 0 --device meta --ranks 2",
+    "--micro-batches 1000000000 --batch-size 1000000000",
     "--steps 1 --epochs 1",
     "--optimizer lbfgs",
     "--lr -1",
@@ -301,12 +308,54 @@ def test_a_checkpoint_cannot_give_orders(bad):
 
 
 def test_where_a_run_resumes():
-    assert options.resumes([]) is None
-    assert options.resumes(["--resume", "a"]) == "a"
-    assert options.resumes(["--resume", "latest", "--save", "b"]) == "b"
-    for line in (["--resume", "latest"],):
-        with pytest.raises(UsageError, match="--save"):
-            options.resumes(line)
+    assert options.given([]).resume is None
+    assert options.given(["--resume", "a"]).resume == "a"
+    assert options.given(["--resume", "latest", "--save", "b"]).save == "b"
+    with pytest.raises(UsageError, match="--save"):
+        options.given(["--resume", "latest"])
+
+
+def test_a_script_that_says_latest_may_say_where_to_start_as_well():
+    line = ["--resume", "latest", "--save", "c", "--init", "w"]
+    assert options.parse(line).init == "w"
+    assert options.parse(line, options.lasting(parse(""))).init is None
+
+
+@pytest.mark.parametrize("option", NAMES)
+@pytest.mark.parametrize("form", ("two words", "one word"))
+def test_an_option_that_is_given_and_empty_is_refused(option, form):
+    line = [option, ""] if form == "two words" else [f"{option}="]
+    with pytest.raises(UsageError, match=f"{option}: is empty"):
+        options.parse([*line, *NEEDED.get(option, [])])
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path, monkeypatch):
+    for option in NAMES:
+        with pytest.raises(UsageError, match=f"{option} .*not UTF-8"):
+            options.parse([option, os.fsdecode(b"caf\xe9.csv"), *NEEDED.get(option, [])])
+    folder = tmp_path / os.fsdecode(b"d\xe9r")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    parse("--data plain.csv --record r.json")
+    with pytest.raises(UsageError, match="folder is not UTF-8"):
+        parse("--data plain.csv --save c")
+
+
+@pytest.mark.parametrize(
+    "many", [["--lr=1"] * 16000, ["--hidden=" + "4," * 100000 + "4"], ["--micro-batches=1000000000"]]
+)
+def test_options_of_a_checkpoint_have_bounds(many):
+    start = time.monotonic()
+    with pytest.raises(UsageError):
+        options.parse(["--resume", "x"], [*many, "--batch-size=1000000000"])
+    assert time.monotonic() - start < 1
+
+
+def test_what_could_not_be_resumed_is_not_saved():
+    long = "1," * 40000 + "1"
+    parse(f"--hidden {long}")
+    with pytest.raises(UsageError, match="letters"):
+        parse(f"--hidden {long} --save c")
 
 
 def test_shares_are_for_so_many_ranks():

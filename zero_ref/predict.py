@@ -11,6 +11,7 @@ shapes that are computed with, and with them the outputs, do not depend on the n
 import argparse
 import csv
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,14 +20,14 @@ import numpy as np
 from zero_ref import launch
 from zero_ref.array import from_numpy, to_numpy, track
 from zero_ref.checkpoint import Checkpoint
-from zero_ref.checkpoint.saving import check_model, open_together
+from zero_ref.checkpoint.saving import check_model, check_options, open_together
 from zero_ref.comm import Comm, plain
-from zero_ref.data import variance
-from zero_ref.datasets import load_inputs, reading_of
+from zero_ref.data import Task, variance
+from zero_ref.datasets import Reading, load_inputs, reading_of
 from zero_ref.launch import UsageError
 from zero_ref.launch.cli import Parser, above_0, positive
 from zero_ref.launch.files import check_writable, in_one_piece
-from zero_ref.launch.together import agree, on_rank_0
+from zero_ref.launch.together import agree, check_alike, check_started_alike, on_rank_0
 from zero_ref.ledger import ledger
 from zero_ref.model import Unit
 from zero_ref.train import choose, options
@@ -37,11 +38,18 @@ def load_units(checkpoint: Checkpoint, comm: Comm) -> list[Unit]:
     """The units of a verified checkpoint's model, with this rank's shard of each as `param`."""
     m = checkpoint.manifest
     o = options.parse([], m.arguments)
+    check_options(checkpoint, o)
     units = choose.units(o, m.task, comm.size, checkpoint.tensor, rule="contiguous")
     check_model(checkpoint, units)
     for u in units:
         u.param = track("parameter", comm.shard(u.initial("gathered"), u.layout).copy())  # (psi/N,)
     return units
+
+
+def load(name: str, task: Task, dtype: str, how: Reading) -> tuple[np.ndarray, np.ndarray | None]:
+    """x and y as datasets.load_inputs gives them, of a file that is one."""
+    choose.check_data_file(name)
+    return load_inputs(name, task, dtype, how)
 
 
 def outputs(units: Sequence[Unit], comm: Comm, x: np.ndarray, batch_size: int) -> np.ndarray | None:
@@ -118,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
     world = choose.connect()
     watch(world, o.timeout)
+    check_started_alike(world, o)
     choose.device(o.device, world)
     comm = choose.comm(options.parse([]))
     watch(comm, o.timeout)
@@ -125,7 +134,9 @@ def main(arguments: list[str] | None = None) -> None:
     units = agree(comm, functools.partial(load_units, checkpoint, comm))
     m = checkpoint.manifest
     o.target = options.parse([], m.arguments).target
-    x, y = agree(comm, lambda: load_inputs(o.data, m.task, units[0].dtype.name, reading_of(o)))
+    how = reading_of(o)
+    x, y = agree(comm, functools.partial(load, o.data, m.task, units[0].dtype.name, how))
+    check_alike(comm, {"the content of --data": hashlib.sha256(np.ascontiguousarray(x).data).hexdigest()})
     on_rank_0(comm, lambda: check_output(o, checkpoint))
     ledger.forget_peaks()
     with np.errstate(over="ignore", invalid="ignore"):  # outputs may be infinite: they are the model's

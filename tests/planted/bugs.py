@@ -1014,7 +1014,7 @@ CHECKPOINTS = [
     Bug(
         "a checkpoint has its name while it is being written",
         "checkpoint/saving.py",
-        'part = path.with_suffix(".part")',
+        'part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")',
         "part = path",
     ),
     Bug("the shards are not forced to the disk", "checkpoint/saving.py", "    to_disk(file)\n", ""),
@@ -1085,7 +1085,7 @@ CHECKPOINTS = [
     Bug(
         "a resumed run begins its data again",
         "train/run.py",
-        "steps = range(run.guard.steps, o.steps or o.epochs * batches.steps_per_epoch)",
+        "steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)",
         "steps = range(0, (o.steps or o.epochs * batches.steps_per_epoch) - run.guard.steps)",
     ),
     Bug("the second moment is not saved", "optim.py", '{"m": self.m, "v": self.v}', '{"m": self.m}'),
@@ -1112,7 +1112,7 @@ CHECKPOINTS = [
     Bug(
         "a run goes on with other data",
         "train/run.py",
-        "if checkpoint and checkpoint.manifest.data_sha256 != found:",
+        "if checkpoint and checkpoint.manifest.data_sha256 != found[DATA]:",
         "if False:",
     ),
     Bug(
@@ -1133,6 +1133,104 @@ CHECKPOINTS = [
         "if last and resumed is None:",
         "if False:",
     ),
+    Bug("nobody owns a folder", "checkpoint/owner.py", "if locked is False:", "if False:"),
+    Bug(
+        "the lock is on a file that its owner has taken away",
+        "checkpoint/owner.py",
+        "        if is_still(descriptor, file):\n            os.truncate",
+        "        if True:\n            os.truncate",
+    ),
+    Bug(
+        "what another run has begun is deleted",
+        "checkpoint/saving.py",
+        " if owner.is_owned(folder) else []:",
+        ":",
+    ),
+    Bug("shards are their owner's alone", "checkpoint/saving.py", "    give_mode(file, mode)\n", ""),
+    Bug(
+        "a model is built before it is compared",
+        "checkpoint/saving.py",
+        'choose.units(o, checkpoint.manifest.task, 1, rule="contiguous")',
+        "choose.units(o, checkpoint.manifest.task, 1)",
+    ),
+    Bug(
+        "a checkpoint may have any number of options",
+        "train/options.py",
+        "if len(resumed) > len(vars(o)) or sum(map(len, resumed)) > MOST_LETTERS:",
+        "if False:",
+    ),
+    Bug(
+        "latest needs a checkpoint",
+        "checkpoint/saving.py",
+        "    if all(comm.everyone(there)):\n",
+        "    if False:\n",
+    ),
+    Bug(
+        "a run that finds all done fails",
+        "train/run.py",
+        'if not steps and o.resume != "latest" and steps.stop > 0:',
+        "if not steps:",
+    ),
+]
+RESULTS = [
+    Bug(
+        "a device is replaced by a file",
+        "launch/files.py",
+        "return stat.S_ISREG(mode)",
+        "return True",
+    ),
+    Bug(
+        "a link is replaced, not its target",
+        "launch/files.py",
+        "target = os.path.realpath(path)",
+        "target = str(path)",
+    ),
+    Bug(
+        "the new file has a name that anybody can foretell",
+        "launch/files.py",
+        'f".zero_ref-{secrets.token_hex(8)}.part"',
+        'f"{os.path.basename(target)}.part"',
+    ),
+    Bug("a new file may be a link or somebody's own", "launch/files.py", " | os.O_EXCL | NO_LINK", ""),
+    Bug("a model is its owner's alone", "launch/files.py", "        give_mode(part, mode)\n", ""),
+    Bug("a pipe that nobody reads is waited for", "launch/files.py", "os.O_APPEND | NO_WAIT", "os.O_APPEND"),
+    Bug("a pipe is read as a file", "launch/files.py", "if not stat.S_ISREG(about.st_mode):", "if False:"),
+    Bug(
+        "the first result that fails takes the others with it",
+        "launch/together.py",
+        "            problems.append((error.code, str(error)))\n",
+        "            raise\n",
+    ),
+    Bug(
+        "output that cannot be printed is no failure",
+        "launch/__init__.py",
+        "        _drop_output()\n",
+        "        return _drop_output()\n",
+    ),
+    Bug(
+        "a letter that the terminal lacks stops the program",
+        "launch/__init__.py",
+        'shown.encode(encoding, "backslashreplace").decode(encoding)',
+        "shown",
+    ),
+    Bug(
+        "control characters reach the terminal",
+        "launch/__init__.py",
+        "return text if text.isprintable() else",
+        "return text if True else",
+    ),
+    Bug("streams that are closed stay so", "launch/__init__.py", "    fill_closed_streams()\n", ""),
+    Bug("an empty name is none", "launch/cli.py", 'if text == "":', "if False:"),
+    Bug(
+        "a name may be of any bytes", "launch/cli.py", "isinstance(text, str) and not is_utf8(text)", "False"
+    ),
+    Bug(
+        "ranks may be started in any way",
+        "launch/together.py",
+        "        if len(ranks) > 1:\n",
+        "        if False:\n",
+    ),
+    Bug("ranks may train on any data", "train/run.py", "    check_alike(world, contents)\n", ""),
 ]
 PREDICTING = [
     Bug(
@@ -1456,6 +1554,7 @@ GROUPS = {
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
     "checkpoints": CHECKPOINTS,
+    "results": RESULTS,
     "predicting": PREDICTING,
     "faults": FAULTS,
     "events": EVENTS,

@@ -4,18 +4,18 @@ python -m zero_ref.checkpoint inspect DIR
 python -m zero_ref.checkpoint export DIR FILE.safetensors
 """
 
-import argparse
 import math
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from zero_ref import launch
-from zero_ref.checkpoint import Checkpoint, find
+from zero_ref.checkpoint import Checkpoint, find, weights
 from zero_ref.launch import UsageError
-from zero_ref.launch.files import in_one_piece
+from zero_ref.launch.cli import Parser
+from zero_ref.launch.files import check_writable, in_one_piece
 
 
 def export(folder: str, path: str) -> None:
@@ -23,13 +23,14 @@ def export(folder: str, path: str) -> None:
 
     One tensor at a time is in memory; the rest of the new file lies in a mapped file beside it.
     """
+    check_writable({"export": path})
     checkpoint = Checkpoint(find(folder, "checkpoint"))
     checkpoint.verify()
     dtype = np.dtype(checkpoint.manifest.vectors["param"])
     target = Path(path).resolve()
     if target.is_relative_to(checkpoint.folder.resolve()):
         raise UsageError(f"export {path}: lies in the checkpoint, which would be spoilt")
-    with in_one_piece(path, "export") as part, tempfile.TemporaryFile(dir=target.parent) as scratch:
+    with in_one_piece(path, "export") as part, tempfile.TemporaryFile(dir=os.path.dirname(part)) as scratch:
         shapes = {}
         for name in checkpoint.names():
             values = checkpoint.tensor(name)
@@ -41,7 +42,7 @@ def export(folder: str, path: str) -> None:
             stop = start + math.prod(shape)
             tensors[name] = mapped[start:stop].reshape(shape)
             start = stop
-        save_file(tensors, part, {"format": "pt"})
+        weights.save(part, tensors)
 
 
 def inspect(folder: str) -> str:
@@ -76,9 +77,7 @@ def inspect(folder: str) -> str:
 
 def main() -> None:
     """The command."""
-    p = argparse.ArgumentParser(
-        prog="zero_ref.checkpoint", description="Look into a checkpoint; no MPI needed."
-    )
+    p = Parser(prog="zero_ref.checkpoint", description="Look into a checkpoint; no MPI needed.")
     actions = p.add_subparsers(dest="action", required=True)
     look = actions.add_parser("inspect", help="verify a checkpoint and say what is inside")
     take = actions.add_parser("export", help="write its model as one safetensors file")

@@ -2,11 +2,14 @@
 
 Each rank writes its own shard of every vector, also at the stages where it holds more: nothing is
 gathered. A checkpoint is written under another name, forced to the disk, and renamed once, when all
-of it is there; so whenever the run is killed, what is called step-... is whole.
+of it is there; so whenever the run is killed, what is called step-... is whole. The other name is the run's
+own, and a folder has one owner at a time (see owner.py).
 """
 
+import argparse
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,13 +32,34 @@ from zero_ref.checkpoint import (
     file_name,
     find,
     newest,
+    owner,
 )
 from zero_ref.comm import Comm
 from zero_ref.launch import CleanEnd, UsageError
+from zero_ref.launch.files import create, give_mode, reason
 from zero_ref.launch.together import agree, on_rank_0
 from zero_ref.model import Unit
 from zero_ref.precision import Guard, LossScale
+from zero_ref.train import choose
 from zero_ref.train.choose import Run
+
+
+def open_latest(folder: str) -> Checkpoint | None:
+    """The newest checkpoint in `folder`, as `open_together`; None where there is none yet."""
+    there = agree(comm := Comm(), lambda: has_none(folder))
+    if all(comm.everyone(there)):
+        return None
+    return open_together(folder)
+
+
+def has_none(folder: str) -> bool:
+    """Whether there is no checkpoint in `folder`, or no folder."""
+    try:
+        return newest(Path(folder)) is None
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--save {folder}: {reason(error)}") from None
 
 
 def open_together(where: str, option: str = "--resume") -> Checkpoint:
@@ -52,15 +76,14 @@ def open_together(where: str, option: str = "--resume") -> Checkpoint:
 
 
 def prepare(folder: str, resumed: Checkpoint | None) -> None:
-    """Make sure that checkpoints can be written to `folder`, none of them over another. On one rank."""
+    """Own `folder`, if checkpoints can be written there, none of them over another. On one rank."""
     path = Path(folder)
     try:
         path.mkdir(parents=True, exist_ok=True)
+        owner.take(path)
         last = newest(path)
-    except OSError as error:
-        raise UsageError(f"--save {folder}: {error.strerror}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"--save {folder}: cannot be written there")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--save {folder}: {reason(error)}") from None
     if last and resumed is None:
         raise UsageError(f"--save {folder}: holds {last.name} of another run; go on with --resume {folder}")
     if last and resumed and int(last.name.removeprefix("step-")) > resumed.manifest.step:
@@ -75,7 +98,6 @@ def save(folder: str, keep: int | None, manifest: Manifest, step: int, run: Run)
     """
     comm = run.world
     path = Path(folder) / f"step-{step:08d}"
-    part = path.with_suffix(".part")
 
     def attempt(action: Callable[[], Any]) -> Any:
         try:
@@ -83,8 +105,8 @@ def save(folder: str, keep: int | None, manifest: Manifest, step: int, run: Run)
         except (OSError, SafetensorError) as error:
             raise CleanEnd(f"--save {folder}: step {step}: rank {comm.rank}: {error}") from error
 
+    part = path.with_name(comm.everyone(agree(comm, lambda: attempt(lambda: begin(path, comm.rank))))[0])
     try:
-        on_rank_0(comm, lambda: attempt(lambda: make_empty(part)))
         files = comm.everyone(agree(comm, lambda: attempt(lambda: write_shards(part, run))))
         whole = describe(manifest, step, run, [File(**about) for about in files])
         on_rank_0(comm, lambda: attempt(lambda: complete(part, path, whole)))
@@ -95,10 +117,15 @@ def save(folder: str, keep: int | None, manifest: Manifest, step: int, run: Run)
         raise
 
 
-def make_empty(part: Path) -> None:
-    """A new folder, in place of what a run has left that was killed here."""
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+def begin(path: Path, rank: int) -> str:
+    """On rank 0 make a new folder, beside `path` and under a name of this run's own; that name."""
+    if rank > 0:
+        return ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    owner.take(path.parent)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    part.mkdir()
+    return part.name
 
 
 def write_shards(part: Path, run: Run) -> dict[str, Any]:
@@ -109,8 +136,12 @@ def write_shards(part: Path, run: Run) -> dict[str, Any]:
         for u in run.units
         for name, own in own_elements(u, keeps, rank).items()
     }
+    if not part.is_dir():
+        raise OSError(f"{part.name} is not there: {part.parent} has to be one folder for all ranks")
     file = part / file_name(rank)
+    mode = create(file)
     save_file(tensors, file)
+    give_mode(file, mode)
     to_disk(file)
     with open(file, "rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -176,6 +207,14 @@ def check_fits(checkpoint: Checkpoint, units: list[Unit], optimizer: Any, guard:
         )
 
 
+def check_options(checkpoint: Checkpoint, o: argparse.Namespace) -> None:
+    """UsageError unless the model of its options is the checkpoint's.
+
+    Nothing is made of the sizes that they name but sums: a few letters of options may ask for terabytes.
+    """
+    check_model(checkpoint, choose.units(o, checkpoint.manifest.task, 1, rule="contiguous"))
+
+
 def check_model(checkpoint: Checkpoint, units: list[Unit]) -> None:
     """UsageError unless the checkpoint's model has these units, tensors, shapes and type of numbers."""
     ours = {u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units}
@@ -201,12 +240,14 @@ def own_elements(u: Unit, keeps: dict[str, str], rank: int) -> dict[str, np.ndar
 
 
 def drop_old(folder: Path, keep: int | None) -> None:
-    """Delete all but the `keep` latest checkpoints, and what killed runs have left."""
+    """Delete all but the `keep` latest checkpoints, and of the owner's folder what killed runs have left."""
     names = sorted((p.name for p in folder.iterdir() if FOLDER.fullmatch(p.name)), key=lambda n: int(n[5:]))
     for name in names[:-keep] if keep else []:
-        os.rename(folder / name, folder / f"{name}.part")  # from now on it is none
-    for left in folder.glob("step-*.part"):
-        if FOLDER.fullmatch(left.stem):
+        old = folder / f"{name}.{secrets.token_hex(4)}.part"
+        os.rename(folder / name, old)  # from now on it is none
+        shutil.rmtree(old, ignore_errors=True)
+    for left in folder.glob("step-*.part") if owner.is_owned(folder) else []:
+        if FOLDER.fullmatch(left.name.partition(".")[0]):
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -46,7 +46,15 @@ def sha256(tensors: Named) -> str:
 def write(path: str, tensors: dict[str, np.ndarray]) -> None:
     """Write the model to `path` in one piece; UsageError, and no trace of it, if that fails."""
     with in_one_piece(path, "--export") as part:
-        save_file(tensors, part, {"format": "pt"})
+        save(part, tensors)
+
+
+def save(path: str, tensors: dict[str, np.ndarray]) -> None:
+    """Write a safetensors file that PyTorch reads; OSError if that fails."""
+    try:
+        save_file(tensors, path, {"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def check(path: str, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:

@@ -3,13 +3,16 @@
 Nothing here imports numpy or mpi4py: both read their settings once, when they are loaded.
 """
 
+import contextlib
 import ctypes
+import errno
 import os
 import signal
 import sys
 import threading
 import time
 import traceback
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -21,14 +24,25 @@ def prepare_environment() -> None:
     MPICH: do without cross-memory attach where the sandbox refuses it (MPICH 5 aborts otherwise);
     no pipelining in the uneven all-gather, which is slow (see docs/measurements.md).
     """
+    fill_closed_streams()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ranks = int(_first_of("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE") or 1)
+    ranks = max(1, _number("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", otherwise=1))
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, cores // ranks)))
     if not _process_vm_readv_allowed():
         os.environ.setdefault("MPIR_CVAR_CH4_CMA_ENABLE", "0")
     os.environ.setdefault("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", str(1 << 30))
     keep_freed_memory()
+
+
+def fill_closed_streams() -> None:
+    """Open input, output and errors where the shell has closed them: the next file would get their numbers,
+    and with them every message. Python knows of them since its start, and sys.stdout stays None."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def keep_freed_memory() -> None:
@@ -50,18 +64,18 @@ def give_back_freed_memory() -> None:
 
 def rank_by_launcher() -> int:
     """This process's rank as mpirun announced it; 0 without mpirun. Works before MPI starts."""
-    return int(_first_of("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK") or 0)
+    return _number("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", otherwise=0)
 
 
 def size_by_launcher() -> int:
     """The number of ranks as mpirun announced it; 1 without mpirun."""
-    return int(_first_of("PMI_SIZE", "OMPI_COMM_WORLD_SIZE") or 1)
+    return _number("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", otherwise=1)
 
 
 def on_a_terminal() -> bool:
     """Whether stderr ends at a terminal, also through the pipe of an mpirun that runs in one (Linux)."""
-    if sys.stderr.isatty():
-        return True
+    if sys.stderr is None or sys.stderr.isatty():
+        return sys.stderr is not None
     pid = os.getppid()
     try:
         while pid > 1:
@@ -83,13 +97,48 @@ def language() -> str:
 
 def one_line(text: object) -> str:
     """`text` without line breaks, for an error that shows what the user gave."""
-    return " ".join(str(text).split())
+    return printable(" ".join(str(text).split()))
 
 
-def say(text: str) -> None:
-    """Print `text` in one write, so that no other rank's output can get between its words."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+def printable(text: str) -> str:
+    """`text` with control characters as \\x1b and so on: a name must not move a cursor or rename a window."""
+    return text if text.isprintable() else "".join(map(_show, text))
+
+
+def _show(character: str) -> str:
+    if character.isprintable() or character in "\n\t" or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def say(text: str, styled: bool = False) -> None:
+    """Print `text` in one write, so that no other rank's output can get between its words.
+
+    CleanEnd if it cannot be printed; a letter that the terminal's encoding lacks becomes its number.
+    styled: it has colours, and its names are printable already.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        encoding = sys.stdout.encoding or "utf-8"
+        shown = text if styled else printable(text)
+        sys.stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        _drop_output()
+        raise CleanEnd(f"standard output: {error.strerror}; what was asked for in files is there") from None
+
+
+def _drop_output() -> None:
+    """What is still to be printed goes nowhere: Python would try once more at its end."""
+    if sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def tell(text: str) -> None:
+    """Write lines to stderr in one piece; where that cannot be written, the exit code has to say it."""
+    with contextlib.suppress(OSError):
+        os.write(2, printable(text).encode("utf-8", "backslashreplace"))
 
 
 class CleanEnd(Exception):
@@ -117,7 +166,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except CleanEnd as error:
         if rank_by_launcher() == 0:
-            os.write(2, f"zero_ref: error: {one_line(error)}\n".encode("utf-8", "backslashreplace"))
+            tell(f"zero_ref: error: {one_line(error)}\n")
         sys.exit(error.code)
     except SystemExit as stop:
         if stop.code in (None, 0) or _alone():
@@ -125,7 +174,7 @@ def run(main: Callable[[], None]) -> None:
         abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
     except KeyboardInterrupt:
         if _alone():
-            os.write(2, b"zero_ref: interrupted\n")
+            tell("zero_ref: interrupted\n")
             sys.exit(130)
         abort("interrupted", 130)
     except MemoryError as error:
@@ -162,13 +211,21 @@ def abort(text: str, code: int) -> None:
     time.sleep(min(0.4 * rank, 4.0))  # when all fail alike, the lowest rank speaks for all
     head = f"[rank {rank}] failed, and all ranks end:\n"
     lines = "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())
-    os.write(2, (head + lines).encode("utf-8", "backslashreplace"))
+    tell(head + lines)
     time.sleep(0.2)  # mpirun forwards the text; abort at once and it may be lost
     MPI.COMM_WORLD.Abort(code)
 
 
 def _first_of(*names: str) -> str | None:
     return next((os.environ[name] for name in names if name in os.environ), None)
+
+
+def _number(*names: str, otherwise: int) -> int:
+    """The whole number in the first of these variables that is set; `otherwise`, where it holds none."""
+    try:
+        return int(_first_of(*names) or otherwise)
+    except ValueError:
+        return otherwise
 
 
 def _of_glibc(name: str) -> Callable[..., int] | None:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import tabulate
 
-from zero_ref.launch import UsageError, one_line, rank_by_launcher
+from zero_ref.launch import UsageError, one_line, rank_by_launcher, say
 
 LANGUAGES = ("en", "zh")
 
@@ -20,14 +20,35 @@ def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser that says each thing once, from rank 0, and errors in one line."""
+    """An argparse parser that says each thing once, from rank 0, and errors in one line.
+
+    It refuses what is given and empty, as a shell's variable is that nobody has set, and names that are not
+    UTF-8, which neither a record nor a checkpoint can hold.
+    """
+
+    def parse_known_args(self, *arguments: Any, **keywords: Any) -> Any:
+        found, rest = super().parse_known_args(*arguments, **keywords)
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            name = "/".join(action.option_strings) or action.metavar or action.dest
+            for text in value if isinstance(value, list) else [value]:
+                if text == "":
+                    self.error(f"{name}: is empty")
+                if isinstance(text, str) and not is_utf8(text):
+                    self.error(f"{name} {text}: the name is not UTF-8")
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{one_line(message)} (--help lists the options)")
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        if rank_by_launcher() == 0:
-            super()._print_message(message, file)
+        if rank_by_launcher() == 0 and message:
+            say(message.rstrip("\n"))
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name can be written in UTF-8: Python reads other bytes as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def number(kind: type, lowest: float, what: str, below: float = math.inf) -> Callable[[str], Any]:

@@ -19,7 +19,7 @@ from zero_ref import launch, optim
 from zero_ref.launch.cli import Parser, above_0, positive, rate, widths
 from zero_ref.plan import compare, paper, timing
 from zero_ref.plan.answer import plan
-from zero_ref.train.options import DTYPES, NARROW
+from zero_ref.train.options import DTYPES, NARROW, parts
 
 K_HELP = """
 bytes of optimizer state a parameter, beside a parameter and a gradient of 16 bits (default: that of
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     train("--momentum", type=above_0, help="for sgd (default 0)")
     train("--k", type=above_0, metavar="K", help=" ".join(K_HELP.split()))
     train("--batch-size", type=positive, metavar="B", help="of all ranks together (mlp 64; else one each)")
-    train("--micro-batches", type=positive, default=1, metavar="K", help="parts of a batch (default 1)")
+    train("--micro-batches", type=parts, default=1, metavar="K", help="parts of a batch (default 1)")
 
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--ranks", type=positive, metavar="N", help="how many")

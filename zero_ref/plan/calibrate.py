@@ -1,5 +1,6 @@
 """Measuring a machine for timing.py, by the code that the stages call, under mpirun."""
 
+import argparse
 import functools
 import os
 import statistics
@@ -14,7 +15,7 @@ from zero_ref.clip import sum_of_squares
 from zero_ref.comm import AutoComm, Comm
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_writable
-from zero_ref.launch.together import on_rank_0
+from zero_ref.launch.together import check_started_alike, on_rank_0
 from zero_ref.layout import FlatLayout
 from zero_ref.plan.timing import Link, Machine, hops, write
 from zero_ref.train.choose import connect
@@ -72,7 +73,7 @@ def calibrate(comm: Comm) -> Machine:
 
 def calibrate_to(path: str) -> None:
     """The command: measure on all ranks, and rank 0 writes FILE.json and says what it found."""
-    connect()
+    check_started_alike(connect(), argparse.Namespace(calibrate=path))
     comm = AutoComm()
     on_rank_0(comm, lambda: check_writable({"--calibrate": path}))
     machine = calibrate(comm)

@@ -9,7 +9,6 @@ from typing import Any
 
 from zero_ref import launch
 from zero_ref.comm import Comm
-from zero_ref.datasets import data_set_of
 from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.launch.cli import table
 from zero_ref.meta import Silence
@@ -26,7 +25,7 @@ BYTES = ("resting_bytes", "peak_bytes", "peak_total_bytes", "sent_bytes_per_step
 def expected(record: dict[str, Any], machine: Machine) -> tuple[list[Forecast], Times]:
     """What every rank should have held and sent, and how long a full step should have taken."""
     o, ranks = argparse.Namespace(**record["config"]), record["world_size"]
-    data = data_set_of(o)
+    data = choose.data_set(o)
     shares = model_rule(o, ranks)[1] or [1] * ranks
     units = choose.units(o, data.task, ranks)
     found, times_of = [], []
@@ -56,6 +55,8 @@ def compare(paths: list[str], machine: Machine) -> None:
     rows, wrong = [], []
     for path in paths:
         record = read(path, "--compare ")
+        if record.get("shown_ranks") is not None:
+            raise UsageError(f"--compare {path}: is of a dry run, which has measured nothing")
         try:
             found, t = expected(record, machine)
         except (AttributeError, KeyError, TypeError) as error:

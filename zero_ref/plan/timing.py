@@ -16,8 +16,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from zero_ref.launch import UsageError
-from zero_ref.launch.files import in_one_piece
+from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.plan.formulas import Leg
+
+MOST_BYTES = 1 << 20  # of a machine's file
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(gt=0)]
@@ -134,6 +136,7 @@ def communication(legs: Sequence[Leg], units: int, machine: Machine) -> tuple[fl
 def read(path: str, option: str = "--machine") -> Machine:
     """The machine in FILE.json; UsageError, in one line, for a file that is not one."""
     try:
+        check_readable(path, option, MOST_BYTES)
         with open(path, "rb") as file:
             return msgspec.json.decode(file.read(), type=Machine)
     except OSError as error:

@@ -16,18 +16,27 @@ from zero_ref import launch
 from zero_ref.launch.files import in_one_piece
 
 
-def draw(o: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Write and print what the options of zero_ref.train ask for, of a run's record. On one rank."""
-    from zero_ref.report import page, record, text, trace
+def draw_trace(o: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write --trace of zero_ref.train, of a run's record."""
+    from zero_ref.report import trace
 
-    if o.trace:
-        write(o.trace, "--trace", json.dumps(trace.make_trace(result)))
-    if o.report:
-        runs = {o.report: result}
-        compared = {o.compare: record.read(o.compare, "--compare ")} if o.compare else {}
-        write(o.report, "--report", page.make_page(runs, compared, o.language))
-    if o.chart and not o.quiet:
-        launch.say(text.make_text(result, o.language))
+    write(o.trace, "--trace", json.dumps(trace.make_trace(result)))
+
+
+def draw_page(o: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Write --report, the same."""
+    from zero_ref.report import page, record
+
+    runs = {o.report: result}
+    compared = {o.compare: record.read(o.compare, "--compare ")} if o.compare else {}
+    write(o.report, "--report", page.make_page(runs, compared, o.language))
+
+
+def draw_chart(o: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print --chart, the same."""
+    from zero_ref.report import text
+
+    launch.say(text.make_text(result, o.language), styled=True)
 
 
 def write(path: str, option: str, text: str) -> None:

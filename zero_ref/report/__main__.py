@@ -5,6 +5,7 @@ import argparse
 from zero_ref import launch, report
 from zero_ref.launch import UsageError
 from zero_ref.launch.cli import LANGUAGES, Parser
+from zero_ref.launch.files import check_writable
 from zero_ref.report import page, text
 from zero_ref.report.record import read
 
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         p.error("--compare is for a page")
     if o.text:
         for path in o.files:
-            launch.say(text.make_text(read(path), o.language))
+            launch.say(text.make_text(read(path), o.language), styled=True)
         return
     out, *paths = o.files
     if not paths or not out.endswith((".html", ".htm")):
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     if len(set(paths)) < len(paths):
         raise UsageError("a record is named twice")
     runs = {path: read(path) for path in paths}
+    check_writable({"": out}, [*paths, o.compare])
     compared = {o.compare: read(o.compare, "--compare ")} if o.compare else {}
     report.write(out, "", page.make_page(runs, compared, o.language))
 

@@ -39,12 +39,13 @@ from zero_ref import array, model, optim
 from zero_ref.comm import RingComm
 from zero_ref.launch import UsageError
 from zero_ref.launch.cli import table
-from zero_ref.launch.files import in_one_piece
+from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
 from zero_ref.plan import formulas
 from zero_ref.train import dry_run
 from zero_ref.train.choose import Run
 
+MOST_BYTES = 1 << 30  # of a record; a longer file is not read into memory
 NOT_COMPUTED = "A dry run: nothing was computed or sent. This is what a rank would hold and send."
 LEGEND = """\
 Bytes a rank holds between steps and at most, and sends in a step. '=': as the formulas say. Of the peak
@@ -210,6 +211,7 @@ class Record(msgspec.Struct):
 def read(path: str, option: str = "") -> dict[str, Any]:
     """The record in a file; UsageError, which begins with `option` and the path, if it holds none."""
     try:
+        check_readable(path, option.rstrip(), MOST_BYTES)
         data = Path(path).read_bytes()
         record = msgspec.json.decode(data, type=Record)
         if problem := inconsistency(record):
@@ -261,6 +263,9 @@ def summary(result: dict[str, Any]) -> str:
     """The run in words and one table: per rank, bytes held and sent, each beside its formula."""
     config, owned, test = result["config"], result["owned"], result["test"] or {}
     dry = config["device"] == "meta"
+    losses = "nothing was trained"
+    if not dry and (loss := result["loss"]):
+        losses = f"{loss[0]:.4f} at first, {loss[-1]:.4f} at last"
     numbers = result.get("shown_ranks") or range(result["world_size"])
     scores = [f"{name} undefined" if value is None else f"{name} {value:.4f}" for name, value in test.items()]
     rows = [row(rank, owned[rank] / sum(owned), entry) for rank, entry in zip(numbers, result["ranks"])]
@@ -276,13 +281,14 @@ def summary(result: dict[str, Any]) -> str:
         lines += [
             f"data     {config['data']}, {result['task']}: {len(result['loss'])} steps of "
             f"{result['samples_per_step']} samples, {1e3 * result['seconds_per_step']:.2f} ms each",
-            f"loss     {result['loss'][0]:.4f} at first, {result['loss'][-1]:.4f} at last; "
-            f"test: {', '.join(scores) or 'no samples'}",
+            f"loss     {losses}; test: {', '.join(scores) or 'no samples'}",
             f"weights  sha256 {result['weights_sha256'][:16]}...; "
             f"largest share over mean share {max(owned) * len(owned) / sum(owned):.3f}",
         ]
     if (checks := result["check_seconds_per_step"]) is not None:
         lines.append(f"check    {1e3 * checks:.2f} ms of each step")
+    if not result["loss"]:  # a table of what a step holds and sends would be of nothing
+        return "\n".join(lines)
     columns = [i for i, name in enumerate(HEADER) if not (dry and name == "dry run")]  # nothing to compare
     cells = [[each[i] for i in columns] for each in (HEADER, *rows)]
     return "\n".join([*lines, "", table(cells[1:], cells[0]), LEGENDS[dry]])

@@ -8,21 +8,18 @@ from zero_ref.train import options
 
 def main(arguments: list[str] | None = None) -> None:
     """Read the options, for which no MPI is needed; then train, or go on from a checkpoint."""
-    where = options.resumes(arguments)
-    if where is None:
-        o, checkpoint = options.parse(arguments), None
+    asked = options.given(arguments)
+    if asked.resume is None:
+        o = options.parse(arguments)
         if o.device == "meta":
             from zero_ref.train.rehearsal import rehearse
 
             rehearse(o)
             return
-        from zero_ref.train.run import train
-    else:
-        from zero_ref.checkpoint.saving import open_together
-        from zero_ref.train.run import train
+    from zero_ref.train.run import go_on, meet, train
 
-        checkpoint = open_together(where)
-        o = options.parse(arguments, checkpoint.manifest.arguments)
+    meet(asked)
+    o, checkpoint = (o, None) if asked.resume is None else go_on(asked, arguments)
     try:
         train(o, checkpoint)
     except MemoryError as error:

@@ -9,8 +9,10 @@ import ctypes
 import functools
 import os
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,11 +22,13 @@ from zero_ref import array, launch, model, optim
 from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
+from zero_ref.datasets import data_set_of
 from zero_ref.extras import compiled, kernels
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
 from zero_ref.extras.staging import StagedComm
 from zero_ref.launch import UsageError
+from zero_ref.launch.files import check_readable
 from zero_ref.launch.together import agree
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
@@ -129,6 +133,31 @@ def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
 
 
 # -- whose samples, whose weights --
+
+
+def data_set(o: argparse.Namespace) -> DataSet:
+    """The data of --data, once it is sure that they are a file, or that this machine can hold them."""
+    if o.data == "synthetic":
+        nbytes = np.dtype(o.dtype).itemsize * o.samples * o.features
+        if nbytes > memory_here():
+            raise UsageError(
+                f"--samples {o.samples} --features {o.features}: {nbytes:,} bytes do not fit here"
+            )
+    check_data_file(o.data)
+    return data_set_of(o)
+
+
+def check_data_file(name: str) -> None:
+    """UsageError unless the file that --data names is one; names without an ending are no files."""
+    check_readable(name if Path(name).suffix else None, "--data")
+
+
+def memory_here() -> int:
+    """Bytes of this machine's memory, as far as it tells."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
 
 
 def batches(

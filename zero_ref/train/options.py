@@ -8,12 +8,25 @@ from zero_ref import data as samples
 from zero_ref import optim
 from zero_ref.comm import REDUCE
 from zero_ref.launch import UsageError, size_by_launcher
-from zero_ref.launch.cli import LANGUAGES, Parser, above_0, fraction, natural, positive, rate, widths
+from zero_ref.launch.cli import (
+    LANGUAGES,
+    Parser,
+    above_0,
+    fraction,
+    is_utf8,
+    natural,
+    number,
+    positive,
+    rate,
+    widths,
+)
 from zero_ref.layout import RULES
 from zero_ref.model import MODELS
 
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
 DTYPES = ("float32", "float64", *NARROW)
+MOST_PARTS = 1 << 16  # micro-batches of a step; a list of all of them is made
+parts = number(int, 1, f"a whole number from 1 to {MOST_PARTS:,}", below=MOST_PARTS + 1)
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
@@ -53,12 +66,12 @@ def parser() -> argparse.ArgumentParser:
     data("--classes", type=natural, metavar="C", help="of synthetic data (default 10; linear 0: numbers)")
     data("--test-fraction", type=fraction, default=0.2, metavar="F", help="share held out (default 0.2)")
     data("--batch-size", type=positive, default=64, metavar="B", help="of all ranks together (default 64)")
-    data("--micro-batches", type=positive, default=1, metavar="K", help="parts of a batch (default 1)")
+    data("--micro-batches", type=parts, default=1, metavar="K", help="parts of a batch (default 1)")
     data("--no-shuffle", action="store_true", help="samples in the same order in every epoch")
 
     length = p.add_argument_group("training").add_mutually_exclusive_group()
     length.add_argument("--epochs", type=positive, metavar="E", help="(default 30; linear 100)")
-    length.add_argument("--steps", type=positive, metavar="S", help="optimizer steps, instead of epochs")
+    length.add_argument("--steps", type=natural, metavar="S", help="optimizer steps, instead of epochs")
     train = p.add_argument_group("optimizer").add_argument
     train("--optimizer", choices=tuple(optim.KINDS), default="adam", help="(default adam)")
     train("--lr", type=rate, help="learning rate (default 0.001; linear 0.01)")
@@ -79,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
     keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
     keep("--save-every", type=positive, metavar="K", help="one after every K steps, too")
     keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: none)")
-    keep("--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: from that of --save")
+    keep(
+        "--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: that of --save, if any"
+    )
 
     care = p.add_argument_group("faults").add_argument
     care("--timeout", type=above_0, default=60.0, metavar="S", help="seconds a rank may wait (default 60)")
@@ -97,6 +112,8 @@ def parser() -> argparse.ArgumentParser:
     result("--quiet", action="store_true", help="print nothing but errors")
     return p
 
+
+MOST_LETTERS = 1 << 16  # of a checkpoint's options: more than any model's widths take
 
 # What makes two runs the same run. All else may change where one is resumed: stage, ranks, rules ...
 FIXED = (
@@ -116,13 +133,13 @@ PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
 PASSING |= {"report", "compare", "trace", "chart", "language", "ranks"}
 
 
-def resumes(arguments: list[str] | None = None) -> str | None:
-    """Where --resume wants a checkpoint from, if it stands in the command line."""
+def given(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line as it stands, with defaults that depend on nothing; `parse` completes it."""
     p = parser()
     o = p.parse_args(arguments)
     if o.resume == "latest" and o.save is None:
         p.error("--resume latest needs --save DIR")
-    return o.save if o.resume == "latest" else o.resume
+    return o
 
 
 def parse(arguments: list[str] | None = None, resumed: list[str] | None = None) -> argparse.Namespace:
@@ -136,13 +153,16 @@ def parse(arguments: list[str] | None = None, resumed: list[str] | None = None) 
     o = p.parse_args(arguments)
     if resumed is None:
         return _complete(p, o)
+    if len(resumed) > len(vars(o)) or sum(map(len, resumed)) > MOST_LETTERS:
+        raise UsageError("the checkpoint's options are too many or too long")
     if {"-h", "--help"} & set(resumed) or lasting(before := _complete(p, p.parse_args(resumed))) != resumed:
         raise UsageError("the checkpoint's options are not those that a run writes")
-    if o.init:
+    if o.init and o.resume != "latest":
         p.error("--init and --resume: a resumed run has its weights")
-    if o.steps or o.epochs:
+    if o.steps is not None or o.epochs:
         resumed = [a for a in resumed if not a.startswith(("--steps=", "--epochs="))]
     o = _complete(p, p.parse_args([*resumed, *arguments]))
+    o.init = None  # of --resume latest, which a script says from its first run on
     for name in FIXED:
         if getattr(o, name) != getattr(before, name):
             p.error(
@@ -177,6 +197,8 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--device meta needs --ranks N")
     if o.device != "meta" and o.ranks is not None:
         p.error("--ranks is for --device meta; mpirun -n says how many ranks train")
+    if o.steps == 0 and (o.device == "meta" or o.report or o.trace or o.chart):
+        p.error("--steps 0 leaves no step for --device meta, --report, --trace or --chart to look at")
     if o.device == "meta" and size_by_launcher() > 1:
         p.error("--device meta needs no mpirun: one process looks at the ranks of --ranks one by one")
     for name in ("export", "save", "resume", "verify_every", "check") if o.device == "meta" else ():
@@ -200,6 +222,10 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--compare needs --report FILE.html")
     o.hidden = [] if linear else o.hidden or [128, 64]
     o.data = o.data or ("diabetes" if linear else "digits")
+    if o.save and not all(map(is_utf8, lasting(o))):
+        p.error(f"--data {o.data}: the name of its folder is not UTF-8, as it has to be in a checkpoint")
+    if o.save and sum(map(len, lasting(o))) > MOST_LETTERS:
+        p.error(f"--save: a checkpoint holds options of {MOST_LETTERS:,} letters at most")
     if o.data != "synthetic" and {o.samples, o.features, o.classes} != {None}:
         p.error("--samples, --features and --classes are for --data synthetic")
     if o.data == "synthetic" and {o.header, o.target, o.task} != {None}:

@@ -12,10 +12,10 @@ from typing import Any
 from zero_ref import array
 from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet
-from zero_ref.datasets import data_set_of
 from zero_ref.ledger import ledger
 from zero_ref.meta import Meta
 from zero_ref.report import record
+from zero_ref.train import choose
 from zero_ref.train.choose import Run
 from zero_ref.train.dry_run import forecast_of_ledger, on_rank, samples, step
 from zero_ref.train.events import Events
@@ -83,7 +83,7 @@ def memory_of(o: argparse.Namespace) -> str:
 def shapes_of(o: argparse.Namespace) -> DataSet:
     """The data set of the options; made-up samples are not made."""
     if o.data != "synthetic":
-        return data_set_of(o)
+        return choose.data_set(o)
     kind = "float64" if o.dtype == "float64" else "float32"
     y = Meta((o.samples,), "int64") if o.classes else Meta((o.samples, 1), kind)
     return DataSet(Meta((o.samples, o.features), o.dtype), y, o.classes)  # type: ignore[arg-type]

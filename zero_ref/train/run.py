@@ -6,6 +6,7 @@ The numbered comments in `train` are the five steps of the idea that the README 
 import argparse
 import contextlib
 import functools
+import hashlib
 import statistics
 import time
 from collections.abc import Callable
@@ -15,18 +16,39 @@ import numpy as np
 from tqdm import tqdm
 
 from zero_ref import array, launch, model
-from zero_ref.checkpoint import Checkpoint, Manifest, saving, weights
+from zero_ref.checkpoint import Checkpoint, Manifest, owner, saving, weights
 from zero_ref.data import Batches, DataSet, variance
-from zero_ref.datasets import data_set_of
 from zero_ref.launch import UsageError
-from zero_ref.launch.files import check_writable
-from zero_ref.launch.together import agree, on_rank_0
+from zero_ref.launch.files import check_readable, check_writable
+from zero_ref.launch.together import agree, check_alike, check_started_alike, each_apart, on_rank_0
 from zero_ref.ledger import ledger
-from zero_ref.report import draw, record
+from zero_ref.report import draw_chart, draw_page, draw_trace, record
 from zero_ref.train import choose, options, replicas
 from zero_ref.train.choose import Run
 from zero_ref.train.events import Events, step_to_record
 from zero_ref.train.watch import Check, watch
+
+DATA = "the content of --data"
+
+
+def meet(asked: argparse.Namespace) -> None:
+    """UsageError on all ranks unless all were started with the same options. All ranks call it first."""
+    world = choose.connect()
+    watch(world, asked.timeout)
+    check_started_alike(world, asked)
+
+
+def go_on(
+    asked: argparse.Namespace, arguments: list[str] | None
+) -> tuple[argparse.Namespace, Checkpoint | None]:
+    """The options of a run that resumes, and its checkpoint; None where --resume latest has none yet."""
+    latest = asked.resume == "latest"
+    checkpoint = saving.open_latest(asked.save) if latest else saving.open_together(asked.resume)
+    if checkpoint is None:
+        return options.parse(arguments), None
+    o = options.parse(arguments, checkpoint.manifest.arguments)
+    saving.check_options(checkpoint, o)
+    return o, checkpoint
 
 
 def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[str, Any]:
@@ -41,9 +63,10 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     watch(comm, o.timeout)
     check = Check([world, comm]) if o.check else None
     shares = options.model_rule(o, comm.size)[1]
-    data = agree(world, lambda: data_set_of(o))
+    data = agree(world, lambda: choose.data_set(o))
     task = data.task
-    data_sha256 = agree(world, functools.partial(check_data, o, data, checkpoint))
+    contents = agree(world, functools.partial(check_contents, o, data, checkpoint))
+    check_alike(world, contents)
 
     # 1. Deal the samples to the ranks by a rule. A rank goes on with its own samples only.
     batches = choose.batches(o, data, world, shares=shares)
@@ -58,17 +81,20 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     set_up(o, run, checkpoint)
 
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
-    steps = range(run.guard.steps, o.steps or o.epochs * batches.steps_per_epoch)
-    if not steps:
+    steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
+    if not steps and o.resume != "latest" and steps.stop > 0:
         raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
-    events = Events(step_to_record(steps, batches), run) if o.report or o.trace or o.chart else None
+    recorded = steps and (o.report or o.trace or o.chart)
+    events = Events(step_to_record(steps, batches), run) if recorded else None
     hidden = o.quiet or world.rank > 0 or not launch.on_a_terminal()
-    manifest = Manifest(arguments=options.lasting(o), data_sha256=data_sha256, **vars(task))
+    manifest = Manifest(arguments=options.lasting(o), data_sha256=contents[DATA], **vars(task))
     after = functools.partial(end_step, o, run, manifest, steps.stop)
+    if steps.stop == 0:
+        after(0)
     with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
         history, measured, sizes = fit(run, steps, after, events, hidden)
     if check:
-        history["check_seconds_per_step"] = check.seconds / len(steps)
+        history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
 
     # 5. Gather the parameters of all ranks into the whole model.
     history["test"] = evaluate(run, held_out)
@@ -95,33 +121,45 @@ def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> No
 
 
 def end_step(o: argparse.Namespace, run: Run, manifest: Manifest, last: int, step: int) -> None:
-    """After step `step` (from 1): compare the copies, and save, where the options say so."""
+    """After step `step` (from 1; 0 of a run of none): compare the copies, and save, as the options say."""
     if o.verify_every and step % o.verify_every == 0:
         replicas.check_equal(step, run)
     if o.save and (step == last or (o.save_every and step % o.save_every == 0)):
         saving.save(o.save, o.keep, manifest, step, run)
+    if step == last:
+        owner.give_back()
 
 
 def report(o: argparse.Namespace, run: Run, result: dict[str, Any]) -> None:
-    """Print and write what the options ask for. All ranks call it together."""
-    if run.world.rank == 0 and not o.quiet:
-        launch.say(record.summary(result))
-    if o.record:
-        on_rank_0(run.world, functools.partial(record.write, o.record, result))
+    """Write what the options ask for, each apart from the others, and print last. All ranks call it together.
+
+    A run that finds all its steps done leaves alone what the one that did them has written of them.
+    """
+    actions: list[Callable[[], None]] = []
     if o.export:
         tensors = weights.named_tensors(run.stage, run.units, run.comm)
-        whole = [(name, tensor.copy()) for name, tensor in tensors if run.world.rank == 0]
-        on_rank_0(run.world, functools.partial(weights.write, o.export, dict(whole)))
-    on_rank_0(run.world, functools.partial(draw, o, record.finite(result)))
+        whole = {name: tensor.copy() for name, tensor in tensors if run.world.rank == 0}
+        actions.append(lambda: weights.write(o.export, whole))
+    if result["loss"] or not result["first_step"]:
+        drawn = record.finite(result)
+        actions += [lambda: record.write(o.record, result)] if o.record else []
+        actions += [lambda: draw_trace(o, drawn)] if o.trace else []
+        actions += [lambda: draw_page(o, drawn)] if o.report else []
+    if not o.quiet:
+        actions.append(lambda: launch.say(record.summary(result)))
+        actions += [lambda: draw_chart(o, drawn)] if o.chart and result["loss"] else []
+    on_rank_0(run.world, lambda: each_apart(actions))
 
 
-def check_data(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint | None) -> str:
-    """The data's SHA-256, where it is of use; UsageError if the checkpoint was not trained on these data."""
-    if not o.save and not checkpoint:
-        return ""
-    found = data.sha256()
-    if checkpoint and checkpoint.manifest.data_sha256 != found:
+def check_contents(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint | None) -> dict[str, str]:
+    """The SHA-256 of what is read; UsageError if the checkpoint was not trained on these data."""
+    found = {DATA: data.sha256()}
+    if checkpoint and checkpoint.manifest.data_sha256 != found[DATA]:
         raise UsageError(f"--data {o.data}: is not what checkpoint {checkpoint.folder} was trained on")
+    if o.init:
+        check_readable(o.init, "--init")
+        with open(o.init, "rb") as file:
+            found["the content of --init"] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
@@ -152,6 +190,7 @@ def fit(
     seconds_per_step), what this rank measured, and its samples in each micro-batch of each step.
     """
     ledger.forget_peaks()
+    ledger.forget_sent()
     losses, norms, seconds, sizes = [], [], [], []
     batches, guard = run.batches, run.guard
     assert batches is not None
@@ -170,7 +209,7 @@ def fit(
         norms.append(norm)
         sizes.append(tuple(len(part) for part in parts))
         after(number + 1)
-    history = {"loss": losses, "grad_norm": norms, "seconds_per_step": statistics.median(seconds)}
+    history = {"loss": losses, "grad_norm": norms, "seconds_per_step": statistics.median(seconds or [0.0])}
     measured = {
         "resting_bytes": dict(ledger.live),
         "peak_bytes": dict(ledger.peak),

@@ -114,7 +114,7 @@ class Watch:
             waiting = [slot for slot in range(len(self.ranks)) if self.waits(slot, now)]
             late = late + 1 if waiting else 0
             if late > 1 and waiting[0] == self.slot:  # by now every rank has noted where it is
-                os.write(2, self.report(now).encode("utf-8", "backslashreplace"))
+                launch.tell(self.report(now))
                 time.sleep(0.2)  # mpirun forwards the text; end at once and it may be lost
                 os._exit(EXIT_CODE)
 
