@@ -66,12 +66,15 @@ def seconds(text: str) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0 passed, 1 wrong, 2 not started or not understood."""
     words_given = sys.argv[1:] if arguments is None else arguments
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  closed
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a code in the place of what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     language = spoken(words_given)
     if words_given and words_given[0] in TEACHERS:
         return importlib.import_module(f"lessons.checker.teacher.{words_given[0]}").main(words_given[1:])
+    if "" in words_given:  # a variable of the shell that nobody has set
+        return not_understood([], '""', language)
     try:
         o = parser().parse_args(words_given)
     except Wrong as error:

@@ -1,5 +1,6 @@
 """What a run writes, whatever shells, links, devices and other runs do to it."""
 
+import argparse
 import json
 import os
 import stat
@@ -14,10 +15,12 @@ from launching import ROOT, mpirun
 from safetensors.numpy import load_file, save_file
 
 from zero_ref import launch
-from zero_ref.checkpoint import owner
+from zero_ref.checkpoint import decode, encode, owner
 from zero_ref.launch import CleanEnd, UsageError, printable
 from zero_ref.launch.files import check_readable, check_writable, in_one_piece, replacing
 from zero_ref.launch.together import each_apart
+from zero_ref.train.options import lasting
+from zero_ref.train.options import parse as options_of
 
 TRAIN = ("-m", "zero_ref.train", "--model", "linear", "--steps", "3")
 ROOT_ONLY = pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="makes a device")
@@ -414,6 +417,55 @@ def test_where_there_are_no_locks_nobody_is_refused_and_nothing_of_others_delete
     (tmp_path / "step-00000009.abc.part").mkdir()
     written(tmp_path, 2, step=1)
     assert sorted(os.listdir(tmp_path)) == ["step-00000001", "step-00000009.abc.part"]
+
+
+# What a checkpoint asks for is compared before anything is built of it.
+
+
+def change(arguments, **options):
+    """The options of a checkpoint with others, in the order in which a run writes them."""
+    found = options_of([a for a in arguments if a.partition("=")[0][2:].replace("-", "_") not in options])
+    return lasting(argparse.Namespace(**(vars(found) | options)))
+
+
+HOSTILE = {
+    "a model of terabytes": dict(hidden=[4000000, 4000000], shard_model="hash"),
+    "a pipe as data": dict(data="/pipe.csv"),
+    "parts without end": dict(batch_size=10**9, micro_batches=10**9),
+    "data of petabytes": dict(data="synthetic", samples=10**12, features=10**4, classes=10),
+    "thousands of options": None,
+}
+LIMITED = """
+import resource, sys, zero_ref.train.run, zero_ref.predict
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (200 << 20),) * 2)
+from zero_ref import launch, predict
+from zero_ref.train.__main__ import main
+launch.run(lambda: predict.main(sys.argv[2:]) if sys.argv[1] == "predict" else main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
+@pytest.mark.parametrize("how", HOSTILE)
+@pytest.mark.parametrize("program", ("train", "predict"))
+def test_a_small_checkpoint_cannot_take_time_or_memory(tmp_path, how, program):
+    done = mpirun(0, "-m", "zero_ref.train", "--steps", "1", "--quiet", "--save", "c", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    os.mkfifo(tmp_path / "pipe.csv")
+    path = tmp_path / "c" / "step-00000001" / "manifest.json"
+    manifest = decode(path.read_bytes())
+    if HOSTILE[how] is None:
+        manifest.arguments = manifest.arguments[:1] * 16000
+    else:
+        manifest.arguments = change(manifest.arguments, **HOSTILE[how])
+        manifest.arguments = [a.replace("=/pipe", f"={tmp_path}/pipe") for a in manifest.arguments]
+    path.write_bytes(encode(manifest))
+    line = {"train": ["--resume", "c", "--steps", "9"], "predict": ["--checkpoint", "c", "--data", "digits"]}
+    result = mpirun(0, "-c", LIMITED, program, *line[program], cwd=tmp_path, limit=20)
+    if program == "train" or how in ("a model of terabytes", "thousands of options", "parts without end"):
+        one_line(result, 2)
+    else:
+        assert result.returncode == 0, result.stderr
 
 
 # Runs of no steps, and runs that are submitted again.

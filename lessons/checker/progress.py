@@ -14,6 +14,7 @@ from typing import Any
 
 from lessons import ROOT
 from zero_ref import launch
+from zero_ref.launch.files import replacing
 
 # passed: has passed since the file was last reset; at: when it first did; state: of the last check;
 # hints: how many were shown; level: how many of the exercise's own; hinted: the diagnoses of shown hints
@@ -66,9 +67,8 @@ def write(progress: dict[str, Any]) -> None:
     file = folder() / "progress.json"
     if file.exists() and not is_readable(file):
         file.replace(free_name(folder() / f"progress-damaged-{timestamp()}.json"))
-    new = folder() / f"progress.{os.getpid()}.new"
-    new.write_text(json.dumps(progress, indent=1, ensure_ascii=False), encoding="utf-8")
-    new.replace(file)
+    with replacing(file) as new:
+        Path(new).write_text(json.dumps(progress, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def is_readable(file: Path) -> bool:
@@ -152,9 +152,8 @@ def save_last(exercise: str, data: dict[str, Any]) -> None:
     """Keep a run."""
     file = last_file(exercise)
     file.parent.mkdir(exist_ok=True)
-    new = file.with_name(f"{file.name}.{os.getpid()}.new")
-    new.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8", errors="replace")
-    new.replace(file)
+    with replacing(file) as new:
+        Path(new).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8", errors="replace")
 
 
 def back_up(file: Path) -> Path | None:

@@ -24,6 +24,7 @@ import numpy as np
 
 from lessons import ROOT
 from lessons.checker.evidence import Diagnosis
+from zero_ref.launch import printable
 
 FOLDER = ROOT / "lessons" / "checks"
 LANGUAGES = ("zh", "en")
@@ -77,7 +78,7 @@ def to_text(value: Any) -> str:
         return ", ".join(f"{key} {to_text(v)}" for key, v in value.items())
     if isinstance(value, float | np.floating):
         return f"{value:.7g}"
-    return str(value)
+    return printable(str(value))
 
 
 def replace_illegal(text: str) -> str:

@@ -28,14 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, *arguments: Any, **keywords: Any) -> Any:
         found, rest = super().parse_known_args(*arguments, **keywords)
-        for action in self._actions:
-            value = getattr(found, action.dest, None)
-            name = "/".join(action.option_strings) or action.metavar or action.dest
-            for text in value if isinstance(value, list) else [value]:
-                if text == "":
-                    self.error(f"{name}: is empty")
-                if isinstance(text, str) and not is_utf8(text):
-                    self.error(f"{name} {text}: the name is not UTF-8")
+        check_texts(self, found)
         return found, rest
 
     def error(self, message: str) -> NoReturn:
@@ -44,6 +37,18 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         if rank_by_launcher() == 0 and message:
             say(message.rstrip("\n"))
+
+
+def check_texts(p: argparse.ArgumentParser, found: argparse.Namespace) -> None:
+    """An error of the parser if an option or argument is empty or no UTF-8."""
+    for action in p._actions:
+        value = getattr(found, action.dest, None)
+        name = "/".join(action.option_strings) or action.metavar or action.dest
+        for text in value if isinstance(value, list) else [value]:
+            if text == "":
+                p.error(f"{name}: is empty")
+            if isinstance(text, str) and not is_utf8(text):
+                p.error(f"{name} {text}: the name is not UTF-8")
 
 
 def is_utf8(text: str) -> bool:

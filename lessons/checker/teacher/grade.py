@@ -41,7 +41,9 @@ from lessons.checker.teacher.gradebook import FORMATS
 from lessons.checker.teacher.results import Grading, Record, student_lines, titles_and_points
 from lessons.checker.teacher.submissions import HandedIn, read_all
 from lessons.checks import check_of
+from zero_ref.launch import CleanEnd, one_line, say, tell
 from zero_ref.launch import language as language_here
+from zero_ref.launch.cli import check_texts
 
 
 class Unusable(Exception):
@@ -87,7 +89,7 @@ def run(o: argparse.Namespace, language: str) -> int:
     grading = Grading(secret, language, o.limit, zero_ref.__version__, titles_and_points(exercises, language))
     grading.equal = find_equal(works, exercises)
     try:
-        check_everyone(works, grading, o.jobs)
+        unsaid = check_everyone(works, grading, o.jobs)
     except KeyboardInterrupt:
         return 130
     chosen = [name for name in FORMATS if getattr(o, name)] or list(FORMATS)
@@ -96,9 +98,11 @@ def run(o: argparse.Namespace, language: str) -> int:
     except OSError as error:
         print(words.say("grade_not_written", language, path=out, text=error.strerror or error))
         return 2
-    print(words.say("grade_written", language, path=out, files=written))
-    print(words.say("grade_secret", language, secret=secret))
-    return 0
+    lines = [words.say("grade_written", language, path=out, files=written)]
+    unsaid += print_line("\n".join([*lines, words.say("grade_secret", language, secret=secret)]))
+    if unsaid:
+        tell(f"{one_line(unsaid[0])}\n")
+    return 1 if unsaid else 0
 
 
 def choose_exercises(text: str | None, language: str) -> list[str]:
@@ -166,8 +170,18 @@ def seed_of(secret: str, student: str, exercise: str) -> str:
     return hmac.new(secret.encode(), f"{student}/{exercise}".encode(), hashlib.sha256).hexdigest()
 
 
-def check_everyone(works: list[Work], grading: Grading, jobs: int) -> None:
-    """Check all students, `jobs` at once, and say of each how it went."""
+def print_line(text: str) -> list[str]:
+    """Print at once; what went wrong. Grades are not lost because nobody can be told of them."""
+    try:
+        say(text)
+    except CleanEnd as error:
+        return [str(error)]
+    return []
+
+
+def check_everyone(works: list[Work], grading: Grading, jobs: int) -> list[str]:
+    """Check all students, `jobs` at once, and say of each how it went; what could not be said."""
+    unsaid: list[str] = []
     token, running = uuid.uuid4().hex, set()
     folder = tempfile.mkdtemp(prefix="zero_ref_grade_")
     environment = {"ZERO_REF_GRADE": token, "TMPDIR": folder, "PYTHONUTF8": "1"}
@@ -178,7 +192,7 @@ def check_everyone(works: list[Work], grading: Grading, jobs: int) -> None:
             found, seconds = future.result()
             mine = [make_record(work, exercise, found, grading) for exercise in grading.exercises]
             grading.add(work.handed, mine, seconds)
-            print(student_lines(work.handed, mine, seconds, grading.language), flush=True)
+            unsaid += print_line(student_lines(work.handed, mine, seconds, grading.language))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(running):  # only where it was interrupted
@@ -186,6 +200,7 @@ def check_everyone(works: list[Work], grading: Grading, jobs: int) -> None:
         pool.shutdown()
         end_what_is_left(token)
         shutil.rmtree(folder, ignore_errors=True)
+    return unsaid
 
 
 def check_student(
@@ -298,6 +313,7 @@ def main(given: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m lessons grade")
     add_options(p, language_here())
     o = p.parse_args(given)
+    check_texts(p, o)
     return run(o, o.language or progress.chosen_language())
 
 

@@ -17,6 +17,8 @@ from typing import Any
 from lessons.checker import words
 from lessons.checker.teacher import class_page
 from lessons.checker.teacher.results import Grading, Record, Student, short_number
+from zero_ref.launch import printable
+from zero_ref.launch.files import replacing
 
 FORMATS = ("csv", "json", "junit", "html")
 
@@ -38,7 +40,8 @@ def write(grading: Grading, out: Path, formats: Sequence[str]) -> list[str]:
         texts["class.html"] = class_page.page(grading)
     for name, text in texts.items():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_bytes(text.encode("utf-8", "replace"))
+        with replacing(out / name) as part:
+            Path(part).write_bytes(text.encode("utf-8", "replace"))
     return [name for name in texts if "/" not in name] + (["students/"] if "json" in formats else [])
 
 
@@ -58,7 +61,8 @@ def name_folders(grading: Grading) -> dict[str, Student]:
 
 
 def make_harmless(cell: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """A text that a spreadsheet would take for a formula gets an apostrophe before it; all is visible."""
+    cell = printable(cell) if isinstance(cell, str) else cell
     if isinstance(cell, str) and cell.lstrip()[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20"):
         return "'" + cell
     return "" if cell is None else cell

@@ -20,6 +20,7 @@ from lessons import ROOT
 from lessons.checker import progress, stub, words
 from lessons.checker.teacher.extract import DEFINITIONS, fingerprint
 from zero_ref.launch import language as language_here
+from zero_ref.launch.cli import check_texts
 
 WHOLE = ("zero_ref", "lessons", "docs")
 FILES = ("Makefile", "README*.md", "LICENSE", "pyproject.toml", "requirements*.txt", ".gitignore")
@@ -196,6 +197,7 @@ def main(given: list[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m lessons release")
     add_options(p, language_here())
     o = p.parse_args(given)
+    check_texts(p, o)
     return run(o, o.language or progress.chosen_language())
 
 
