@@ -322,7 +322,7 @@ def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
 
 STEPS = ("--steps", "20")
 RAISES = [
-    ("train.run data_set_of", 0),
+    ("train.choose data_set_of", 0),
     ("stages.zero3 setup", 0),
     ("stages.zero3 step", 0),
     ("comm Comm.reduce_scatter", 4),
@@ -381,7 +381,7 @@ def fails_with_one_message(result):
     assert "planted" in result.stderr and result.stderr.count("failed, and all ranks end") == 1
 
 
-@pytest.mark.parametrize("function", ["zero_ref.train.run data_set_of", "zero_ref.array select"])
+@pytest.mark.parametrize("function", ["zero_ref.train.choose data_set_of", "zero_ref.array select"])
 def test_bad_input_that_one_rank_alone_finds_ends_all(function):
     statement = "raise launch.UsageError('planted')"
     result = mpirun(3, "tests/failing.py", *function.split(), "1", "0", statement, limit=10)

@@ -1137,8 +1137,8 @@ CHECKPOINTS = [
     Bug(
         "the lock is on a file that its owner has taken away",
         "checkpoint/owner.py",
-        "        if is_still(descriptor, file):\n            os.truncate",
-        "        if True:\n            os.truncate",
+        "        if is_still(descriptor, file):\n            _held",
+        "        if True:\n            _held",
     ),
     Bug(
         "what another run has begun is deleted",

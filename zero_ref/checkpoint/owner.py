@@ -8,6 +8,7 @@ still no two runs write one file, as each writes under names of its own (see sav
 import atexit
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 from zero_ref.launch import UsageError
@@ -31,9 +32,9 @@ def take(folder: Path) -> None:
             os.close(descriptor)
             raise UsageError(f"--save {folder}: another run saves there ({who})")
         if is_still(descriptor, file):
+            _held[file] = descriptor, locked is True
             os.truncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
-            _held[file] = descriptor, locked is True
         else:  # its owner has just ended, and taken the file away
             os.close(descriptor)
 
@@ -67,8 +68,9 @@ def is_still(descriptor: int, file: Path) -> bool:
 @atexit.register
 def give_back() -> None:
     """Own nothing any more: the files go, and the next may come."""
-    for file, (descriptor, _) in _held.items():
-        if is_still(descriptor, file):
-            file.unlink()
+    while _held:
+        file, (descriptor, _) = _held.popitem()
+        with suppress(OSError):
+            if is_still(descriptor, file):
+                file.unlink()
         os.close(descriptor)
-    _held.clear()
