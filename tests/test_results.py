@@ -265,6 +265,12 @@ def test_a_run_whose_errors_nobody_hears_goes_on(place):
     assert result.returncode == 2
 
 
+def test_no_file_gets_the_number_of_a_closed_stream():
+    program = "import zero_ref; print(open('/dev/null').fileno() > 2)"
+    command = ["bash", "-c", f"'{sys.executable}' -c \"{program}\" <&- 2>&-"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout == "True\n"
+
+
 def test_a_letter_that_the_terminal_lacks_is_shown_as_its_number(place):
     (place / "größe.csv").write_bytes((ROOT / "zero_ref" / "datasets" / "diabetes.csv").read_bytes())
     line = "train --model linear --data größe.csv --steps 1 --export m"

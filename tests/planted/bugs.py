@@ -1137,8 +1137,8 @@ CHECKPOINTS = [
     Bug(
         "the lock is on a file that its owner has taken away",
         "checkpoint/owner.py",
-        "        if is_still(descriptor, file):\n            _held",
-        "        if True:\n            _held",
+        " and is_still(_held[file][0], file)):",
+        "):",
     ),
     Bug(
         "what another run has begun is deleted",

@@ -25,18 +25,17 @@ def take(folder: Path) -> None:
     """
     file = folder.resolve() / NAME
     while not (file in _held and is_still(_held[file][0], file)):
+        if file in _held:  # its owner had just ended, and has taken the file away
+            os.close(_held.pop(file)[0])
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
         locked = lock(descriptor)
         if locked is False:
             who = os.read(descriptor, 100).decode(errors="replace") or "it has just begun"
             os.close(descriptor)
             raise UsageError(f"--save {folder}: another run saves there ({who})")
-        if is_still(descriptor, file):
-            _held[file] = descriptor, locked is True
-            os.truncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
-        else:  # its owner has just ended, and taken the file away
-            os.close(descriptor)
+        _held[file] = descriptor, locked is True
+        os.truncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}".encode())
 
 
 def is_owned(folder: Path) -> bool:
