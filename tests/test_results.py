@@ -19,6 +19,7 @@ from zero_ref.checkpoint import decode, encode, owner
 from zero_ref.launch import CleanEnd, UsageError, printable
 from zero_ref.launch.files import check_readable, check_writable, in_one_piece, replacing
 from zero_ref.launch.together import each_apart
+from zero_ref.report import show_names
 from zero_ref.train.options import lasting
 from zero_ref.train.options import parse as options_of
 
@@ -533,3 +534,16 @@ def test_a_script_may_be_submitted_again_and_again(tmp_path):
     (tmp_path / "empty").mkdir()
     other = mpirun(2, *TRAIN, "--quiet", "--save", "empty", "--resume", "latest", cwd=tmp_path)
     assert other.returncode == 0, other.stderr
+
+
+@pytest.mark.parametrize("line", (["grade", ""], ["grade", ".", "--out", ""], ["release", ""], ["run", ""]))
+def test_a_course_takes_no_empty_names_either(line):
+    command = [sys.executable, "-m", "lessons", *line]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2 and "Traceback" not in result.stderr and result.stdout == ""
+
+
+def test_names_of_records_are_text_on_pages():
+    assert show_names({"a\x1b": ["b\x07", 1, None, {"c": "d\n\x9b"}]}) == {
+        "a\\x1b": ["b\\x07", 1, None, {"c": "d\n\\x9b"}]
+    }
