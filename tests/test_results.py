@@ -16,10 +16,9 @@ from safetensors.numpy import load_file, save_file
 
 from zero_ref import launch
 from zero_ref.checkpoint import decode, encode, owner
-from zero_ref.launch import CleanEnd, UsageError, printable
+from zero_ref.launch import CleanEnd, UsageError, printable, show_names
 from zero_ref.launch.files import check_readable, check_writable, in_one_piece, replacing
 from zero_ref.launch.together import each_apart
-from zero_ref.report import show_names
 from zero_ref.train.options import lasting
 from zero_ref.train.options import parse as options_of
 

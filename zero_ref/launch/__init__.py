@@ -111,6 +111,15 @@ def _show(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def show_names(value: Any) -> Any:
+    """A record with the control characters of all its texts shown as text: names are whatever users gave."""
+    if isinstance(value, dict):
+        return {show_names(name): show_names(v) for name, v in value.items()}
+    if isinstance(value, list):
+        return [show_names(v) for v in value]
+    return printable(value) if isinstance(value, str) else value
+
+
 def say(text: str, styled: bool = False) -> None:
     """Print `text` in one write, so that no other rank's output can get between its words.
 

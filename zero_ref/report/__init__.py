@@ -39,15 +39,6 @@ def draw_chart(o: argparse.Namespace, result: dict[str, Any]) -> None:
     launch.say(text.make_text(result, o.language), styled=True)
 
 
-def show_names(value: Any) -> Any:
-    """A record with the control characters of all its texts shown as text: names are whatever users gave."""
-    if isinstance(value, dict):
-        return {show_names(name): show_names(v) for name, v in value.items()}
-    if isinstance(value, list):
-        return [show_names(v) for v in value]
-    return launch.printable(value) if isinstance(value, str) else value
-
-
 def write(path: str, option: str, text: str) -> None:
     """Write a file of UTF-8 in one piece; UsageError, which begins with `option`, if that fails."""
     with in_one_piece(path, option) as part:

@@ -18,8 +18,8 @@ from importlib import resources
 from string import Template
 from typing import Any
 
+from zero_ref import launch
 from zero_ref.ledger import KINDS
-from zero_ref.report import show_names
 from zero_ref.stages import STAGES
 
 SCRIPTS = ("elements.js", "step.js", "pictures.js", "page.js")
@@ -37,7 +37,7 @@ def make_page(
 
     compared: records of which only the loss is shown, beside the first of `runs`.
     """
-    runs, compared = show_names(runs), show_names(compared)
+    runs, compared = launch.show_names(runs), launch.show_names(compared)
     named = [*runs.items(), *compared.items()]
     computed = [(name, record) for name, record in named if origin(record) != "dry"]
     others = dict(computed[1:])

@@ -12,7 +12,6 @@ from typing import Any
 from zero_ref import launch
 from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
-from zero_ref.report import show_names
 from zero_ref.report.page import formula, levels, numbers, origin, words
 
 # From the bottom up: the letter, and the colour by its ANSI number.
@@ -33,7 +32,7 @@ HEIGHT, AXIS = 16, 9  # rows of the chart; columns of the numbers beside it
 
 def make_text(record: dict[str, Any], language: str | None = None) -> str:
     """All of it, in the language that is asked for, or that the environment asks for."""
-    record = show_names(record)
+    record = launch.show_names(record)
     word = words_for(record, language or launch.language())
     parts = [memory_table(record, word), traffic_table(record, word), word["text_note"]]
     if record.get("recorded_step"):
