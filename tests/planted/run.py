@@ -84,8 +84,8 @@ FAILED = re.compile(
 
 
 def copy(folder: Path) -> Path:
-    """The package and its tests in `folder`, without what Python has compiled."""
-    for name in ("zero_ref", "tests"):
+    """The package, its lessons and its tests in `folder`, without what Python has compiled."""
+    for name in ("zero_ref", "lessons", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
