@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -93,8 +94,11 @@ def test_a_device_is_written_to_and_stays(tmp_path):
 def test_a_pipe_is_written_to_and_one_that_nobody_reads_is_an_error(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it is waited for"))
+    signal.alarm(10)  # an opened pipe waits for ever
     with pytest.raises(UsageError, match=r"--record .*No such device"):
         put(pipe)
+    signal.alarm(0)
     reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
     time.sleep(0.3)
     put(pipe, "x" * 50_000)
