@@ -43,6 +43,7 @@ def mpirun(
             stderr=stderr,
             stdin=subprocess.DEVNULL,
             text=True,
+            errors="backslashreplace",  # also what is no UTF-8 can be shown
             start_new_session=True,
         )
         try:
@@ -87,7 +88,7 @@ def left_behind(token: str) -> dict[int, str]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if token.encode() in (folder / "environ").read_bytes():
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+                found[int(folder.name)] = (folder / "cmdline").read_text(errors="replace").replace("\0", " ")
         except OSError:
             pass
     return found
