@@ -63,11 +63,6 @@ class Meta(NDArrayOperatorsMixin):
         order = axes[0] if axes and not isinstance(axes[0], int) else axes or range(self.ndim)[::-1]
         return self.like([self.shape[axis] for axis in order], base=self)
 
-    def swapaxes(self, a: int, b: int) -> "Meta":
-        order = list(range(self.ndim))
-        order[a], order[b] = order[b], order[a]
-        return self.transpose(order)
-
     def reshape(self, *shape: Any) -> "Meta":
         wanted = shape[0] if len(shape) == 1 else shape
         wanted = [wanted] if isinstance(wanted, (int, np.integer)) else list(wanted)
@@ -243,15 +238,7 @@ class Silence:
     """Stands where an MPI communicator does. This rank is one of `size`, and every call is over at once."""
 
     def __init__(self, rank: int, size: int) -> None:
-        self.rank, self.size, self.group = rank, size, self
-
-    def Incl(self, ranks: Sequence[int]) -> list[int]:
-        """Some of the ranks, as MPI.Group has it."""
-        return list(ranks)
-
-    def Create_group(self, ranks: list[int]) -> "Silence":
-        """The communicator of these ranks."""
-        return Silence(ranks.index(self.rank), len(ranks))
+        self.rank, self.size = rank, size
 
     def Allgather(self, send: Any, receive: Any) -> None:
         """Of numbers (Comm.sum): as if everybody had this rank's."""
