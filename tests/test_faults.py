@@ -26,10 +26,10 @@ def lines(result):
 
 STEPS = ("--steps", "30")
 WAITS = (
-    r"\[rank {}\] waits for \d s in call 25: reduce_scatter of layers.2, 651 x float32, 2,604 bytes, step 2, "
+    r"\[rank {}\] waits for \d s in call 31: reduce_scatter of layers.2, 651 x float32, 2,604 bytes, step 2, "
 )
 WAITS += r"stages/zero3.py:\d+ in step"
-NEVER = r"\[rank 1\] never came to call 25: \d s ago it was "
+NEVER = r"\[rank 1\] never came to call 31: \d s ago it was "
 SILENT = r"\[rank 1\] no sign of life for \d s; it was "
 ABSENT = {
     "sleeps": ("import time; time.sleep(60)", NEVER + "in .* in <module>, step 2"),
@@ -43,7 +43,7 @@ ABSENT = {
 @pytest.fixture(scope="module")
 def absent(request):
     """The runs of ABSENT that were asked for, three at a time: most of it is waiting."""
-    tests = [item for item in request.session.items if "does_not_come" in item.name]
+    tests = [item for item in request.session.items if "does_not_come_is_named_with" in item.name]
     hows = [item.callspec.params["how"] for item in tests]
 
     def run(how):
@@ -63,13 +63,25 @@ def test_a_rank_that_does_not_come_is_named_with_those_who_wait(how, absent):
     assert re.search(told, ranks[1]), ranks
 
 
-def test_over_nccl_it_is_a_number_that_the_others_wait_for():
-    """Vectors are in the GPUs' hands there, and Python waits in the sum of the norm."""
+def over_nccl(function, call, statement):
+    """stderr's lines of a run on three pretended GPUs, whose rank 1 does something else."""
     options = (*STEPS, "--timeout", "2", "--device", "gpu", "--transport", "nccl")
     pretended = os.pathsep.join(str(ROOT / "tests" / name) for name in ("stacks", "pretend", ".."))
-    sleeps = ("model Unit.backward", 1, 3, "import time; time.sleep(60)")
-    result = failing(*sleeps, *options, limit=12, PYTHONPATH=pretended, ZERO_REF_PRETEND_GPUS="3")
-    head, *ranks = lines(result)
+    result = failing(
+        function, 1, call, statement, *options, limit=12, PYTHONPATH=pretended, ZERO_REF_PRETEND_GPUS="3"
+    )
+    return result, *lines(result)
+
+
+def test_a_rank_that_does_not_come_to_the_start_of_nccl_is_named():
+    result, head, *ranks = over_nccl("extras.nccl library", 0, "import time; time.sleep(60)")
+    assert result.returncode != 0 and "was not complete after 2 s" in head
+    assert "waits for" in ranks[0] and "all_gather of layers.0" in ranks[0] and len(ranks) == 3
+
+
+def test_over_nccl_it_is_a_number_that_the_others_wait_for():
+    """Vectors are in the GPUs' hands there, and Python waits in the sum of the norm."""
+    result, head, *ranks = over_nccl("model Unit.backward", 3, "import time; time.sleep(60)")
     assert result.returncode != 0 and "was not complete after 2 s" in head
     assert "sum of one number, step 2" in ranks[0] and "sum of one number, step 2" in ranks[2]
     assert ranks[1].startswith("[rank 1] never came")
@@ -78,6 +90,61 @@ def test_over_nccl_it_is_a_number_that_the_others_wait_for():
 def test_a_slow_rank_is_not_a_fault():
     result = failing("model Unit.backward", 1, 3, "import time; time.sleep(3)", *STEPS, "--timeout", "4")
     assert result.returncode == 0 and result.stderr == ""
+
+
+WAIT = "zero_ref: all wait for 2 s, and go on waiting, for rank {}, in "
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_disk_that_is_slower_than_the_timeout_ends_no_run(stage, tmp_path):
+    slow = ("checkpoint.saving to_disk", 1, 0, "import time; time.sleep(5)")
+    options = ("--steps", "4", "--timeout", "2", "--save", str(tmp_path / "ck"), "--stage", str(stage))
+    result = failing(*slow, *options)
+    assert result.returncode == 0 and find(str(tmp_path / "ck")).name == "step-00000004"
+    told = lines(result)
+    assert told[0].startswith(WAIT.format(1)) and 1 <= len(told) <= 3
+
+
+def test_nor_does_a_slow_export_and_a_slow_check_of_a_checkpoint(tmp_path):
+    slow = "import time; time.sleep(4)"
+    options = ("--steps", "4", "--timeout", "2", "--save", str(tmp_path / "ck"), "--export")
+    result = failing("checkpoint.weights write", 0, 0, slow, *options, str(tmp_path / "w.safetensors"))
+    assert result.returncode == 0 and lines(result)[0].startswith(WAIT.format(0))
+    options = ("--steps", "6", "--timeout", "2", "--resume", str(tmp_path / "ck"))
+    result = failing("checkpoint Checkpoint.verify", 2, 0, slow, *options)
+    assert result.returncode == 0 and lines(result)[0].startswith(WAIT.format(2))
+
+
+def test_a_rank_that_does_not_come_to_saving_is_named_as_anywhere(tmp_path):
+    sleeps = ("checkpoint.saving save", 1, 0, "import time; time.sleep(60)")
+    result = failing(*sleeps, "--steps", "4", "--timeout", "2", "--save", str(tmp_path / "ck"))
+    head, *ranks = lines(result)
+    assert result.returncode != 0 and "was not complete after 2 s" in head
+    assert ranks[1].startswith("[rank 1] never came")
+
+
+def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(tmp_path):
+    for number in (2, 4, 6, 8, 10, 12):
+        (tmp_path / f"step-{number:08d}").mkdir()
+    asked = tmp_path / "step-00000007"
+    result = mpirun(3, "-m", "zero_ref.train", "--resume", str(asked))
+    steps = "step-00000002, step-00000004, ..., step-00000010, step-00000012"
+    assert result.returncode == 2
+    assert lines(result) == [
+        f"zero_ref: error: --resume {asked}: No such file or directory; {tmp_path} holds {steps}"
+    ]
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path):
+    gone = f"import os, shutil; os.chdir({str(tmp_path)!r}); shutil.rmtree({str(tmp_path)!r})"
+    for command in ("train.__main__", "predict", "plan.__main__", "report.__main__"):
+        tmp_path.mkdir(exist_ok=True)
+        program = (
+            f"{gone}; from zero_ref import launch; from zero_ref.{command} import main; launch.run(main)"
+        )
+        result = mpirun(0, "-c", program)
+        assert result.returncode == 2 and len(lines(result)) == 1, result.stderr
+        assert "the working folder is gone" in result.stderr
 
 
 SWAP = """

@@ -124,13 +124,13 @@ def main(arguments: list[str] | None = None) -> None:
     o = parser().parse_args(arguments)
     if o.output and Path(o.output).suffix not in (".csv", ".npz"):
         raise UsageError(f"--output {o.output}: expected FILE.csv or FILE.npz")
-    world = choose.connect()
+    world = choose.connect(o.timeout)
     watch(world, o.timeout)
     check_started_alike(world, o)
     choose.device(o.device, world)
     comm = choose.comm(options.parse([]))
     watch(comm, o.timeout)
-    checkpoint = open_together(o.checkpoint, "--checkpoint")
+    checkpoint = open_together(o.checkpoint, "--checkpoint", world)
     units = agree(comm, functools.partial(load_units, checkpoint, comm))
     m = checkpoint.manifest
     o.target = options.parse([], m.arguments).target

@@ -996,8 +996,8 @@ CHECKPOINTS = [
     Bug(
         "the oldest checkpoint is taken for the newest",
         "checkpoint/__init__.py",
-        "return max(found",
-        "return min(found",
+        "next(reversed(complete(folder)), None)",
+        "next(iter(complete(folder)), None)",
     ),
     Bug(
         "a link is taken for a checkpoint",
@@ -1026,7 +1026,10 @@ CHECKPOINTS = [
     ),
     Bug("the rename is not forced to the disk", "checkpoint/saving.py", "    to_disk(path.parent)\n", ""),
     Bug(
-        "the latest are deleted and the oldest kept", "checkpoint/saving.py", "names[:-keep]", "names[keep:]"
+        "the latest are deleted and the oldest kept",
+        "checkpoint/saving.py",
+        "complete(folder)[:-keep]",
+        "complete(folder)[keep:]",
     ),
     Bug(
         "a failure is told in rank 0's name",
@@ -1256,15 +1259,43 @@ FAULTS = [
     Bug(
         "the watchdog has patience without end",
         "train/watch.py",
-        "number > 0 and now - since > self.timeout",
+        "number > 0 and not patient and now - since > self.timeout",
         "False",
     ),
     Bug(
         "the watchdog has no patience",
         "train/watch.py",
-        "number > 0 and now - since > self.timeout",
+        "number > 0 and not patient and now - since > self.timeout",
         "number > 0",
     ),
+    Bug(
+        "a slow disk is taken for a missing rank", "train/watch.py", "patient=Patience.now)", "patient=False)"
+    ),
+    Bug(
+        "nobody is told of a slow disk",
+        "train/watch.py",
+        "if Patience.now and now - since > told * self.timeout:",
+        "if False:",
+    ),
+    Bug(
+        "who has not come to saving is waited for as patiently as a disk",
+        "launch/together.py",
+        "    comm.everyone(None)\n    try:",
+        "    Patience.now = True\n    try:",
+    ),
+    Bug(
+        "patience has no end",
+        "launch/together.py",
+        "    Patience.now = False\n    if problems",
+        "    if problems",
+    ),
+    Bug(
+        "a checkpoint that is not there is not answered with those that are",
+        "checkpoint/__init__.py",
+        "{what}{beside(Path(path))}",
+        "{what}",
+    ),
+    Bug("the working folder may be gone", "launch/__init__.py", "        _check_folder()\n", ""),
     Bug("the check compares nothing", "train/watch.py", "if (all_ours != ours).any():", "if False:"),
     Bug(
         "the check compares lengths only",
@@ -1533,6 +1564,50 @@ SEAMS = [
     ),
 ]
 
+STARTS = [
+    Bug(
+        "mpi4py starts MPI, and no thread runs meanwhile",
+        "launch/start.py",
+        "    init(None, None, mpi.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int()))",
+        "    mpi.Init_thread()",
+    ),
+    Bug("MPI's errors are no exceptions", "launch/start.py", "in (mpi.COMM_WORLD, mpi.COMM_SELF)", "in ()"),
+    Bug(
+        "MPI is not ended",
+        "launch/start.py",
+        "mpi4py.rc.finalize = False, True",
+        "mpi4py.rc.finalize = False, False",
+    ),
+    Bug("last words are not sent", "launch/start.py", "atexit.register(self.tell_others)", "pass"),
+    Bug(
+        "last words are not heard",
+        "launch/start.py",
+        "for s in (woken, post.inbox) if s]",
+        "for s in (woken,)]",
+    ),
+    Bug("an interrupt is not heard", "launch/start.py", "if signal.SIGINT in told:", "if False:"),
+    Bug(
+        "the others are not ended",
+        "launch/start.py",
+        'os.write(int(os.environ["PMI_FD"]), f"cmd=abort exitcode={code}\\n".encode())',
+        "pass",
+    ),
+    Bug("anybody may end a run", "launch/start.py", "and CREDENTIALS.unpack(data)[1] == os.getuid()", ""),
+    Bug("a fork speaks for its rank", "launch/start.py", " or os.getpid() != self.owner:", ":"),
+    Bug(
+        "who waits is named as absent", "launch/start.py", '.name(rank, "/start"))', '.name(rank, "/begin"))'
+    ),
+    Bug(
+        "predict's start has its own patience", "predict.py", "choose.connect(o.timeout)", "choose.connect()"
+    ),
+    Bug(
+        "NCCL's start is in no collective",
+        "extras/nccl.py",
+        "        self.ordered = ordered\n",
+        "        self.ordered = ordered\n        self.nccl\n",
+    ),
+]
+
 GROUPS = {
     "seams": SEAMS,
     "stage 0": STAGE_0,
@@ -1557,6 +1632,7 @@ GROUPS = {
     "results": RESULTS,
     "predicting": PREDICTING,
     "faults": FAULTS,
+    "starts": STARTS,
     "events": EVENTS,
     "gpu": ON_A_GPU,
     "nccl": NCCL,

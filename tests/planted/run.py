@@ -28,7 +28,7 @@ UNIT = [
     f"tests/test_{name}.py"
     for name in ("autograd", "layout", "optim", "data", "ledger", "formulas", "dry_run")
 ]
-FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input"
+FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
 GPU = "comm gpu bits bytes precision"
 PATIENT = 3  # times the limit, for what does everything late
@@ -52,6 +52,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "extending": (0, "tests/test_extending.py"),
     "predict": (RANKS, "tests/mpi/check_predict.py"),
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
+    "start": (0, "tests/test_start.py"),
     "events": (RANKS, "tests/mpi/check_events.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
@@ -74,6 +75,7 @@ FIRST = {  # by group, where it is not the order above
     "results": ["results"],
     "predicting": ["predict"],
     "faults": ["faults"],
+    "starts": ["start", "faults"],
     "events": ["events", "report"],
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],

@@ -109,10 +109,15 @@ def decode(text: bytes) -> Manifest:
         raise ValueError(f"is not understood: {error}") from None
 
 
-def newest(folder: Path) -> Path | None:
-    """The checkpoint of the latest step in `folder`; unfinished ones have other names."""
+def complete(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, by step; unfinished ones have other names."""
     found = [p for p in folder.iterdir() if FOLDER.fullmatch(p.name) and stat.S_ISDIR(p.lstat().st_mode)]
-    return max(found, key=lambda path: int(path.name.removeprefix("step-")), default=None)
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint of the latest step in `folder`."""
+    return next(reversed(complete(folder)), None)
 
 
 def find(path: str, option: str = "--resume") -> Path:
@@ -120,10 +125,21 @@ def find(path: str, option: str = "--resume") -> Path:
     try:
         there = Path(path) if os.path.lexists(Path(path) / MANIFEST) else newest(Path(path))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{option} {path}: {getattr(error, 'strerror', None) or error}") from None
+        what = getattr(error, "strerror", None) or error
+        raise UsageError(f"{option} {path}: {what}{beside(Path(path))}") from None
     if there is None:
-        raise UsageError(f"{option} {path}: there is no complete checkpoint")
+        raise UsageError(f"{option} {path}: there is no complete checkpoint{beside(Path(path))}")
     return there
+
+
+def beside(path: Path) -> str:
+    """Which checkpoints there are in the folder of `path`, for a message: what is asked for is not."""
+    try:
+        names = [there.name for there in complete(path.parent)]
+    except OSError:
+        return ""
+    shown = [*names[:2], "...", *names[-2:]] if len(names) > 5 else names
+    return f"; {path.parent} holds {', '.join(shown)}" if names else ""
 
 
 class Checkpoint:

@@ -28,6 +28,7 @@ from zero_ref.checkpoint import (
     File,
     Manifest,
     Scale,
+    complete,
     encode,
     file_name,
     find,
@@ -44,12 +45,12 @@ from zero_ref.train import choose
 from zero_ref.train.choose import Run
 
 
-def open_latest(folder: str) -> Checkpoint | None:
+def open_latest(folder: str, comm: Comm) -> Checkpoint | None:
     """The newest checkpoint in `folder`, as `open_together`; None where there is none yet."""
-    there = agree(comm := Comm(), lambda: has_none(folder))
+    there = agree(comm, lambda: has_none(folder))
     if all(comm.everyone(there)):
         return None
-    return open_together(folder)
+    return open_together(folder, comm=comm)
 
 
 def has_none(folder: str) -> bool:
@@ -62,12 +63,12 @@ def has_none(folder: str) -> bool:
         raise UsageError(f"--save {folder}: {reason(error)}") from None
 
 
-def open_together(where: str, option: str = "--resume") -> Checkpoint:
+def open_together(where: str, option: str = "--resume", comm: Comm | None = None) -> Checkpoint:
     """The checkpoint at `where` or the newest in it, verified; the same one on all ranks.
 
     Each rank reads a part of the files to the end. UsageError on all ranks if anything is wrong.
     """
-    comm = Comm()
+    comm = comm or Comm()
     checkpoint = agree(comm, lambda: Checkpoint(find(where, option)))
     if len(set(comm.everyone(hashlib.sha256(checkpoint.text).hexdigest()))) > 1:
         raise UsageError(f"{option} {where}: the ranks find different checkpoints")
@@ -109,7 +110,7 @@ def save(folder: str, keep: int | None, manifest: Manifest, step: int, run: Run)
     try:
         files = comm.everyone(agree(comm, lambda: attempt(lambda: write_shards(part, run))))
         whole = describe(manifest, step, run, [File(**about) for about in files])
-        on_rank_0(comm, lambda: attempt(lambda: complete(part, path, whole)))
+        on_rank_0(comm, lambda: attempt(lambda: finish(part, path, whole)))
         on_rank_0(comm, lambda: attempt(lambda: drop_old(path.parent, keep)))
     except CleanEnd:
         if comm.rank == 0:
@@ -163,7 +164,7 @@ def describe(manifest: Manifest, step: int, run: Run, files: list[File]) -> Mani
     )
 
 
-def complete(part: Path, path: Path, manifest: Manifest) -> None:
+def finish(part: Path, path: Path, manifest: Manifest) -> None:
     """Add the manifest, and give the folder its name, which makes it a checkpoint."""
     for about in manifest.files:  # written by other ranks, perhaps on other machines
         if not (part / about.name).is_file():
@@ -241,10 +242,9 @@ def own_elements(u: Unit, keeps: dict[str, str], rank: int) -> dict[str, np.ndar
 
 def drop_old(folder: Path, keep: int | None) -> None:
     """Delete all but the `keep` latest checkpoints, and of the owner's folder what killed runs have left."""
-    names = sorted((p.name for p in folder.iterdir() if FOLDER.fullmatch(p.name)), key=lambda n: int(n[5:]))
-    for name in names[:-keep] if keep else []:
-        old = folder / f"{name}.{secrets.token_hex(4)}.part"
-        os.rename(folder / name, old)  # from now on it is none
+    for whole in complete(folder)[:-keep] if keep else []:
+        old = whole.with_name(f"{whole.name}.{secrets.token_hex(4)}.part")
+        os.rename(whole, old)  # from now on it is none
         shutil.rmtree(old, ignore_errors=True)
     for left in folder.glob("step-*.part") if owner.is_owned(folder) else []:
         if FOLDER.fullmatch(left.name.partition(".")[0]):

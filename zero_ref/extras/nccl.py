@@ -44,8 +44,12 @@ class NcclComm(DeviceComm):
     def __init__(self, mpi: Any = None, ordered: bool = False) -> None:
         super().__init__(mpi)
         self.ordered = ordered
-        self.nccl = library() if on_meta() else communicator()
         self.beside = cuda().Stream(non_blocking=True)  # for what travels while a unit computes
+
+    @property
+    def nccl(self) -> Any:
+        """NCCL's ranks. They meet in the first collective, which is watched as any other."""
+        return library() if on_meta() else communicator()
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> int:
         if self.ordered or len(set(layout.counts)) > 1:

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -26,7 +26,7 @@ def prepare_environment() -> None:
     """
     fill_closed_streams()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    ranks = max(1, _number("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", otherwise=1))
+    ranks = max(1, ranks_here())
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, cores // ranks)))
     if not _process_vm_readv_allowed():
@@ -72,21 +72,39 @@ def size_by_launcher() -> int:
     return _number("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", otherwise=1)
 
 
+def ranks_here() -> int:
+    """The number of ranks on this machine, as mpirun announced it; 1 without mpirun."""
+    return _number("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", otherwise=1)
+
+
 def on_a_terminal() -> bool:
     """Whether stderr ends at a terminal, also through the pipe of an mpirun that runs in one (Linux)."""
     if sys.stderr is None or sys.stderr.isatty():
         return sys.stderr is not None
+    with contextlib.suppress(OSError):
+        for pid, name in _ancestors():
+            if name.startswith(("mpirun", "mpiexec", "prterun")):
+                return os.readlink(f"/proc/{pid}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+    return False
+
+
+def launcher() -> int:
+    """The process that has started this machine's ranks, also by way of a shell (Linux): one for all."""
+    for pid, name in _ancestors():
+        if name.startswith(("hydra_pmi_proxy", "mpirun", "mpiexec", "prte", "orted", "slurmstepd")):
+            return pid
+    return os.getppid()
+
+
+def _ancestors() -> Iterator[tuple[int, str]]:
+    """The processes that have started this one, the nearest first, with their names (Linux)."""
     pid = os.getppid()
-    try:
+    with contextlib.suppress(OSError):
         while pid > 1:
             with open(f"/proc/{pid}/stat") as file:
                 name, _, rest = file.read().partition("(")[2].rpartition(")")
-            if name.startswith(("mpirun", "mpiexec", "prterun")):
-                return os.readlink(f"/proc/{pid}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+            yield pid, name
             pid = int(rest.split()[1])
-    except OSError:
-        pass
-    return False
 
 
 def language() -> str:
@@ -165,6 +183,9 @@ class UsageError(CleanEnd):
     code = 2
 
 
+last_words: list[Any] = [1, ""]  # exit code and text, for ranks that wait for MPI's start (see start.py)
+
+
 def run(main: Callable[[], None]) -> None:
     """Call main() so that the failure of one rank ends every rank with one message.
 
@@ -172,8 +193,10 @@ def run(main: Callable[[], None]) -> None:
     """
     sys.unraisablehook = _interrupt_again
     try:
+        _check_folder()
         main()
     except CleanEnd as error:
+        last_words[:] = error.code, str(error)
         if rank_by_launcher() == 0:
             tell(f"zero_ref: error: {one_line(error)}\n")
         sys.exit(error.code)
@@ -183,7 +206,9 @@ def run(main: Callable[[], None]) -> None:
         abort(f"sys.exit({stop.code!r})", stop.code if isinstance(stop.code, int) else 1)
     except KeyboardInterrupt:
         if _alone():
-            tell("zero_ref: interrupted\n")
+            last_words[:] = 130, "interrupted"
+            if rank_by_launcher() == 0:
+                tell("zero_ref: interrupted\n")
             sys.exit(130)
         abort("interrupted", 130)
     except MemoryError as error:
@@ -198,6 +223,14 @@ def run(main: Callable[[], None]) -> None:
         abort("".join(traceback.format_exception(error)), 1)
 
 
+def _check_folder() -> None:
+    """UsageError if the folder in which this program works has been deleted: no name would lead anywhere."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(f"the working folder is gone ({error.strerror}): cd to another one") from None
+
+
 def _interrupt_again(dropped: Any) -> None:
     """Ctrl-C in a finalizer (the ledger has one per array), where Python drops exceptions: once more."""
     if dropped.exc_type is KeyboardInterrupt:
@@ -209,7 +242,7 @@ def _interrupt_again(dropped: Any) -> None:
 def _alone() -> bool:
     """Whether nobody waits for this rank: it is the only one, or MPI has not started."""
     mpi = sys.modules.get("mpi4py.MPI")
-    return mpi is None or mpi.COMM_WORLD.size == 1
+    return mpi is None or not mpi.Is_initialized() or mpi.COMM_WORLD.size == 1
 
 
 def abort(text: str, code: int) -> None:

@@ -16,14 +16,26 @@ if TYPE_CHECKING:
     from zero_ref.comm import Comm
 
 
+class Patience:
+    """Whether this rank waits for what others do by themselves. A disk may take its time (train/watch.py)."""
+
+    now = False
+
+
 def agree(comm: Comm, attempt: Callable[[], Any]) -> Any:
-    """attempt() on every rank; if it raises CleanEnd on any of them, raise that on all."""
+    """attempt() on every rank; if it raises CleanEnd on any of them, raise that on all.
+
+    The ranks meet before it, so that who waits afterwards knows that all have come, and are at work.
+    """
     value, problem = None, None
+    comm.everyone(None)
     try:
         value = attempt()
     except CleanEnd as error:
         problem = [error.code, str(error)]
+    Patience.now = True
     problems = [p for p in comm.everyone(problem) if p]
+    Patience.now = False
     if problems:
         raise join_ends(problems)
     return value

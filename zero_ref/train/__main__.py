@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> None:
             return
     from zero_ref.train.run import go_on, meet, train
 
-    meet(asked)
-    o, checkpoint = (o, None) if asked.resume is None else go_on(asked, arguments)
+    world = meet(asked)
+    o, checkpoint = (o, None) if asked.resume is None else go_on(asked, arguments, world)
     try:
         train(o, checkpoint)
     except MemoryError as error:

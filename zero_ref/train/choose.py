@@ -29,6 +29,7 @@ from zero_ref.extras.own import load_comm, load_stage
 from zero_ref.extras.staging import StagedComm
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable
+from zero_ref.launch.start import start_mpi
 from zero_ref.launch.together import agree
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
@@ -58,9 +59,12 @@ class Run:
 # -- where arrays live, and who talks --
 
 
-def connect() -> Comm:
-    """All ranks of this program, once it is sure that mpirun and the MPI library belong together."""
-    world = Comm()
+def connect(timeout: float = 60.0) -> Comm:
+    """All ranks of this program, once they have come, and mpirun and the MPI library belong together.
+
+    timeout: seconds after which a start without all of them ends the program.
+    """
+    world = Comm(start_mpi(timeout).COMM_WORLD)
     if world.size == 1 < launch.size_by_launcher():
         raise UsageError("this mpirun and the MPI library of mpi4py are of different families")
     return world

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from zero_ref import array, launch, model
 from zero_ref.checkpoint import Checkpoint, Manifest, owner, saving, weights
+from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet, variance
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, check_writable
@@ -31,19 +32,21 @@ from zero_ref.train.watch import Check, watch
 DATA = "the content of --data"
 
 
-def meet(asked: argparse.Namespace) -> None:
-    """UsageError on all ranks unless all were started with the same options. All ranks call it first."""
-    world = choose.connect()
+def meet(asked: argparse.Namespace) -> Comm:
+    """All ranks, watched; UsageError on all unless they were started with the same options. Called first."""
+    world = choose.connect(asked.timeout)
     watch(world, asked.timeout)
     check_started_alike(world, asked)
+    return world
 
 
 def go_on(
-    asked: argparse.Namespace, arguments: list[str] | None
+    asked: argparse.Namespace, arguments: list[str] | None, world: Comm
 ) -> tuple[argparse.Namespace, Checkpoint | None]:
     """The options of a run that resumes, and its checkpoint; None where --resume latest has none yet."""
     latest = asked.resume == "latest"
-    checkpoint = saving.open_latest(asked.save) if latest else saving.open_together(asked.resume)
+    where = asked.save if latest else asked.resume
+    checkpoint = saving.open_latest(where, world) if latest else saving.open_together(where, comm=world)
     if checkpoint is None:
         return options.parse(arguments), None
     o = options.parse(arguments, checkpoint.manifest.arguments)
@@ -56,7 +59,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
 
     checkpoint: where to go on, verified (see saving.open_together).
     """
-    world = choose.connect()
+    world = choose.connect(o.timeout)
     watch(world, o.timeout)
     o.device = choose.device(o.device, world, o.transport)
     comm = agree(world, lambda: choose.comm(o))

@@ -5,6 +5,9 @@ rank notes now and then, on a board in shared memory, in which call its rank is 
 else it is. When somebody has waited for too long, the run ends with a list of who waits in which call,
 and who never came. The ranks themselves pay less than a microsecond a call (`--timeout`, always on).
 
+Who reads or writes files may take longer: a disk is slow in its own way. Ranks that wait for that in
+`agree`, where all have come before, say so whenever the time is over, and wait on.
+
 The check (`--check`) compares what the ranks are about to call before each call, so that a mismatch is
 named at once: also the one that MPI takes for equal, two vectors of the same length interchanged.
 
@@ -28,9 +31,10 @@ import numpy as np
 from zero_ref import extras, launch
 from zero_ref.comm import Call, Comm
 from zero_ref.launch import CleanEnd
+from zero_ref.launch.start import WAITED
+from zero_ref.launch.together import Patience
 
-EXIT_CODE = 86
-NOTE, HEAD = 512, struct.Struct("<qddH")  # bytes of a note; call, since when, written when, length of text
+NOTE, HEAD = 512, struct.Struct("<qdd?H")  # bytes of a note; see Watch.read
 
 
 def describe(call: Call) -> str:
@@ -100,7 +104,7 @@ class Watch:
 
     def look(self) -> None:
         """The thread: note where this rank is; end the run when a rank has waited for too long."""
-        number, since, late = 0, 0.0, 0
+        number, since, late, told = 0, 0.0, 0, 0
         while True:
             time.sleep(min(1.0, self.timeout / 4))
             now, now_in = time.monotonic(), self.now_in
@@ -109,43 +113,62 @@ class Watch:
                 number = 0
                 self.write(-self.calls, now, f"in {here}, step {self.comm.step}")
             else:
+                told = told if number == self.calls else 1
                 number, since = self.calls, since if number == self.calls else now
-                self.write(number, since, f"{describe(now_in)}, step {self.comm.step}, {here}")
+                text = f"{describe(now_in)}, step {self.comm.step}, {here}"
+                self.write(number, since, text, patient=Patience.now)
+                if Patience.now and now - since > told * self.timeout:
+                    told += 1
+                    self.tell_of_work(now - since)
             waiting = [slot for slot in range(len(self.ranks)) if self.waits(slot, now)]
             late = late + 1 if waiting else 0
             if late > 1 and waiting[0] == self.slot:  # by now every rank has noted where it is
                 launch.tell(self.report(now))
                 time.sleep(0.2)  # mpirun forwards the text; end at once and it may be lost
-                os._exit(EXIT_CODE)
+                os._exit(WAITED)
+
+    def tell_of_work(self, seconds: float) -> None:
+        """For how long all wait, and for whom; from the lowest rank that does."""
+        notes = [self.read(slot) for slot in range(len(self.ranks))]
+        if self.slot == next(slot for slot, note in enumerate(notes) if note[3]):
+            busy = [
+                f"rank {rank}, {text}"
+                for rank, (_, _, _, patient, text) in zip(self.ranks, notes)
+                if not patient
+            ]
+            who = "; ".join(busy) or "a rank of another machine"
+            launch.tell(f"zero_ref: all wait for {seconds:.0f} s, and go on waiting, for {who}\n")
 
     def leave(self) -> None:
         """At the end of the program, when no thread runs any more."""
         self.write(-self.calls, time.monotonic(), "at the end of its program", written=math.inf)
 
-    def write(self, number: int, since: float, text: str, written: float | None = None) -> None:
+    def write(
+        self, number: int, since: float, text: str, written: float | None = None, patient: bool = False
+    ) -> None:
         """Note on this rank's slot: in call `number` since then; or not in one, after call -number."""
         start, data = NOTE * self.slot, text.encode()[: NOTE - HEAD.size]
-        HEAD.pack_into(self.board, start, number, since, written or time.monotonic(), len(data))
+        HEAD.pack_into(self.board, start, number, since, written or time.monotonic(), patient, len(data))
         self.board[start + HEAD.size : start + HEAD.size + len(data)] = data
 
-    def read(self, slot: int) -> tuple[int, float, float, str]:
-        """What a rank has noted: call, since when, written when, text."""
+    def read(self, slot: int) -> tuple[int, float, float, bool, str]:
+        """What a rank has noted: call, since when, written when, whether it waits patiently, text."""
         start = NOTE * slot
-        number, since, written, length = HEAD.unpack_from(self.board, start)
+        number, since, written, patient, length = HEAD.unpack_from(self.board, start)
         text = bytes(self.board[start + HEAD.size : start + HEAD.size + length])
-        return number, since, written, text.decode(errors="replace")
+        return number, since, written, patient, text.decode(errors="replace")
 
     def waits(self, slot: int, now: float) -> bool:
         """Whether a rank has waited for longer than it may."""
-        number, since, _, _ = self.read(slot)
-        return number > 0 and now - since > self.timeout
+        number, since, _, patient, _ = self.read(slot)
+        return number > 0 and not patient and now - since > self.timeout
 
     def report(self, now: float) -> str:
         """Who waits in which call, who never came, and whose program stands still."""
         notes = [self.read(slot) for slot in range(len(self.ranks))]
-        latest = max(number for number, _, _, _ in notes)
+        latest = max(note[0] for note in notes)
         lines = [f"zero_ref: error: a collective was not complete after {self.timeout:g} s; all ranks end"]
-        for rank, (number, since, written, text) in zip(self.ranks, notes):
+        for rank, (number, since, written, _, text) in zip(self.ranks, notes):
             seconds = max(0.0, now - since)  # a rank may have noted something since `now`
             if now - written > self.timeout / 2:  # its thread writes at least twice as often
                 last = f"in call {number}: {text}" if number > 0 else text
