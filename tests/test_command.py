@@ -16,6 +16,7 @@ from zero_ref.array import gpu_count
 from zero_ref.optim import BLOCK
 from zero_ref.plan import compare
 from zero_ref.plan.timing import Link, Machine
+from zero_ref.report.summary import summary
 
 TRAIN = ("-m", "zero_ref.train")
 KINDS = {"parameter", "gathered", "gradient", "full_gradient", "optimizer", "activation", "buffer"}
@@ -44,12 +45,29 @@ def recorded(tmp_path, ranks, *options, **keywords):
 
 def test_the_main_job_learns_the_digits_and_prints_one_table():
     result = train(4)
-    assert result.stdout.count("rank  samples") == 1
-    assert [line.split()[0] for line in result.stdout.splitlines()[8:12]] == ["0", "1", "2", "3"]
-    assert all(line.count("=") == 4 for line in result.stdout.splitlines()[8:12]), "a formula is off"
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line].count("rank") == 1
+    table = [line for line in lines if line.count(" =") == 3]
+    assert [line.split()[:3] for line in table] == [["each", "of", "4"]], "a formula is off"
     accuracy = float(result.stdout.split("accuracy ")[1].split()[0])
     assert accuracy >= 0.96
     assert result.stderr == "", "no progress bar where there is no terminal, and no noise"
+
+
+def test_the_loss_told_is_the_mean_over_the_samples_of_the_last_epoch(tmp_path):
+    record = recorded(tmp_path, 3, "--epochs", "2", "--batch-size", "1000")  # 1,438 samples: 1,000 and 438
+    *_, full, rest = record["loss"]
+    assert len(record["loss"]) == 4
+    mean = (1000 * full + 438 * rest) / 1438
+    assert record["last_epoch"] == {"loss": pytest.approx(mean, rel=1e-12), "steps": 2, "whole": True}
+    said = summary(record, "en")
+    assert (
+        f"loss     {record['loss'][0]:.4f} at first, {mean:.4f} in the last epoch (mean of 2 steps)" in said
+    )
+    assert "0.6" in (
+        said := summary(record | {"last_epoch": {"loss": 0.6, "steps": 1, "whole": False}}, "zh")
+    )
+    assert "1 步的平均" in said and "rank  每个算了" in said
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mpirun is looked up in /proc")
@@ -147,6 +165,7 @@ def test_the_record_has_what_other_programs_read(tmp_path):
             "samples_per_step",
             "loss",
             "grad_norm",
+            "last_epoch",
             "weights_sha256",
             "test",
             "seconds_per_step",
@@ -155,6 +174,11 @@ def test_the_record_has_what_other_programs_read(tmp_path):
     ]
     assert (record["world_size"], record["stage"], record["parameters"]) == (3, 2, 17226)
     assert len(record["loss"]) == len(record["grad_norm"]) == 7
+    assert record["last_epoch"] == {
+        "loss": pytest.approx(sum(record["loss"]) / 7),
+        "steps": 7,
+        "whole": False,
+    }
     assert record["config"]["shard_model"] == [3, 2, 1] and record["config"]["device"] == "cpu"
     assert (record["model"], record["task"], record["units"]) == ("64-128-64-10", "10 classes", 3)
     shares = [[8320 * n // 6, 8256 * n // 6, 650 * n // 6] for n in (0, 3, 5, 6)]

@@ -17,7 +17,7 @@ from zero_ref import launch, report
 from zero_ref.launch import UsageError
 from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
-from zero_ref.report import page, text, trace
+from zero_ref.report import page, summary, text, trace
 from zero_ref.report.__main__ import main
 from zero_ref.report.record import read
 from zero_ref.train import options
@@ -524,18 +524,94 @@ def test_the_chart_shows_every_kind_and_the_right_numbers(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     record = record_of(run)
     said = text.make_text(record, "en")
+    word = page.words()["text_traffic"]["en"]
     peaks = [
         max(sum(live.values()) for live in page.levels(rank)) for rank in record["recorded_step"]["ranks"]
     ]
-    assert f"peak {max(peaks):,} bytes, dry run {max(peaks):,}" in said
+    assert f"Peak {max(peaks):,} bytes, dry run {max(peaks):,}." in said
     drawn = "".join(line.partition("|")[2] for line in said.splitlines() if "|" in line)
     assert set(drawn) - set(" -") <= {letter for letter, _ in text.LETTERS.values()}
     assert {"P", "G", "S", "p", "g", "a"} <= set(drawn)
     for rank in record["ranks"]:
         rest, peak = f"{sum(rank['resting_bytes'].values()):,}", f"{rank['peak_total_bytes']:,}"
-        assert re.search(f" {rest} = +{peak} += +{peak}\n", said), "at rest, peak, its kinds, the dry run"
-        assert f"{sum(rank['sent_bytes_per_step'].values()):,} =" in said
-    assert max(map(width, said.splitlines())) <= 120 and "\033" not in said
+        sent = f"{sum(rank['sent_bytes_per_step'].values()):,}"
+        assert re.search(f" {rest} = +{peak} = +{sent} =\n", said)
+        assert f"{sent} =" in said.partition(word)[2]
+    assert "\033" not in said
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_eighty_columns_hold_everything(run, language, monkeypatch):
+    for columns, most in (("40", 80), ("80", 80), ("200", 120)):
+        monkeypatch.setenv("COLUMNS", columns)
+        record = record_of(run)
+        said = [text.make_text(record, language), summary.summary(record, language)]
+        for rank in record["ranks"]:  # of a large model, and with another number on every rank
+            for name in ("resting_bytes", "peak_bytes", "sent_bytes_per_step"):
+                rank[name] = {kind: n * 10**6 for kind, n in rank[name].items()}
+            rank["peak_total_bytes"] *= 10**6
+        record["parameters"] = record["parameters_padded"] = 10**15
+        said += [text.make_text(record, language), summary.summary(record, language)]
+        widths = [width(line) for each in said for line in each.splitlines()]
+        assert max(widths) <= most and max(widths) > most - 20
+
+
+def test_colours_take_no_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    painted = "\033[34m" + "x" * 50 + "\033[0m"
+    assert text.wrapped([painted, "空" * 14, "z"]) == [painted + "  " + "空" * 14, "z"]
+
+
+EACH = {"summary_each": "each of {ranks}", "summary_among": "{first}, ... ({ranks} ranks)"}
+
+
+def test_ranks_with_equal_rows_share_one():
+    def names(rows, size, shown=None):
+        found = summary.grouped(shown or range(len(rows)), [[row] for row in rows], size, EACH)
+        return [(name, list(group)) for name, group in found]
+
+    assert names("aaaa", 4) == [("each of 4", [0, 1, 2, 3])]
+    assert names("a", 1) == [("0", [0])]
+    assert names("abaa", 4) == [("0, 2-3", [0, 2, 3]), ("1", [1])]
+    assert names("aa", 1024, [0, 1023]) == [("0, 1023", [0, 1])]
+    assert names("ababababab", 10) == [
+        ("0, ... (5 ranks)", [0, 2, 4, 6, 8]),
+        ("1, ... (5 ranks)", [1, 3, 5, 7, 9]),
+    ]
+
+
+def test_a_number_that_is_not_as_predicted_is_marked_and_told(run):
+    record = record_of(run)
+    rank = record["ranks"][1]
+    peak = rank["peak_total_bytes"]
+    rank["predicted"]["peak_total_bytes"] -= 8
+    rank["formula"]["peak_bytes"]["gathered"] = 1
+    rank["formula"]["resting_bytes"]["gradient"] += 4
+    said = summary.holdings(record, summary.words_for(record, "en"))
+    gathered, rest = rank["peak_bytes"]["gathered"], sum(rank["resting_bytes"].values())
+    told = f"rank 1: peak, bytes {peak:,}; gathered parameters {gathered:,} (1); peak, dry run {peak - 8:,}"
+    assert f"{peak:,} !" in said and told in said and f"{rest:,} ({rest + 4:,})" in said
+    assert said.count("!") == 1
+
+
+def test_where_samples_and_shares_differ_they_have_columns(run):
+    record = record_of(run) | {"owned": [1, 2, 5]}
+    for samples, rank in zip((10, 20, 30), record["ranks"]):
+        rank["samples"] = samples
+    said = summary.summary(record, "en")
+    assert "each computed" not in said
+    for cells in (("0", "10", "12.5%"), ("1", "20", "25.0%"), ("2", "30", "62.5%")):
+        assert re.search(r"^ *" + " +".join(map(re.escape, cells)) + " ", said, re.M)
+
+
+def test_what_is_written_says_where_and_what_opens_it(tmp_path, capsys):
+    o = options.parse(["--record", "r.json", "--save", "ck", "--language", "en"])
+    report.tell_where(o, {"loss": [1.0], "first_step": 0})
+    said = capsys.readouterr().out
+    assert f"record   {os.path.abspath('r.json')}\n" in said and f"saved    {os.path.abspath('ck')}\n" in said
+    report.tell_where(options.parse([]), {"loss": [1.0], "first_step": 0})
+    report.tell_where(o, {"loss": [], "first_step": 3})  # the run that did the steps has written them
+    assert "record" not in capsys.readouterr().out
 
 
 def test_each_column_of_the_chart_is_at_its_highest():

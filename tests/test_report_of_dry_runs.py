@@ -145,7 +145,7 @@ def test_ranks_have_their_own_numbers_and_the_page_stays_small(opened, tmp_path)
     assert view.locator("#map-picture svg").count() == 0
     assert view.evaluate("document.documentElement.scrollWidth") <= 390
     shown = view.locator("main").inner_text() + text.make_text(dry(MANY), "en")
-    assert not re.search(r"rank 1\b", shown) and "on rank 1023, at its highest" in shown
+    assert not re.search(r"rank 1\b", shown) and "on rank 1023, each column at its highest" in shown
     assert {event["pid"] for event in trace.make_trace(dry(MANY))["traceEvents"]} == {0, 1023}
 
 
@@ -192,8 +192,9 @@ def test_the_formulas_and_the_dry_run_are_told_apart(opened, tmp_path):
     assert dot < float(upper.get_attribute("y1")) < float(lower.get_attribute("y1"))
 
     said = text.make_text(result, "en")
-    assert "peak 220,944 bytes, dry run 210,000" in said and "--- peak by the dry run" in said
-    assert re.search(r"91,888 = +220,944 +=  +220,000\n", said) and "91,888 (91,884)" in said
+    assert "Peak 220,944 bytes, dry run 210,000" in said and "--- peak by the dry run" in said
+    assert re.search(r"91,888 = +220,944 ! ", said) and "91,888 (91,884)" in said
+    assert "rank 2: peak, bytes 220,944; peak, dry run 220,000\n" in said
     assert "gathered parameters 33,288 (33,296)" in said and "91,888 (91,904)" in said
     assert "know no stage file" in said and "proves nothing" in said
 
@@ -211,7 +212,8 @@ def test_an_old_record_is_shown_as_it_was(opened, tmp_path):
     assert view.locator("#memory-picture line.formula").count() == 2
     assert "measured 218,080 = formula" in view.locator("#memory-picture").text_content()
     said = view.locator("body").inner_text() + text.make_text(result, "en")
-    assert "dry run" not in said and "peak 220,944 bytes, formula 220,944" in said
+    assert "dry run" not in said and "Peak 220,944 bytes, formula 220,944" in said
+    assert "rank 1: peak, bytes 218,080; formula 218,000" in said
     assert not view.locator("#told-by").is_visible()
 
 

@@ -9,6 +9,7 @@ event by event, pictures.js draws. words.json has every word of page and termina
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,29 @@ def draw_page(o: argparse.Namespace, result: dict[str, Any]) -> None:
 
 
 def draw_chart(o: argparse.Namespace, result: dict[str, Any]) -> None:
-    """Print --chart, the same."""
+    """Print --chart, the same, below the summary."""
     from zero_ref.report import text
 
-    launch.say(text.make_text(result, o.language), styled=True)
+    launch.say("\n" + text.make_text(result, o.language, below_summary=True), styled=True)
+
+
+def tell(o: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print the summary."""
+    from zero_ref.report.summary import summary
+
+    launch.say(summary(result, o.language))
+
+
+def tell_where(o: argparse.Namespace, result: dict[str, Any]) -> None:
+    """Print where each result lies that the options ask for, and what opens it."""
+    from zero_ref.report.summary import written
+
+    drawn = ("record", "trace", "report") if result["loss"] or not result["first_step"] else ()
+    files = {name: os.path.abspath(path) for name in (*drawn, "export") if (path := getattr(o, name))}
+    if o.save and o.device != "meta":
+        files["save"] = os.path.abspath(o.save)
+    if files:
+        launch.say("\n" + written(files, o.language))
 
 
 def write(path: str, option: str, text: str) -> None:

@@ -358,7 +358,7 @@ function runsTable() {
   if (DATA.runs.some(ran)) add("dry_run", (run, { peak }) => (ran(run) ? exact(peak[1]) : "–"));
   add("sent_per_step", (run, { sent_per_step }) => beside(...sent_per_step));
   if (CURVES.length) {
-    add("last_loss", (run) => (run.loss.length ? lossInWords(run.loss.at(-1)[1]) : "–"));
+    add("last_loss", (run) => (run.loss.length ? lossInWords(run.last_loss) : "–"));
     words.push(header.length);
     add("weights", (run) => (run.loss.length ? h("code", {}, hashOf(run) + sameWeights(run)) : "–"));
   }

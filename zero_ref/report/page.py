@@ -115,6 +115,7 @@ def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "ranks": [rank | {"formula": formula(rank)} for rank in record["ranks"]],
         "keeps": STAGES[record["stage"]].KEEPS,
         "traffic": traffic(record),
+        "last_loss": (record.get("last_epoch") or {"loss": record["loss"][-1]})["loss"],
         "recorded_step": step and step_for_page(step, numbers(record)[:MOST_RANKS]),
     }
 

@@ -1,4 +1,4 @@
-"""The run record: one JSON object that other programs read, and the summary that people read.
+"""The run record: one JSON object that other programs read. summary.py tells it to people.
 
 config               the options, complete, and where arrays lived (see array.place)
 world_size, stage    N and 0 to 3
@@ -10,6 +10,8 @@ first_step           0, or the steps done before in a resumed run; the rest is a
 samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
                      null where it is not finite (a step that float16 left out)
+last_epoch           loss: mean over the samples of the last `steps` steps, which are a `whole` epoch if
+                     this run has one; absent in older records and without steps
 weights_sha256       of the gathered parameters in model order, little-endian, without padding
 test                 loss, and accuracy or r2; null without test samples
 seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
@@ -38,7 +40,6 @@ import numpy as np
 from zero_ref import array, model, optim
 from zero_ref.comm import RingComm
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import table
 from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
 from zero_ref.plan import formulas
@@ -46,11 +47,6 @@ from zero_ref.train import dry_run
 from zero_ref.train.choose import Run
 
 MOST_BYTES = 1 << 30  # of a record; a longer file is not read into memory
-NOT_COMPUTED = "A dry run: nothing was computed or sent. This is what a rank would hold and send."
-LEGEND = """\
-Bytes a rank holds between steps and at most, and sends in a step. '=': as the formulas say. Of the peak
-they know each kind but activations and buffers"""
-LEGENDS = {True: f"{LEGEND}.", False: f"{LEGEND}; a dry run of the same code knows the whole."}
 
 
 # -- making one --
@@ -107,6 +103,7 @@ def make_record(
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
         "loss": history["loss"],
         "grad_norm": history["grad_norm"],
+        "last_epoch": history.get("last_epoch"),
         "weights_sha256": history["weights_sha256"],
         "test": history["test"],
         "seconds_per_step": history["seconds_per_step"],
@@ -251,72 +248,3 @@ def inconsistency_of_step(record: Record, step: RecordedStep) -> str:
             if not known or place >= len(rank.places) or (unit is not None and unit >= len(step.units)):
                 return f"an event on rank {number} names what is not there"
     return ""
-
-
-# -- as text --
-
-HEADER = ["rank", "samples", "share", "parameter", "gradient", "optimizer"]
-HEADER += ["at rest", "formula", "peak", "formula", "dry run", "sent/step", "formula"]
-
-
-def summary(result: dict[str, Any]) -> str:
-    """The run in words and one table: per rank, bytes held and sent, each beside its formula."""
-    config, owned, test = result["config"], result["owned"], result["test"] or {}
-    dry = config["device"] == "meta"
-    losses = "nothing was trained"
-    if not dry and (loss := result["loss"]):
-        losses = f"{loss[0]:.4f} at first, {loss[-1]:.4f} at last"
-    numbers = result.get("shown_ranks") or range(result["world_size"])
-    scores = [f"{name} undefined" if value is None else f"{name} {value:.4f}" for name, value in test.items()]
-    rows = [row(rank, owned[rank] / sum(owned), entry) for rank, entry in zip(numbers, result["ranks"])]
-    lines = [
-        f"ZeRO stage {config['stage']} on {result['world_size']} ranks ({config['device']}), "
-        f"{config['optimizer']}, {config['dtype']}",
-        f"model    {config['model']} {result['model']}: {result['parameters']:,} parameters in "
-        f"{result['units']} units, {result['parameters_padded']:,} with padding",
-    ]
-    if dry:
-        lines.append(NOT_COMPUTED)
-    else:
-        lines += [
-            f"data     {config['data']}, {result['task']}: {len(result['loss'])} steps of "
-            f"{result['samples_per_step']} samples, {1e3 * result['seconds_per_step']:.2f} ms each",
-            f"loss     {losses}; test: {', '.join(scores) or 'no samples'}",
-            f"weights  sha256 {result['weights_sha256'][:16]}...; "
-            f"largest share over mean share {max(owned) * len(owned) / sum(owned):.3f}",
-        ]
-    if (checks := result["check_seconds_per_step"]) is not None:
-        lines.append(f"check    {1e3 * checks:.2f} ms of each step")
-    if not result["loss"]:  # a table of what a step holds and sends would be of nothing
-        return "\n".join(lines)
-    columns = [i for i, name in enumerate(HEADER) if not (dry and name == "dry run")]  # nothing to compare
-    cells = [[each[i] for i in columns] for each in (HEADER, *rows)]
-    return "\n".join([*lines, "", table(cells[1:], cells[0]), LEGENDS[dry]])
-
-
-def row(rank: int, share: float, entry: dict[str, Any]) -> list[str]:
-    """A rank's line of the table."""
-    rest, formula, sent = entry["resting_bytes"], entry["formula"], entry["sent_bytes_per_step"]
-    return [
-        str(rank),
-        f"{entry['samples']:,}",
-        f"{share:.1%}",
-        *(f"{rest[kind]:,}" for kind in ("parameter", "gradient", "optimizer")),
-        f"{sum(rest.values()):,}",
-        beside(sum(rest.values()), sum(formula["resting_bytes"].values())),
-        f"{entry['peak_total_bytes']:,}",
-        "; ".join(differing(entry["peak_bytes"], formula["peak_bytes"])) or "=",
-        beside(entry["peak_total_bytes"], entry["predicted"]["peak_total_bytes"]),
-        f"{sum(sent.values()):,}",
-        beside(sum(sent.values()), sum(formula["sent_bytes_per_step"].values())),
-    ]
-
-
-def beside(measured: int, expected: int) -> str:
-    """ "=", or what was expected."""
-    return "=" if measured == expected else f"{expected:,}"
-
-
-def differing(measured: dict[str, int], formula: dict[str, int]) -> list[str]:
-    """The kinds of which the formula says something else, and what."""
-    return [f"{kind} {says:,}" for kind, says in formula.items() if measured[kind] != says]

@@ -1,18 +1,18 @@
-"""The same for a terminal: memory over one step drawn with letters, and tables of bytes held and sent.
+"""The same for a terminal: memory over one step drawn with letters, above the tables of summary.py.
 
 Colours only on a terminal, and never with NO_COLOR (no-color.org); the letters say everything without.
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import wcwidth
+
 from zero_ref import launch
-from zero_ref.launch.cli import table
-from zero_ref.ledger import COLLECTIVES, KINDS
-from zero_ref.report.page import formula, levels, numbers, origin, words
+from zero_ref.report.page import levels, numbers, origin
+from zero_ref.report.summary import columns, holdings, traffic, words_for
 
 # From the bottom up: the letter, and the colour by its ANSI number.
 LETTERS = {
@@ -30,23 +30,22 @@ CALLS = {**PASSES, "all_gather": "A", **AHEAD, "reduce_scatter": "R", "sum": "+"
 HEIGHT, AXIS = 16, 9  # rows of the chart; columns of the numbers beside it
 
 
-def make_text(record: dict[str, Any], language: str | None = None) -> str:
-    """All of it, in the language that is asked for, or that the environment asks for."""
+def make_text(record: dict[str, Any], language: str | None = None, below_summary: bool = False) -> str:
+    """All of it, in the language that is asked for, or that the environment asks for.
+
+    below_summary: without what that has said.
+    """
     record = launch.show_names(record)
-    word = words_for(record, language or launch.language())
-    parts = [memory_table(record, word), traffic_table(record, word), word["text_note"]]
+    word = words_for(record, language)
+    parts = [traffic(record, word)]
+    if not below_summary:
+        parts.insert(0, holdings(record, word))
+        parts.append(word["text_note"])
     if record.get("recorded_step"):
         parts.insert(0, chart(record, word))
-    if origin(record) == "dry":
+    if origin(record) == "dry" and not below_summary:
         parts.insert(0, word["text_dry"])
     return printable("\n\n".join(parts))
-
-
-def words_for(record: dict[str, Any], language: str) -> dict[str, str]:
-    """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
-    word = {key: texts[language] for key, texts in words().items()}
-    own = f"_{origin(record)}"
-    return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
 
 
 def printable(text: str) -> str:
@@ -72,8 +71,8 @@ def chart(record: dict[str, Any], word: dict[str, str]) -> str:
     alive = [[dict(live) for live in levels(rank)] for rank in step["ranks"]]
     rank = max(range(len(alive)), key=lambda r: max(sum(live.values()) for live in alive[r]))
     totals = [sum(live.values()) for live in alive[rank]]
-    columns = max(20, min(shutil.get_terminal_size((100, 24)).columns, 120) - AXIS - 2)
-    shown = highest_in_each(totals, columns)
+    places = columns() - AXIS - 2
+    shown = highest_in_each(totals, places)
     running = calls_open(step["ranks"][rank]["events"])
     expected = step["ranks"][rank]["predicted"]["peak_total_bytes"]
     unit = max(*totals, expected) / (HEIGHT - 0.25)  # bytes a row
@@ -92,10 +91,18 @@ def chart(record: dict[str, Any], word: dict[str, str]) -> str:
     legend = [f"{paint(LETTERS[kind][0], LETTERS[kind][1])} {word[kind]}" for kind in kinds]
     under = [f"{letter} {word[name]}" for name, letter in CALLS.items() if letter in calls]
     under += [f"--- {word['text_line']}"] if compared else []
+    below = [*wrapped(legend), *wrapped(under)]
     edge = " " * AXIS + " +" + "-" * len(shown)
-    return "\n".join(
-        [title, "", *rows, edge, f"{'':{AXIS}}  {calls}", "", "  ".join(legend), "  ".join(under)]
-    )
+    return "\n".join([title, "", *rows, edge, f"{'':{AXIS}}  {calls}", "", *below])
+
+
+def wrapped(parts: Sequence[str]) -> list[str]:
+    """Lines of parts with two blanks between, none wider than the terminal."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        whole = f"{lines[-1]}  {part}"
+        lines[-1:] = [whole] if wcwidth.width(whole) <= columns() else [lines[-1], part]
+    return lines
 
 
 def highest_in_each(totals: Sequence[int], columns: int) -> list[int]:
@@ -138,57 +145,7 @@ def joined(line: list[tuple[str, int]]) -> str:
     return text.rstrip(" ")
 
 
-# The tables
-
-
-def memory_table(record: dict[str, Any], word: dict[str, str]) -> str:
-    """Bytes between steps by kind, and at most, for each rank."""
-    kinds = [kind for kind in KINDS if any(rank["resting_bytes"][kind] for rank in record["ranks"])]
-    peaks = {
-        "old": [word["peak"]],
-        "run": [word["peak"], word["peak_by_kind"], word["dry_run"]],
-        "dry": [word["peak"], word["peak_by_kind"]],
-    }[origin(record)]
-    rows = [[word["rank"], *(word[kind] for kind in kinds), word["at_rest"], *peaks]]
-    for number, rank in zip(numbers(record), record["ranks"]):
-        rest = rank["resting_bytes"]
-        rows.append(
-            [
-                str(number),
-                *(f"{rest[kind]:,}" for kind in kinds),
-                beside(sum(rest.values()), sum(formula(rank)["resting_bytes"].values())),
-                *peak_of(rank, origin(record), word)[: len(peaks)],
-            ]
-        )
-    return f"{word['text_memory']}\n\n{table(rows[1:], rows[0])}"
-
-
-def peak_of(rank: dict[str, Any], source: str, word: dict[str, str]) -> list[str]:
-    """A rank's peak, the kinds of which the formulas say otherwise, and the peak by the dry run."""
-    peak, predicted = rank["peak_total_bytes"], rank["predicted"]["peak_total_bytes"]
-    if source == "old":
-        return [beside(peak, predicted)]
-    kinds = [
-        f"{word[kind]} {beside(rank['peak_bytes'][kind], says)}"
-        for kind, says in formula(rank)["peak_bytes"].items()
-        if rank["peak_bytes"][kind] != says
-    ]
-    return [f"{peak:,}", "; ".join(kinds) or "=", f"{predicted:,}"]
-
-
-def traffic_table(record: dict[str, Any], word: dict[str, str]) -> str:
-    """Bytes in one step by collective, for each rank."""
-    names = [word[f"collective_{name}"] for name in COLLECTIVES]
-    rows = [[word["rank"], *names, word["total"]]]
-    for number, rank in zip(numbers(record), record["ranks"]):
-        measured, says = rank["sent_bytes_per_step"], formula(rank)["sent_bytes_per_step"]
-        cells = [beside(measured[name], says[name]) for name in COLLECTIVES]
-        rows.append([str(number), *cells, beside(sum(measured.values()), sum(says.values()))])
-    return f"{word['text_traffic']}\n\n{table(rows[1:], rows[0])}"
-
-
-def beside(measured: int, says: int) -> str:
-    return f"{measured:,} =" if measured == says else f"{measured:,} ({says:,})"
+# Numbers
 
 
 def short(nbytes: float) -> str:

@@ -23,7 +23,7 @@ from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, check_writable
 from zero_ref.launch.together import agree, check_alike, check_started_alike, each_apart, on_rank_0
 from zero_ref.ledger import ledger
-from zero_ref.report import draw_chart, draw_page, draw_trace, record
+from zero_ref.report import draw_chart, draw_page, draw_trace, record, tell, tell_where
 from zero_ref.train import choose, options, replicas
 from zero_ref.train.choose import Run
 from zero_ref.train.events import Events, step_to_record
@@ -149,8 +149,9 @@ def report(o: argparse.Namespace, run: Run, result: dict[str, Any]) -> None:
         actions += [lambda: draw_trace(o, drawn)] if o.trace else []
         actions += [lambda: draw_page(o, drawn)] if o.report else []
     if not o.quiet:
-        actions.append(lambda: launch.say(record.summary(result)))
+        actions.append(lambda: tell(o, result))
         actions += [lambda: draw_chart(o, drawn)] if o.chart and result["loss"] else []
+        actions.append(lambda: tell_where(o, result))
     on_rank_0(run.world, lambda: each_apart(actions))
 
 
@@ -194,7 +195,7 @@ def fit(
     """
     ledger.forget_peaks()
     ledger.forget_sent()
-    losses, norms, seconds, sizes = [], [], [], []
+    losses, norms, seconds, sizes, counts = [], [], [], [], []
     batches, guard = run.batches, run.guard
     assert batches is not None
     for number in tqdm(steps, disable=hidden, ncols=80, initial=steps.start, total=steps.stop):
@@ -211,8 +212,14 @@ def fit(
         seconds.append(time.perf_counter() - start)
         norms.append(norm)
         sizes.append(tuple(len(part) for part in parts))
+        counts.append(samples)
         after(number + 1)
-    history = {"loss": losses, "grad_norm": norms, "seconds_per_step": statistics.median(seconds or [0.0])}
+    history = {
+        "loss": losses,
+        "grad_norm": norms,
+        "seconds_per_step": statistics.median(seconds or [0.0]),
+        "last_epoch": last_epoch(losses, counts, batches.steps_per_epoch),
+    }
     measured = {
         "resting_bytes": dict(ledger.live),
         "peak_bytes": dict(ledger.peak),
@@ -221,6 +228,15 @@ def fit(
         "calls_per_step": dict(ledger.calls),
     }
     return history, measured, sizes
+
+
+def last_epoch(losses: list[float], samples: list[int], steps: int) -> dict[str, Any] | None:
+    """The mean loss over the samples of the last `steps` steps, or of all there are; None without any."""
+    last = range(len(losses))[-steps:]
+    if not last:
+        return None
+    mean = sum(losses[i] * samples[i] for i in last) / sum(samples[i] for i in last)
+    return {"loss": mean, "steps": len(last), "whole": len(last) == steps}
 
 
 def evaluate(run: Run, held_out: Batches) -> dict[str, float | None] | None:

@@ -1,0 +1,216 @@
+"""A run in words, and what its ranks hold and send as tables: for a terminal of 80 columns, in two languages.
+
+Ranks that hold and send the same share a row. '=' behind a number: formulas and dry run say the same.
+"""
+
+import itertools
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import wcwidth
+
+from zero_ref import launch
+from zero_ref.launch.cli import table
+from zero_ref.ledger import COLLECTIVES
+from zero_ref.report.page import formula, numbers, origin, words
+
+HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
+
+
+def words_for(record: dict[str, Any], language: str | None) -> dict[str, str]:
+    """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
+    language = language or launch.language()
+    word = {key: texts[language] for key, texts in words().items()}
+    own = f"_{origin(record)}"
+    return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
+
+
+def columns() -> int:
+    """The width of the terminal, but at least 80 and at most 120."""
+    return min(120, max(80, shutil.get_terminal_size().columns))
+
+
+def folded(line: str) -> list[str]:
+    """A line in as many as the terminal needs for it."""
+    return wcwidth.wrap(line, columns(), subsequent_indent=" " * 9)
+
+
+def summary(record: dict[str, Any], language: str | None = None) -> str:
+    """The run in words and one table. A run that trained nothing has no table."""
+    word = words_for(record, language)
+    config, owned = record["config"], record["owned"]
+    lines = [
+        word["summary_run" if record["world_size"] > 1 else "summary_run_alone"].format(
+            **config | {"ranks": record["world_size"]}
+        ),
+        word["summary_model"].format(
+            model=f"{config['model']} {record['model']}",
+            parameters=f"{record['parameters']:,}",
+            units=record["units"],
+            padded=f"{record['parameters_padded']:,}",
+        ),
+    ]
+    if origin(record) == "dry":
+        lines.append(word["summary_dry"])
+    else:
+        lines += [
+            word["summary_data"].format(
+                data=config["data"],
+                task=task(record, word),
+                steps=len(record["loss"]),
+                samples=record["samples_per_step"],
+                milliseconds=f"{1e3 * record['seconds_per_step']:.2f}",
+            ),
+            word["summary_loss"].format(loss=loss(record, word)),
+            word["summary_test"].format(scores=scores(record["test"] or {}, word)),
+            word["summary_weights"].format(
+                sha256=record["weights_sha256"][:16], share=f"{max(owned) * len(owned) / sum(owned):.3f}"
+            ),
+        ]
+    samples = [rank["samples"] for rank in record["ranks"]]
+    if origin(record) != "dry" and len(samples) > 1 and not uneven(samples):
+        shown = dict.fromkeys(f"{n:,}" for n in (min(samples), max(samples)))
+        lines.append(word["summary_shared"].format(samples="-".join(shown)))
+    if (checks := record["check_seconds_per_step"]) is not None:
+        lines.append(word["summary_check"].format(milliseconds=f"{1e3 * checks:.2f}"))
+    lines = [part for line in lines for part in folded(line)]
+    return "\n".join(lines if not record["loss"] else [*lines, "", holdings(record, word)])
+
+
+def task(record: dict[str, Any], word: dict[str, str]) -> str:
+    """What is learned."""
+    number = record["task"].partition(" ")[0]
+    return word["summary_classes"].format(classes=number) if number.isdigit() else word["summary_numbers"]
+
+
+def loss(record: dict[str, Any], word: dict[str, str]) -> str:
+    """The first loss, and the mean of the last epoch: that of one batch says little."""
+    if not record["loss"]:
+        return word["summary_untrained"]
+    last = record["last_epoch"]
+    key = "summary_of_epoch" if last["whole"] else "summary_of_steps"
+    return word[key].format(first=f"{record['loss'][0]:.4f}", mean=f"{last['loss']:.4f}", steps=last["steps"])
+
+
+def scores(test: dict[str, float | None], word: dict[str, str]) -> str:
+    """What the held-out samples say."""
+    found = [f"{word.get(f'score_{name}', name)} {score(value, word)}" for name, value in test.items()]
+    return ", ".join(found) or word["summary_no_test"]
+
+
+def score(value: float | None, word: dict[str, str]) -> str:
+    """One of them."""
+    return word["summary_undefined"] if value is None else f"{value:.4f}"
+
+
+# -- what ranks hold and send --
+
+
+def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
+    """Per rank: samples, bytes between steps by kind, in all, at most, and sent in a step."""
+    ranks, owned = record["ranks"], record.get("owned") or [1] * record["world_size"]
+    shares = [f"{owned[number] / (sum(owned) or 1):.1%}" for number in numbers(record)]
+    kinds = [kind for kind in ranks[0]["resting_bytes"] if any(rank["resting_bytes"][kind] for rank in ranks)]
+    shown = [kind for kind in ranks[0]["resting_bytes"] if kind in HELD or kind in kinds]
+    header = [word[f"summary_{kind}"] for kind in shown]
+    header += [word["summary_at_rest"], word["summary_peak"], word["summary_sent"]]
+    samples = [rank["samples"] for rank in ranks]
+    dealt = {word["summary_samples"]: [f"{n:,}" for n in samples]} if uneven(samples) else {}
+    dealt |= {word["summary_share"]: shares} if len(set(shares)) > 1 else {}
+    cells, notes = [], []
+    for i, (number, rank) in enumerate(zip(numbers(record), ranks)):
+        rest, sent = rank["resting_bytes"], rank["sent_bytes_per_step"]
+        peak, difference = peak_of(rank, origin(record), word)
+        notes += folded(f"rank {number}: {difference}") if difference else []
+        row = [
+            *(column[i] for column in dealt.values()),
+            *(f"{rest[kind]:,}" for kind in shown),
+            beside(sum(rest.values()), sum(formula(rank)["resting_bytes"].values())),
+            peak,
+            beside(sum(sent.values()), sum(formula(rank)["sent_bytes_per_step"].values())),
+        ]
+        cells.append(row)
+    groups = grouped(numbers(record), cells, record["world_size"], word)
+    rows = [[name, *cells[group[0]]] for name, group in groups]
+    return "\n".join([fitting(rows, ["rank", *dealt, *header]), *notes, word["summary_legend"]])
+
+
+def traffic(record: dict[str, Any], word: dict[str, str]) -> str:
+    """Bytes in one step by collective, for each rank."""
+    header = ["rank", *(word[f"collective_{name}"] for name in COLLECTIVES), word["total"]]
+    cells = []
+    for rank in record["ranks"]:
+        sent, says = rank["sent_bytes_per_step"], formula(rank)["sent_bytes_per_step"]
+        row = [beside(sent[name], says[name]) for name in COLLECTIVES]
+        cells.append([*row, beside(sum(sent.values()), sum(says.values()))])
+    groups = grouped(numbers(record), cells, record["world_size"], word)
+    rows = [[name, *cells[group[0]]] for name, group in groups]
+    return f"{word['text_traffic']}\n\n{fitting(rows, header)}"
+
+
+def peak_of(rank: dict[str, Any], source: str, word: dict[str, str]) -> tuple[str, str]:
+    """A rank's peak, with '=' if nothing says otherwise, and in words what does."""
+    peak, predicted, kinds = rank["peak_total_bytes"], rank["predicted"]["peak_total_bytes"], []
+    if source != "old":
+        says = formula(rank)["peak_bytes"]
+        kinds = [
+            f"{word[kind]} {beside(rank['peak_bytes'][kind], of)}"
+            for kind, of in says.items()
+            if rank["peak_bytes"][kind] != of
+        ]
+    if peak != predicted:
+        kinds.append(f"{word['dry_run']} {predicted:,}")
+    return (f"{peak:,} !", f"{word['peak']} {peak:,}; {'; '.join(kinds)}") if kinds else (f"{peak:,} =", "")
+
+
+def beside(measured: int, says: int) -> str:
+    """A number with '=', or with what the formula says instead."""
+    return f"{measured:,} =" if measured == says else f"{measured:,} ({says:,})"
+
+
+def uneven(samples: Sequence[int]) -> bool:
+    """Whether ranks computed different numbers of samples, by more than what a batch leaves over."""
+    return max(samples) > 1.01 * min(samples)
+
+
+def grouped(
+    numbers: Sequence[int], rows: Sequence[Sequence[str]], size: int, word: dict[str, str]
+) -> list[tuple[str, list[int]]]:
+    """Ranks with equal rows: what they are called, and their places in `rows`. All of them: "each of 4"."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    for i, row in enumerate(rows):
+        places.setdefault(tuple(row), []).append(i)
+    if len(places) == 1 < len(rows) == size:
+        return [(word["summary_each"].format(ranks=size), list(range(size)))]
+    return [(runs([numbers[i] for i in group], word), group) for group in places.values()]
+
+
+def runs(found: list[int], word: dict[str, str]) -> str:
+    """0-2, 5: numbers of ranks; where these are too many, the first and how many."""
+    parts = []
+    for _, same in itertools.groupby(enumerate(found), lambda pair: pair[1] - pair[0]):
+        first, *_, last = [number for _, number in same] * 2
+        parts.append(f"{first}" if first == last else f"{first}-{last}")
+    return (
+        ", ".join(parts) if len(parts) < 4 else word["summary_among"].format(first=parts[0], ranks=len(found))
+    )
+
+
+def fitting(rows: list[list[str]], header: list[str]) -> str:
+    """A table; where the terminal is too narrow for it, its columns in two tables, each with the ranks."""
+    whole = table(rows, header)
+    if max(map(wcwidth.width, whole.splitlines())) <= columns() or len(header) < 4:
+        return whole
+    middle = (len(header) + 2) // 2
+    parts = [[row[:1] + row[a:b] for row in (header, *rows)] for a, b in ((1, middle), (middle, len(header)))]
+    return "\n\n".join(fitting(part[1:], part[0]) for part in parts)
+
+
+# -- where it has been written --
+
+
+def written(files: dict[str, str], language: str | None = None) -> str:
+    """Where each result lies, and what opens it. files: what it is (see words.json, written_*) -> path."""
+    language = language or launch.language()
+    return "\n".join(words()[f"written_{what}"][language].format(path=path) for what, path in files.items())
