@@ -937,6 +937,44 @@ PRECISION = [
         "in zip(self.units, shards)",
     ),
 ]
+ACCUMULATE = [
+    Bug(
+        "the option is read, and the gradient stays in 16 bits",
+        "train/choose.py",
+        "accumulate.wide(chosen, wider) if wider else chosen",
+        "chosen",
+    ),
+    Bug(
+        "the gradient of 16 bits stays beside the one of float32",
+        "extras/accumulate.py",
+        "            u.grad = zeros(u",
+        "            u.narrow, u.grad = u.grad, zeros(u",
+    ),
+    Bug(
+        "every rank keeps the whole gradient in float32",
+        "extras/accumulate.py",
+        "zeros(u.grad.size, dtype",
+        "zeros(u.layout.padded, dtype",
+    ),
+    Bug(
+        "the bill has stage 2 reduce in float32",
+        "plan/formulas.py",
+        'reduced = kept if keeps["gradient"] == "all" else itemsize',
+        "reduced = kept",
+    ),
+    Bug(
+        "the bill has stage 0 gather the gradient in 16 bits",
+        "plan/formulas.py",
+        "(kept if gathers_gradient else itemsize) * gathered",
+        "itemsize * gathered",
+    ),
+    Bug(
+        "a resumed run forgets in what it adds up",
+        "train/options.py",
+        'PASSING |= {"report",',
+        'PASSING |= {"accumulate", "report",',
+    ),
+]
 CHECKPOINTS = [
     Bug(
         "the number of columns is not compared",
@@ -1296,6 +1334,12 @@ FAULTS = [
 PAGE = "report/page.py"
 EVENTS = [
     Bug(
+        "the map of traffic takes all numbers for as long as the parameters",
+        "report/page.py",
+        "nbytes * counts[rank] // elements",
+        'counts[rank] * step["itemsize"]',
+    ),
+    Bug(
         "the end of a collective has the bytes of all collectives so far",
         "train/events.py",
         "        self.begin(call.name, unit)\n        self.sent_by_call = 0\n",
@@ -1352,8 +1396,8 @@ EVENTS = [
     Bug(
         "a reduce-scatter sends everyone the sender's shard",
         PAGE,
-        'counts[rank] * step["itemsize"]',
-        'counts[sender] * step["itemsize"]',
+        "nbytes * counts[rank] // elements",
+        "nbytes * counts[sender] // elements",
     ),
     Bug(
         "the losses of a resumed run are compared from its beginning",
@@ -1553,6 +1597,7 @@ GROUPS = {
     "bytes": BYTES,
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
+    "accumulate": ACCUMULATE,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,

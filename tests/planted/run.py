@@ -70,6 +70,7 @@ FIRST = {  # by group, where it is not the order above
     "bytes": ["bytes"],
     "predictions": ["unit", "dry_run"],
     "precision": ["precision"],
+    "accumulate": ["precision", "bytes", "saving"],
     "checkpoints": ["files", "saving", "results", "faults"],
     "results": ["results"],
     "predicting": ["predict"],

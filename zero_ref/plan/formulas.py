@@ -144,14 +144,17 @@ def bill(
     state_bytes: int,
     micro_batches: int = 1,
     *,
+    accumulate: int | None = None,
     prefetch: bool = False,
     ring: bool = False,
 ) -> Bill:
     """The bill of a rank of stages 0 to 3, for any rule. It knows no stage file, only what it KEEPS.
 
     layouts: of each unit; itemsize: bytes of a parameter and of its gradient; state_bytes: of the optimizer,
-    per parameter; prefetch: the next unit is gathered while one computes; ring: in an all-gather a rank sends
-    on what it gets, all but what its right neighbour began with.
+    per parameter; accumulate: bytes of a number of the gradient that is kept, where it is added up in another
+    type, and of what is reduced and gathered of it, where that comes after; prefetch: the next unit is
+    gathered while one computes; ring: in an all-gather a rank sends on what it gets, all but what its right
+    neighbour began with.
     """
     size = len(layouts[0].counts)
     whole = [each.padded for each in layouts]
@@ -159,13 +162,16 @@ def bill(
     next_has = [each.counts[(rank + 1) % size] for each in layouts]
     psi = {"all": sum(whole), "1/N": sum(own)}
     state = {name: psi[kept] for name, kept in keeps.items()}
-    rest = {"parameter": itemsize * state["parameter"], "gradient": itemsize * state["gradient"]}
+    kept = accumulate or itemsize
+    reduced = kept if keeps["gradient"] == "all" else itemsize  # after adding up, or before
+    gathers_gradient = keeps["optimizer"] == "all"
+    rest = {"parameter": itemsize * state["parameter"], "gradient": kept * state["gradient"]}
     rest["optimizer"] = state_bytes * state["optimizer"]
 
     # Beside what is kept: the sum of one unit, or of all units where they are reduced before the update.
     reduced_at_the_end = keeps["gradient"] == "all" and keeps["optimizer"] == "1/N"
     peak = rest | {"full_gradient": itemsize * max(whole), "gathered": 0}
-    peak["gradient"] += itemsize * (sum(own) if reduced_at_the_end else max(own))
+    peak["gradient"] += reduced * (sum(own) if reduced_at_the_end else max(own))
     if keeps["parameter"] == "1/N":
         pairs = [a + b for a, b in zip(whole, whole[1:])] or whole
         peak["gathered"] = itemsize * max(pairs if prefetch else whole)
@@ -173,8 +179,8 @@ def bill(
     times = passes_of(keeps, micro_batches)
     gathered = sum(whole) - sum(next_has) if ring else sum(own) * (size - 1)
     sent = {
-        "reduce_scatter": itemsize * (sum(whole) - sum(own)) * times["reduce_scatter"],
-        "all_gather": itemsize * gathered * times["all_gather"],
+        "reduce_scatter": reduced * (sum(whole) - sum(own)) * times["reduce_scatter"],
+        "all_gather": (kept if gathers_gradient else itemsize) * gathered * times["all_gather"],
         "other": 2 * 8 * (size - 1),  # the norm and the loss, a float64 each, to each of the others
     }
     return Bill(rest, peak, sent)

@@ -80,6 +80,7 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         itemsize=itemsize,
         state_bytes=formulas.state_bytes(kind, itemsize, momentum=o.momentum),
         micro_batches=o.micro_batches,
+        accumulate=np.dtype(o.accumulate).itemsize if o.accumulate else None,
         prefetch=o.prefetch,
         ring=isinstance(run.comm, RingComm),
     )
@@ -271,7 +272,7 @@ def summary(result: dict[str, Any]) -> str:
     rows = [row(rank, owned[rank] / sum(owned), entry) for rank, entry in zip(numbers, result["ranks"])]
     lines = [
         f"ZeRO stage {config['stage']} on {result['world_size']} ranks ({config['device']}), "
-        f"{config['optimizer']}, {config['dtype']}",
+        f"{config['optimizer']}, {config['dtype']}{added_up(config)}",
         f"model    {config['model']} {result['model']}: {result['parameters']:,} parameters in "
         f"{result['units']} units, {result['parameters_padded']:,} with padding",
     ]
@@ -292,6 +293,12 @@ def summary(result: dict[str, Any]) -> str:
     columns = [i for i, name in enumerate(HEADER) if not (dry and name == "dry run")]  # nothing to compare
     cells = [[each[i] for i in columns] for each in (HEADER, *rows)]
     return "\n".join([*lines, "", table(cells[1:], cells[0]), LEGENDS[dry]])
+
+
+def added_up(config: dict[str, Any]) -> str:
+    """In what the gradients of micro-batches are added up, if not in the type of the rest."""
+    wider = config.get("accumulate")
+    return f", gradients added up in {wider}" if wider else ""
 
 
 def row(rank: int, share: float, entry: dict[str, Any]) -> list[str]:
