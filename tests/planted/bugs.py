@@ -937,6 +937,28 @@ PRECISION = [
         "in zip(self.units, shards)",
     ),
 ]
+PLANS = [
+    Bug(
+        "the scores of attention count only where a block is computed again",
+        "plan/formulas.py",
+        "return mask + layers * block + output",
+        "return mask + layers * tokens * (16 * itemsize + 2) * hidden + output",
+    ),
+    Bug(
+        "the input of the block that is computed again counts twice",
+        "plan/formulas.py",
+        "(layers - 1) * given + max(",
+        "layers * given + max(",
+    ),
+    Bug("an embedding that is tied counts twice", "plan/formulas.py", "(1 if tied else 2)", "2"),
+    Bug("positions are left out", "plan/formulas.py", "(1 if tied else 2) + positions", "(1 if tied else 2)"),
+    Bug(
+        "the embeddings are spread over the blocks",
+        "plan/answer.py",
+        "embeddings=psi - o.layers * transformer_block_parameters(hidden) if vocab else 0",
+        "embeddings=0",
+    ),
+]
 ACCUMULATE = [
     Bug(
         "the option is read, and the gradient stays in 16 bits",
@@ -1598,6 +1620,7 @@ GROUPS = {
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
     "accumulate": ACCUMULATE,
+    "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,

@@ -102,25 +102,55 @@ def legs_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> list
     return [forward, replace(forward, collective="all_gather"), Leg("all_gather", k, group, k * inside, 0)]
 
 
-def transformer_parameters(layers: int, hidden: int) -> int:
-    """12 l h^2: the blocks without biases, norms and embeddings (reported of arXiv 2104.07857)."""
-    return 12 * layers * hidden**2
+def transformer_block_parameters(hidden: int) -> int:
+    """12 h^2 + 13 h: of one block the matrices, 3 + 1 + 4 + 4 times h^2, with biases and two norms."""
+    return 12 * hidden**2 + 13 * hidden
+
+
+def transformer_parameters(
+    layers: int, hidden: int, vocab: int = 0, positions: int = 0, tied: bool = True
+) -> int:
+    """Parameters of a transformer as GPT-2 is built; without `vocab` of the blocks' matrices alone.
+
+    12 l h^2 is what papers count: the blocks without biases, norms and embeddings (reported of arXiv
+    2104.07857). With `vocab` everything: 12 l h^2 + 13 l h, the last norm 2 h, V h for the embedding (as much
+    again for the output, unless it is `tied` to it) and P h for learned positions. So GPT-2 small has
+    124,439,808 with 50,257 tokens and 1,024 positions.
+    """
+    if not vocab:
+        return 12 * layers * hidden**2
+    tables = vocab * (1 if tied else 2) + positions
+    return layers * transformer_block_parameters(hidden) + 2 * hidden + tables * hidden
 
 
 def transformer_activation_bytes(
-    samples: int, sequence: int, layers: int, hidden: int, heads: int, itemsize: int, checkpointing: bool
+    samples: int,
+    sequence: int,
+    layers: int,
+    hidden: int,
+    heads: int,
+    itemsize: int,
+    checkpointing: bool,
+    vocab: int = 0,
 ) -> int:
-    """Bytes of activations of one micro-batch of `samples` sequences, an estimate.
+    """Bytes of activations of one micro-batch of `samples` sequences of s tokens, an estimate.
 
-    12 h numbers a token and layer (arXiv 1910.02054, section 3.2: 60 GB for GPT-2 of 1.5B parameters,
-    sequences of 1024, batch 32). With checkpointing, the input of every block, h numbers a token, and
-    what one block needs while it is computed again, 8 h + heads * sequence numbers a token (reported of
-    ZeRO-Infinity, arXiv 2104.07857): 7.5 GB, where the first paper says about 8.
+    Of a block 16 h numbers a token and 2 a s for the attention of a heads to s tokens; of dropout masks a
+    byte each, 2 h + a s: in 16 bits s b h (34 + 5 a s/h) a layer, arXiv 2205.05198, section 4.1 (an attention
+    that keeps no scores, as FlashAttention, has 34 alone). With checkpointing each block's input, h numbers
+    a token, and all of the one block that is computed again, among it its input: never more than without.
+    With `vocab` the mask of the embedding, the last norm and the output, 2 h numbers, and logits in float32;
+    with checkpointing they are dropped before a block is computed again.
+    arXiv 1910.02054, section 3.2, counts 12 h numbers and leaves the scores out: 60 GB for GPT-2 of 1.5B
+    parameters, sequences of 1024, batch 32, where this is 287 GB.
     """
     tokens = samples * sequence
+    block = tokens * ((16 * itemsize + 2) * hidden + (2 * itemsize + 1) * heads * sequence)
+    given = itemsize * hidden * tokens  # a block's input
+    mask, output = (tokens * hidden, tokens * (2 * itemsize * hidden + 4 * vocab)) if vocab else (0, 0)
     if not checkpointing:
-        return itemsize * 12 * hidden * tokens * layers
-    return itemsize * tokens * (hidden * layers + 8 * hidden + heads * sequence)
+        return mask + layers * block + output
+    return mask + (layers - 1) * given + max(block, given + output)
 
 
 @dataclass
