@@ -107,6 +107,8 @@ def test_a_model_finds_its_columns_by_name(write, text, y):
     "text, message",
     [
         (",a,b\n0,1,2\n1,3,4\n", "an index is no feature"),
+        (",a,\n0,1,2\n1,3,4\n", "an index is no feature"),
+        ("a,b,Unnamed: 0\n1,2,0\n3,4,1\n", "an index is no feature"),
         ("id,a,b\n0,1,2\n1,3,4\n", "none missing, 'id' too many; .* 'a', 'b'"),
         ("a,c\n1,2\n", "'b' missing, 'c' too many"),
         ("a,b,b\n1,2,2\n", "'b', 'b' too many"),
@@ -127,6 +129,14 @@ def test_a_model_without_names_takes_columns_by_their_places(write):
     assert x.tolist() == [[1, 2], [3, 4]] and y.ravel().tolist() == [0.5, 0.7]
     with pytest.raises(UsageError, match="no names, and the model's target is the column 'b'"):
         load_inputs(first, MODEL, "float64", Reading(target="b"))
+
+
+@pytest.mark.parametrize("names", [",c", "Unnamed: 0,c", "c,Unnamed: 0"])
+def test_an_index_is_no_input_of_a_model_without_names(write, names):
+    with pytest.raises(UsageError, match="an index is no feature"):
+        load_inputs(write(f"{names}\n0,1\n1,2\n"), UNNAMED, "float64")
+    with pytest.raises(UsageError, match="an index is no feature"):
+        load_inputs(write(f"{names},t\n0,1,2\n1,2,3\n"), UNNAMED, "float64", Reading(header="yes"))
 
 
 @pytest.mark.parametrize(

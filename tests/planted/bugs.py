@@ -568,8 +568,20 @@ TABLES = [
     Bug(
         "an index column is a feature",
         "datasets/csv_files.py",
-        "if names[0] in INDEX and",
-        "if False and",
+        "if columns > 1 and (which := index_among(names)):",
+        "if False:",
+    ),
+    Bug(
+        "an index is known only where all other columns have names",
+        "datasets/csv_files.py",
+        "    if not names[0]:",
+        "    if not names[0] and all(names[1:]):",
+    ),
+    Bug(
+        "an index that pandas has read again is a feature",
+        "datasets/csv_files.py",
+        "if INDEX.fullmatch(name)",
+        'if name == "Unnamed: 0" and name == names[0]',
     ),
     Bug(
         "a column that the model does not know is left out",

@@ -20,7 +20,7 @@ from zero_ref.datasets.reading import Reading, Samples, check_bytes
 MISSING = {"", "?", "-", ".", "*", "na", "n/a", "#n/a", "null", "none", "missing"}  # stand for no number
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line, which names the separator
-INDEX = {"", "Unnamed: 0"}  # what pandas calls a column that has no name
+INDEX = re.compile(r"Unnamed: 0(\.\d+)?")  # what pandas calls an index that it has read; twice read: 0.1
 SHOWN = 40  # characters of a cell in a message
 
 
@@ -128,12 +128,20 @@ def names_of(row: Row, columns: int, said: str | None) -> list[str] | None:
         )
     if len(names) != columns:
         return None
-    if names[0] in INDEX and columns > 1 and all(names[1:]):
+    if columns > 1 and (which := index_among(names)):
         raise ValueError(
-            "the first column has no name: an index is no feature; write the file without it "
+            f"{which}: an index is no feature; write the file without it "
             "(in pandas: to_csv(FILE, index=False)), or name the column"
         )
     return names
+
+
+def index_among(names: list[str]) -> str:
+    """What to say of the first column that has no name of its own, where pandas writes an index; or ""."""
+    if not names[0]:
+        return "the first column has no name"
+    read = next((name for name in names if INDEX.fullmatch(name)), "")
+    return f"column {names.index(read) + 1}, {read!r}, has no name of its own" if read else ""
 
 
 def place_of_target(names: list[str] | None, how: Reading) -> int:
