@@ -1,6 +1,7 @@
 """The planner: its numbers against formulas worked out by hand and against real runs; its options."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -555,3 +556,61 @@ def test_a_record_that_is_none_is_refused(change, calibrated, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(record | change))
     found = mpirun(0, *PLAN, "--compare", str(tmp_path / "r.json"), "--machine", str(calibrated))
     assert found.returncode == 2 and found.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def small_record(tmp_path_factory):
+    """The text of the record of three steps on two ranks."""
+    file = tmp_path_factory.mktemp("small") / "r.json"
+    line = "--quiet --steps 3 --data synthetic --samples 100 --hidden 7 --shard-model hash --record"
+    ran = mpirun(2, "-m", "zero_ref.train", *line.split(), str(file))
+    assert ran.returncode == 0, ran.stderr
+    return file.read_text()
+
+
+# Huge sizes, in a record that says something else of them, and in one that agrees with itself.
+HOSTILE = {
+    "a wide layer": ({"hidden": [10**9]}, {}, "that of its options"),
+    "two wide layers of moved blocks": (
+        {"hidden": [10**7, 10**7]},
+        {"parameters": 64 * 10**7 + 10**7 + 10**14 + 10**7 + 10**8 + 10, "units": 3},
+        "blocks of parameters",
+    ),
+    "many layers": ({"hidden": [1] * 30_000}, {}, "that of its options"),
+    "many letters": ({"hidden": [1] * 40_000}, {}, "more than 65,536 letters"),
+    "many samples": ({"samples": 10**12, "features": 1}, {"parameters": 1 * 7 + 7 + 80}, "does|samples"),
+    "samples that would take all memory": ({"samples": 10**9}, {}, "samples on 2 ranks"),
+    "many features": ({"features": 10**12}, {}, "that of its options"),
+    "many micro-batches": ({"micro_batches": 1 << 16, "batch_size": 1 << 16}, {}, "passes through units"),
+    "another option": ({"help": True}, {}, "not those of zero_ref.train"),
+    "another place": ({"place": "moon"}, {}, "not those of zero_ref.train"),
+    "another type": ({"hidden": {"a": 1}}, {}, "expected"),
+    "no number": ({"samples": "many"}, {}, "samples"),
+    "a stage that is not there": ({"stage": 9}, {}, "stage"),
+    "a step far away": ({}, {"first_step": (1 << 53) - 5}, ""),
+    "no time": ({}, {"seconds_per_step": 0.0}, ""),
+}
+MEASURED = """
+import resource, sys
+from zero_ref.plan.__main__ import main
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    main(sys.argv[1:])
+except Exception as error:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
+"""
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_record_is_refused_before_anything_is_made_of_it(case, small_record, calibrated, tmp_path):
+    config, rest, message = HOSTILE[case]
+    record = json.loads(small_record)
+    record["config"] |= config
+    (tmp_path / "r.json").write_text(json.dumps(record | rest))
+    line = ("--compare", str(tmp_path / "r.json"), "--machine", str(calibrated))
+    found = mpirun(0, "-c", MEASURED, *line, limit=20)
+    assert int(found.stdout.split()[-1]) < 50, "MB"
+    assert found.returncode == 0 and found.stderr.count("\n") == (1 if message else 0), found.stderr
+    if message:
+        assert re.search(f"UsageError: --compare .*r.json: .*({message})", found.stderr), found.stderr

@@ -970,6 +970,18 @@ PLANS = [
         "embeddings=psi - o.layers * transformer_block_parameters(hidden) if vocab else 0",
         "embeddings=0",
     ),
+    Bug(
+        "the sizes that a record names are believed",
+        "plan/compare.py",
+        "    check_sizes(o, data, record)\n",
+        "",
+    ),
+    Bug(
+        "the options of a record are taken as they are",
+        "plan/compare.py",
+        'if unknown or config.get("place") not in PLACES:',
+        "if False:",
+    ),
 ]
 ACCUMULATE = [
     Bug(

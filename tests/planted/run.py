@@ -46,7 +46,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "command": (0, "tests/test_command.py", "-k", "main_job or same_weights or weights_depend"),
     "tables": (0, "tests/test_tables.py", "tests/test_user_files.py", "tests/test_data.py"),
     "precision": (RANKS, "tests/mpi/check_precision.py"),
-    "plan": (0, "tests/test_plan.py", "-k", "transformer or checkpointing or counts"),
+    "plan": (0, "tests/test_plan.py", "-k", "transformer or checkpointing or counts or hostile"),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
