@@ -566,6 +566,18 @@ TABLES = [
         "                if False:\n",
     ),
     Bug(
+        "several targets come in the order of the file",
+        "datasets/csv_files.py",
+        "return [names.index(name) for name in asked]",
+        "return sorted(names.index(name) for name in asked)",
+    ),
+    Bug(
+        "one-hot labels are taken for numbers without being asked",
+        "datasets/csv_files.py",
+        "if y.ndim > 1 and how.task is None and is_one_hot(y):",
+        "if False:",
+    ),
+    Bug(
         "an index column is a feature",
         "datasets/csv_files.py",
         "if columns > 1 and (which := index_among(names)):",

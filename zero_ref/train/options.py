@@ -62,7 +62,11 @@ def parser() -> argparse.ArgumentParser:
     data = p.add_argument_group("data").add_argument
     data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), synthetic, FILE.npz or FILE.csv")
     data("--header", choices=("yes", "no"), help="whether a .csv begins with a line of names")
-    data("--target", metavar="COLUMN", help="of a .csv: first, last (default), or a name")
+    data(
+        "--target",
+        metavar="COLUMN",
+        help="of a .csv: first, last (default), or a name; NAME,NAME,... several",
+    )
     data("--task", choices=("classes", "numbers"), help="what y holds (default: as it is written)")
     data("--data-limit", type=above_0, metavar="GB", help="the most that x or y may take (default 8)")
     data("--samples", type=positive, metavar="S", help="of synthetic data (default 4096)")
