@@ -65,6 +65,7 @@ class Small:
     shard_data: str = "contiguous"
     reduce: str = "native"
     prefetch: bool = False
+    accumulate: str | None = None
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -77,7 +78,7 @@ class Small:
         o = options.parse([])
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
-        names += ("reduce", "prefetch", "transport", "seed")
+        names += ("reduce", "prefetch", "transport", "seed", "accumulate")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         return o

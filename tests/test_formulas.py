@@ -118,6 +118,24 @@ def test_the_gradients_that_are_reduced_at_once_by_hand(stage, gradients):
     assert bill(MODULES[stage].KEEPS, layouts, 0, 4, 8).peak_bytes["gradient"] == gradients
 
 
+@pytest.mark.parametrize(
+    "stage, rest, peak, sent",
+    [
+        (0, 4 * 12, 4 * 4, [4 * 6, 4 * 6]),  # the sum of float32 is reduced, and gathered
+        (1, 4 * 12, 4 * 6, [4 * 6, 2 * 6]),  # ... and reduced, and parameters are gathered
+        (2, 4 * 6, 2 * 4, [2 * 6 * 3, 2 * 6]),  # 16 bits are reduced, three times
+        (3, 4 * 6, 2 * 4, [2 * 6 * 3, 2 * 6 * 6]),
+    ],
+)
+def test_gradients_of_16_bits_that_are_added_up_in_float32_by_hand(stage, rest, peak, sent):
+    """The same units on rank 0 of 2 in bfloat16, with three micro-batches."""
+    layouts = [FlatLayout("a", UNIT, 2), FlatLayout("b", {"weight": (1, 3), "bias": (1,)}, 2)]
+    found = bill(MODULES[stage].KEEPS, layouts, 0, 2, 12, 3, accumulate=4)
+    assert (found.resting_bytes["gradient"], found.peak_bytes["gradient"]) == (rest, rest + peak)
+    assert found.peak_bytes["full_gradient"] == 2 * 8, "a layer computes in 16 bits"
+    assert [found.sent_bytes_per_step[name] for name in ("reduce_scatter", "all_gather")] == sent
+
+
 def test_what_is_gathered_by_hand():
     """Units of 8, 4 and 6 numbers on 2 ranks, in float64: the largest, or the largest neighbours."""
     shapes = {"a": (2, 3), "b": (1, 3), "c": (3, 1)}

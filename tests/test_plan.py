@@ -1,18 +1,28 @@
 """The planner: its numbers against formulas worked out by hand and against real runs; its options."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import integers, sampled_from
 from launching import ROOT, mpirun
 
 from zero_ref import launch
 from zero_ref.launch import UsageError
 from zero_ref.plan import __main__ as command
 from zero_ref.plan import answer, sizing
-from zero_ref.plan.formulas import legs, legs_hpz, legs_in_groups, sent_elements, transformer_activation_bytes
+from zero_ref.plan.formulas import (
+    legs,
+    legs_hpz,
+    legs_in_groups,
+    sent_elements,
+    transformer_activation_bytes,
+    transformer_parameters,
+)
 from zero_ref.plan.timing import Link, Machine, Times, Work, hops
 
 PLAN = ("-m", "zero_ref.plan")
@@ -133,22 +143,95 @@ def test_memory_in_groups():
     assert "64 groups of 16 ranks" in text and "hpZ  14.40 GB" in text
 
 
+# GPT-2 of 1.5B parameters, 32 sequences of 1,024 tokens: the bytes of a block, and of its input
+BLOCK, GIVEN = 5_976_883_200, 104_857_600
+
+
 def test_activations_of_a_transformer_are_those_of_the_paper():
-    shape = (32, 1024, 48, 1600, 25, 2)  # GPT-2 with 1.5B parameters, section 3.2: 60 GB, with 8
-    assert transformer_activation_bytes(*shape, False) == 60_397_977_600
-    assert transformer_activation_bytes(*shape, True) == 5_033_164_800 + 2_516_582_400
+    """arXiv 2205.05198: s b h (34 + 5 a s / h) a layer, in 16 bits."""
+    shape = (32, 1024, 48, 1600, 25, 2)
+    assert BLOCK == 1024 * 32 * (1600 * 34 + 5 * 25 * 1024) and GIVEN == 1024 * 32 * 1600 * 2
+    assert transformer_activation_bytes(*shape, False) == 48 * BLOCK
+    assert transformer_activation_bytes(*shape, True) == 47 * GIVEN + BLOCK
+    logits = 1024 * 32 * (4 * 1600 + 4 * 50257)
+    assert transformer_activation_bytes(*shape, False, 50257) == 48 * BLOCK + 1024 * 32 * 1600 + logits
+    assert transformer_activation_bytes(*shape, True, 50257) == 1024 * 32 * 1600 + 48 * GIVEN + max(
+        BLOCK - GIVEN, logits
+    )
+    # in float32 numbers take twice as much, and masks a byte
+    assert transformer_activation_bytes(1, 2, 1, 3, 1, 4, False) == 2 * ((16 * 4 + 2) * 3 + (2 * 4 + 1) * 2)
+
+
+@settings(database=None, deadline=None)
+@given(
+    samples=integers(1, 4096),
+    sequence=integers(1, 1 << 17),
+    layers=integers(1, 200),
+    hidden=integers(1, 20_000),
+    heads=integers(1, 256),
+    itemsize=sampled_from([2, 4, 8]),
+    vocab=sampled_from([0, 1, 50_257, 256_000]),
+)
+def test_checkpointing_never_needs_more(samples, sequence, layers, hidden, heads, itemsize, vocab):
+    shape = (samples, sequence, layers, hidden, heads, itemsize)
+    without, kept = (transformer_activation_bytes(*shape, again, vocab) for again in (False, True))
+    assert 0 < kept <= without
+    assert kept < without or layers == 1, "a block's input alone is less than a block"
+    more_heads = (samples, sequence, layers, hidden, heads + 1, itemsize)
+    assert transformer_activation_bytes(*more_heads, False, vocab) > without
+
+
+def test_what_a_plan_of_a_transformer_says():
     line = "--model transformer --layers 48 --hidden 1600 --heads 25 --sequence 1024 --ranks 64"
     found = made(f"{line} --batch-size 2048")
     assert found.setting.parameters == 12 * 48 * 1600**2
     assert [row.step for row in found.rows] == [
-        60_397_977_600 + n * 2 * 12 * 1600**2
+        48 * BLOCK + n * 2 * 12 * 1600**2
         for n in (1, 1, 1, 2)  # one block's gradient; gathered, too
     ]
     assert found.rows[0].work.flop == 6 * 12 * 48 * 1600**2 * 32 * 1024
     halved = made(f"{line} --batch-size 2048 --micro-batches 2 --checkpointing")
-    assert halved.setting.activation == (5_033_164_800 + 2_516_582_400) // 2
+    assert halved.setting.activation == (47 * GIVEN + BLOCK) // 2
     assert halved.rows[0].work.flop == 8 * 12 * 48 * 1600**2 * 32 * 1024
-    assert made(f"{line} --batch-size 2049").setting.activation == 60_397_977_600 // 32 * 33
+    assert made(f"{line} --batch-size 2049").setting.activation == 48 * BLOCK // 32 * 33
+
+
+@pytest.mark.parametrize(
+    "name, layers, hidden, vocab, positions, tied, parameters",
+    [
+        ("GPT-2 small", 12, 768, 50257, 1024, True, 124_439_808),
+        ("GPT-2 medium", 24, 1024, 50257, 1024, True, 354_823_168),
+        ("GPT-2 large", 36, 1280, 50257, 1024, True, 774_030_080),
+        ("GPT-2 XL", 48, 1600, 50257, 1024, True, 1_557_611_200),
+        ("GPT-2 small, untied", 12, 768, 50257, 1024, False, 124_439_808 + 50257 * 768),
+        ("GPT-3", 96, 12288, 50257, 2048, True, 174_604_259_328),
+    ],
+)
+def test_parameters_of_known_transformers(name, layers, hidden, vocab, positions, tied, parameters):
+    assert transformer_parameters(layers, hidden, vocab, positions, tied) == parameters
+    assert transformer_parameters(layers, hidden) == 12 * layers * hidden**2
+
+
+def test_a_plan_says_what_it_counts():
+    line = "--model transformer --layers 12 --hidden 768 --heads 12 --sequence 1024 --ranks 5"
+    text = printed(line)
+    assert "84,934,656 parameters" in text and "Embeddings, biases and\nnorms are not" in text
+    assert "those of --parameters" in printed(f"{line} --parameters 1e8")
+    text, whole = (ask(f"{line} --vocab 50257 --positions 1024") for ask in (printed, made))
+    assert "124,439,808 parameters" in text and "1,024 learned positions" in text
+    assert "which is the output matrix, too" in text and "not:" not in text
+    embeddings = 50257 * 768 + 1024 * 768 + 2 * 768  # one more unit, with the last norm
+    blocks = -(-(12 * 768**2 + 13 * 768) // 5) * 5  # padded
+    assert whole.padded == 12 * blocks + -(-embeddings // 5) * 5
+    assert whole.rows[0].step - whole.setting.activation == 2 * -(-embeddings // 5) * 5
+    assert "the embeddings' whole" in text
+    assert whole.rows[0].work.units == 13
+    # What is looked up is not multiplied with: positions, and an embedding that is not the output's matrix.
+    tokens, multiplied = 1024, 124_439_808 - 1024 * 768
+    assert whole.rows[0].work.flop == 6 * multiplied * tokens
+    untied = made(f"{line} --vocab 50257 --untied --checkpointing")
+    assert untied.rows[0].work.flop == 8 * multiplied * tokens
+    assert "an output matrix of its own" in printed(f"{line} --vocab 50257 --untied")
 
 
 def test_what_fits_and_why():
@@ -425,6 +508,11 @@ WRONG = """
 --model linear --ranks 2 --features 3 --classes 2 --hidden 4
 --model transformer --ranks 2 --layers 3
 --model transformer --ranks 2 --layers 3 --hidden 8,8 --heads 2 --sequence 4
+--model transformer --ranks 2 --layers 3 --hidden 8 --heads 2 --sequence 4 --positions 4
+--model transformer --ranks 2 --layers 3 --hidden 8 --heads 2 --sequence 4 --untied
+--model transformer --ranks 2 --layers 3 --hidden 8 --heads 2 --sequence 4 --vocab 9 --parameters 1e6
+--model transformer --ranks 2 --layers 3 --hidden 8 --heads 2 --sequence 4 --vocab 0
+--parameters 1e9 --ranks 2 --vocab 9
 --model cnn --ranks 2
 --paper table3
 --paper table1 --ranks 3
@@ -468,3 +556,61 @@ def test_a_record_that_is_none_is_refused(change, calibrated, tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(record | change))
     found = mpirun(0, *PLAN, "--compare", str(tmp_path / "r.json"), "--machine", str(calibrated))
     assert found.returncode == 2 and found.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def small_record(tmp_path_factory):
+    """The text of the record of three steps on two ranks."""
+    file = tmp_path_factory.mktemp("small") / "r.json"
+    line = "--quiet --steps 3 --data synthetic --samples 100 --hidden 7 --shard-model hash --record"
+    ran = mpirun(2, "-m", "zero_ref.train", *line.split(), str(file))
+    assert ran.returncode == 0, ran.stderr
+    return file.read_text()
+
+
+# Huge sizes, in a record that says something else of them, and in one that agrees with itself.
+HOSTILE = {
+    "a wide layer": ({"hidden": [10**9]}, {}, "that of its options"),
+    "two wide layers of moved blocks": (
+        {"hidden": [10**7, 10**7]},
+        {"parameters": 64 * 10**7 + 10**7 + 10**14 + 10**7 + 10**8 + 10, "units": 3},
+        "blocks of parameters",
+    ),
+    "many layers": ({"hidden": [1] * 30_000}, {}, "that of its options"),
+    "many letters": ({"hidden": [1] * 40_000}, {}, "more than 65,536 letters"),
+    "many samples": ({"samples": 10**12, "features": 1}, {"parameters": 1 * 7 + 7 + 80}, "does|samples"),
+    "samples that would take all memory": ({"samples": 10**9}, {}, "samples on 2 ranks"),
+    "many features": ({"features": 10**12}, {}, "that of its options"),
+    "many micro-batches": ({"micro_batches": 1 << 16, "batch_size": 1 << 16}, {}, "passes through units"),
+    "another option": ({"help": True}, {}, "not those of zero_ref.train"),
+    "another place": ({"place": "moon"}, {}, "not those of zero_ref.train"),
+    "another type": ({"hidden": {"a": 1}}, {}, "expected"),
+    "no number": ({"samples": "many"}, {}, "samples"),
+    "a stage that is not there": ({"stage": 9}, {}, "stage"),
+    "a step far away": ({}, {"first_step": (1 << 53) - 5}, ""),
+    "no time": ({}, {"seconds_per_step": 0.0}, ""),
+}
+MEASURED = """
+import resource, sys
+from zero_ref.plan.__main__ import main
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    main(sys.argv[1:])
+except Exception as error:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
+"""
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_record_is_refused_before_anything_is_made_of_it(case, small_record, calibrated, tmp_path):
+    config, rest, message = HOSTILE[case]
+    record = json.loads(small_record)
+    record["config"] |= config
+    (tmp_path / "r.json").write_text(json.dumps(record | rest))
+    line = ("--compare", str(tmp_path / "r.json"), "--machine", str(calibrated))
+    found = mpirun(0, "-c", MEASURED, *line, limit=20)
+    assert int(found.stdout.split()[-1]) < 50, "MB"
+    assert found.returncode == 0 and found.stderr.count("\n") == (1 if message else 0), found.stderr
+    if message:
+        assert re.search(f"UsageError: --compare .*r.json: .*({message})", found.stderr), found.stderr

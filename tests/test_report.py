@@ -19,7 +19,7 @@ from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, summary, text, trace
 from zero_ref.report.__main__ import main
-from zero_ref.report.record import read
+from zero_ref.report.record import read, summary
 from zero_ref.train import options
 
 pytest_plugins = ["browser"]  # the fixture `opened`
@@ -49,6 +49,8 @@ def others(tmp_path_factory):
     train(folder, 3, "--hidden 7 --steps 5 --reduce ring --shard-model hash --record 3.json --chart")
     uneven = "--shard-model weights=3,2,1 --stage 2 --record uneven.json"
     train(folder, 3, f"--hidden 7 --steps 3 {uneven} --chart")
+    wide = "--stage 1 --shard-model weights=3,2,1 --dtype bfloat16 --micro-batches 4 --accumulate float32"
+    train(folder, 3, f"--hidden 7 --steps 3 {wide} --record wide.json --chart")
     return folder
 
 
@@ -476,7 +478,7 @@ def test_many_units_and_ranks_are_named_as_left_out(run, opened, tmp_path):
 
 
 def test_the_map_of_traffic_adds_up_to_what_was_sent(run, others):
-    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", *"0123"))):
+    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", "wide", *"0123"))):
         sent = page.traffic(record)
         for rank, row in enumerate(sent):
             assert sum(row) == sum(record["ranks"][rank]["sent_bytes_per_step"].values()) and row[rank] == 0
@@ -484,6 +486,18 @@ def test_the_map_of_traffic_adds_up_to_what_was_sent(run, others):
         assert sum(received) == sum(map(sum, sent))
     ring = page.traffic(record)
     assert all(ring[r][(r + 2) % 3] == 2 * 8 < ring[r][(r + 1) % 3] for r in range(3)), "to the right only"
+
+
+def test_gradients_that_are_added_up_in_another_type_are_told(others, tmp_path, opened):
+    wide, plain = record_of(others, "wide"), record_of(others, "1")
+    assert "bfloat16, gradients added up in float32\n" in summary(wide)
+    assert "added up" not in summary(plain)
+    told = {"en": "gradients of micro-batches added up in float32", "zh": "梯度用 float32 累加"}
+    for language, words in told.items():
+        text = opened(written(tmp_path, {"wide": wide}, language=language)).locator("body").inner_text()
+        assert words in text
+    both = opened(written(tmp_path, {"plain": plain, "wide": wide}, language="en"))
+    assert 'accumulate "float32"' in both.locator("body").inner_text()
 
 
 # The trace

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from launching import mpirun
 
 from zero_ref.data import Task
 from zero_ref.datasets import load, load_inputs
@@ -107,6 +108,8 @@ def test_a_model_finds_its_columns_by_name(write, text, y):
     "text, message",
     [
         (",a,b\n0,1,2\n1,3,4\n", "an index is no feature"),
+        (",a,\n0,1,2\n1,3,4\n", "an index is no feature"),
+        ("a,b,Unnamed: 0\n1,2,0\n3,4,1\n", "an index is no feature"),
         ("id,a,b\n0,1,2\n1,3,4\n", "none missing, 'id' too many; .* 'a', 'b'"),
         ("a,c\n1,2\n", "'b' missing, 'c' too many"),
         ("a,b,b\n1,2,2\n", "'b', 'b' too many"),
@@ -127,6 +130,89 @@ def test_a_model_without_names_takes_columns_by_their_places(write):
     assert x.tolist() == [[1, 2], [3, 4]] and y.ravel().tolist() == [0.5, 0.7]
     with pytest.raises(UsageError, match="no names, and the model's target is the column 'b'"):
         load_inputs(first, MODEL, "float64", Reading(target="b"))
+
+
+ONE_HOT = "a,red,b,green,blue\n1,0,2,1,0\n3,1,4,0,0\n5,0,6,0,1\n7,1,8,0,0\n"
+
+
+def test_one_hot_labels_mean_the_same_in_csv_and_npz(write, tmp_path):
+    x, y = [[1, 2], [3, 4], [5, 6], [7, 8]], [[0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0]]
+    np.savez(tmp_path / "s.npz", x=np.array(x, float), y=np.array(y))
+    binary = load(str(tmp_path / "s.npz"), "float64", Reading(task="classes"))
+    found = load(write(ONE_HOT), "float64", Reading(task="classes", target="red,green,blue"))
+    assert found.x.tolist() == binary.x.tolist() == x
+    assert found.y.tolist() == binary.y.tolist() == [1, 0, 2, 0] and found.classes == binary.classes == 3
+    assert found.columns == ["a", "b", "red", "green", "blue"]
+    turned = load(write(ONE_HOT), "float64", Reading(task="classes", target="blue,red,green"))
+    assert turned.y.tolist() == [2, 1, 0, 1], "the order of --target is that of the classes"
+
+
+def test_several_targets_are_several_numbers(write):
+    text = "u,a,v\n0.5,1,7\n0.7,3,9\n"
+    for task in (None, "numbers"):
+        data = load(write(text), "float64", Reading(target="v,u", task=task))
+        assert data.x.tolist() == [[1], [3]] and data.y.tolist() == [[7, 0.5], [9, 0.7]]
+        assert (data.classes, data.columns) == (0, ["a", "v", "u"])
+    numbers = load(write(ONE_HOT), "float64", Reading(target="red,green,blue", task="numbers"))
+    assert numbers.classes == 0 and numbers.y.shape == (4, 3)
+    comma = load(write('"u,v",a\n0.5,1\n0.7,3\n'), "float64", Reading(target="u,v"))
+    assert comma.y.tolist() == [[0.5], [0.7]], "a column whose name has a comma"
+
+
+@pytest.mark.parametrize(
+    "target, task, message",
+    [
+        ("red,green,blue", None, "every row has a single 1: --task classes or --task numbers"),
+        ("red,grey", "classes", "has no column 'grey'"),
+        ("red,red", "classes", "named twice"),
+        ("a,red,b,green,blue", "numbers", "no feature is left"),
+        ("red,green", "classes", "class labels must have one dimension"),
+    ],
+)
+def test_several_targets_that_cannot_be_are_refused(write, target, task, message):
+    with pytest.raises(UsageError, match=message):
+        load(write(ONE_HOT), "float64", Reading(target=target, task=task))
+    with pytest.raises(UsageError, match=r"has no column 'red' .*it has no names"):
+        load(write("1,0,1\n2,1,0\n"), "float64", Reading(target="red,green"))
+
+
+def test_a_model_finds_several_targets_by_name(write):
+    model = Task(2, 3, 3, ["a", "b", "red", "green", "blue"])
+    x, y = load_inputs(write("blue,b,red,green,a\n0,2,0,1,1\n0,4,1,0,3\n"), model, "float64")
+    assert x.tolist() == [[1, 2], [3, 4]] and y.tolist() == [1, 0]
+    x, y = load_inputs(write("b,a\n2,1\n"), model, "float64", Reading(target="red,green,blue"))
+    assert x.tolist() == [[1, 2]] and y is None
+    numbers = Task(1, 2, 0, ["a", "v", "u"])
+    _, y = load_inputs(write("u,a,v\n0.5,1,7\n"), numbers, "float64", Reading(target="v,u"))
+    assert y.tolist() == [[7, 0.5]]
+    with pytest.raises(UsageError, match="does not fit"):
+        load_inputs(write("a,b,red,green,blue\n1,2,1,1,0\n"), model, "float64")
+
+
+def test_a_model_of_one_hot_labels_is_kept_and_used(write, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(31, 3)).round(3)
+    labels = rows.argmax(axis=1)
+    lines = [",".join(map(str, [*row, *np.eye(3, dtype=int)[label]])) for row, label in zip(rows, labels)]
+    table = write("\n".join(["a,b,c,x,y,z", *lines, ""]))
+    line = (
+        f"--hidden 5 --steps 60 --lr 0.05 --save {tmp_path}/ck --target x,y,z --task classes --data {table}"
+    )
+    ran = mpirun(3, "-m", "zero_ref.train", *line.split(), cwd=tmp_path)
+    assert ran.returncode == 0 and "3 classes" in ran.stdout, ran.stderr
+    used = ("-m", "zero_ref.predict", "--checkpoint", f"{tmp_path}/ck", "--data", table)
+    found = mpirun(3, *used, cwd=tmp_path)
+    assert found.returncode == 0 and "31 samples" in found.stdout, found.stderr
+    assert float(found.stdout.split("accuracy ")[1].split()[0]) > 0.8
+    ran = mpirun(2, "-m", "zero_ref.train", "--resume", f"{tmp_path}/ck", "--steps", "61", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("names", [",c", "Unnamed: 0,c", "c,Unnamed: 0"])
+def test_an_index_is_no_input_of_a_model_without_names(write, names):
+    with pytest.raises(UsageError, match="an index is no feature"):
+        load_inputs(write(f"{names}\n0,1\n1,2\n"), UNNAMED, "float64")
+    with pytest.raises(UsageError, match="an index is no feature"):
+        load_inputs(write(f"{names},t\n0,1,2\n1,2,3\n"), UNNAMED, "float64", Reading(header="yes"))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ class Task:
     """What a model has to know of a data set.
 
     features: numbers per sample; outputs: numbers that a model gives for one; classes: how many, 0
-    where y holds numbers. columns: the names of the features, and last the target's, if they have any.
+    where y holds numbers. columns: the names of the features, and then the target's, if they have any: one
+    or several, numbers or one-hot labels.
     """
 
     features: int

@@ -93,6 +93,27 @@ def test_bill_and_dry_run_are_the_measurement_with_16_bits_too(stage, dtype, cla
         compare(small(stage, rule, comm.size, **settings).run())
 
 
+@pytest.mark.parametrize("stage", [*range(4), "3, prefetch"])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("k", (1, 3))
+def test_a_gradient_added_up_in_float32_takes_the_bytes_that_are_said(stage, rule, dtype, k, comm):
+    number = int(str(stage)[0])
+    same = dict(dtype=dtype, micro_batches=k, prefetch="prefetch" in str(stage))
+    wide = small(number, rule, comm.size, accumulate="float32", **same).run()
+    compare(wide)
+    counts = [u.layout.counts for u in wide.units]
+    whole, own = sum(map(sum, counts)), sum(c[comm.rank] for c in counts)
+    rest, sent = wide.resting, wide.sent
+    del wide
+    narrow = small(number, rule, comm.size, **same).run()
+    more = 2 * (whole if KEEPS[number]["gradient"] == "all" else own)  # 4 bytes a number, not 2
+    assert rest == narrow.resting | {"gradient": narrow.resting["gradient"] + more}
+    # Stages 0 and 1 reduce what they have added up, and stage 0 gathers it; nothing else sends more.
+    times = {"reduce_scatter": 2 if number in (0, 1) else 1, "all_gather": 2 if number == 0 else 1}
+    assert sent == {name: times.get(name, 1) * nbytes for name, nbytes in narrow.sent.items()}
+
+
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("dtype", NARROW)
 def test_resting_bytes_with_16_bits_are_the_papers(stage, dtype, comm):
@@ -117,6 +138,7 @@ def compare(run):
         itemsize,
         state_bytes=4 * words + 4 if itemsize == 2 else itemsize * words,
         micro_batches=run.micro_batches,
+        accumulate=4 if run.accumulate else None,
         prefetch=run.prefetch,
         ring=isinstance(comm, RingComm),
     )

@@ -25,6 +25,7 @@ SETTINGS = {
     "reduce": tuple(REDUCE),
     "dtype": DTYPES,
     "optimizer": tuple(OPTIMIZERS),
+    "accumulate": (None, "float32"),
     "micro_batches": (1, 3),
     "batch_size": (12, 2),  # 2 leaves some ranks, and with 3 micro-batches some parts, without samples
     "shard_data": ("contiguous", "random", "hash"),
@@ -35,6 +36,8 @@ SETTINGS = {
 
 
 NEVER = [{"reduce": "ring", "dtype": dtype} for dtype in NARROW]  # sums of 16 bits do not go around a ring
+NEVER += [{"accumulate": "float32", "dtype": dtype} for dtype in set(DTYPES) - set(NARROW)]  # nothing gained
+NEVER += [{"accumulate": "float32", "reduce": "ring"}]  # which is of 16 bits
 
 
 def may_be(chosen):

@@ -178,5 +178,40 @@ def test_why_there_is_a_master_copy():
     assert float(mastered[0]) == pytest.approx(2.0, abs=0.001)
 
 
+def norm_of_many(stage, accumulate, dtype):
+    """The norm of a step in which the last rank's 64 gradients of both biases are 1 and 63 times 2^-12."""
+    prefetch = "prefetch" in str(stage)
+    run = Small(int(str(stage)[0]), (), False, dtype, steps=0, accumulate=accumulate, prefetch=prefetch).run()
+    gradients = iter([1.0, *[2.0**-12] * 63] if run.comm.rank == run.comm.size - 1 else [0.0] * 64)
+
+    def loss_grad(outputs, y):
+        return on_device(np.full((1, 2), next(gradients), TYPES[dtype])), 0.0
+
+    x, y = np.zeros((1, 6), TYPES[dtype]), np.zeros((1, 2), "f4")
+    parts = ((on_device(x.copy()), on_device(y.copy())) for _ in range(64))
+    return run.module.step(run.units, run.comm, parts, loss_grad, Guard(run.units, None))[1]
+
+
+@pytest.mark.parametrize("stage", [*range(4), "3, prefetch"])
+@pytest.mark.parametrize("dtype", NARROW)
+def test_micro_batches_are_added_up_in_float32_where_that_is_asked_for(stage, dtype):
+    assert norm_of_many(stage, "float32", dtype) == pytest.approx(2**0.5 * (1 + 63 * 2**-12), rel=1e-12)
+    assert norm_of_many(stage, None, dtype) == pytest.approx(2**0.5, rel=1e-12), "16 bits lose the other 63"
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("optimizer", ("sgd", "adam"))
+@pytest.mark.parametrize("rule", range(3))
+def test_stages_that_add_up_in_float32_are_equal_in_bits(rule, optimizer, dtype, comm):
+    settings = {"lr": 0.1, "momentum": 0.9} if optimizer == "sgd" else {"lr": 0.01}
+    same = dict(dtype=dtype, optimizer=optimizer, settings=settings, clip_norm=0.4, steps=5)
+    same |= dict(accumulate="float32", micro_batches=3, **rules(comm.size)[rule])
+    runs = [Small(stage, **same).run() for stage in range(4)] + [Small(3, prefetch=True, **same).run()]
+    assert runs[0].sha256 == runs[1].sha256 and len({run.sha256 for run in runs[2:]}) == 1
+    narrow = Small(3, **(same | {"accumulate": None})).run()
+    assert narrow.sha256 != runs[3].sha256
+    assert np.allclose(runs[1].norms, runs[2].norms, rtol=0.01)
+
+
 def test_data_for_the_tests_keeps_targets_wide():
     assert data(False, "float16").y.dtype == np.float32

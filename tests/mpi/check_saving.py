@@ -19,6 +19,7 @@ CASES = {
     "adamw": "--optimizer adamw --shard-model random --shard-data hash",
     "float16": "--dtype float16 --shard-model hash --shard-data random",
     "bfloat16": "--dtype bfloat16 --optimizer sgd --momentum 0.9 --reduce ordered --no-shuffle",
+    "accumulate": "--dtype bfloat16 --accumulate float32 --micro-batches 3 --shard-model hash",
 }
 
 
@@ -63,7 +64,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(case, stage, folder):
     whole = run(line, f"--save {folder}/whole --save-every 3")
     assert sorted(os.listdir(folder / "whole")) == ["step-00000003", "step-00000006", "step-00000008"]
     half = folder / "whole" / "step-00000003"
-    for again in (stage, *([] if case == "momentum" else [3 - stage])):  # stages are equal in bits
+    for again in (stage, *([] if "--micro-batches" in line else [3 - stage])):  # stages are equal in bits
         other = f"again-{again}"
         end = run("--quiet", f"--stage {again} --save {folder}/{other}", resume=half)
         assert end["weights_sha256"] == whole["weights_sha256"]
@@ -74,6 +75,20 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(case, stage, folder):
     if case == "float16":
         scale = Checkpoint(half).manifest.loss_scale
         assert scale.scale < 2**16 and scale.skipped > 0, "the case has no overflow to remember"
+
+
+@pytest.mark.parametrize("stage", range(4))
+def test_a_run_that_adds_up_in_float32_goes_on_at_another_stage(stage, folder):
+    line = f"{LINE} {CASES['accumulate']} --data {folder}/data.npz"
+    run(line, f"--stage {stage} --save {folder}/whole --save-every 4")
+    half, whole = folder / "whole" / "step-00000004", run(line, f"--stage {3 - stage}")
+    assert "--accumulate=float32" in Checkpoint(half).manifest.arguments
+    for more, wide in (("", "float32"), ("--accumulate same", None)):
+        end = run(f"--quiet --stage {3 - stage} {more}", resume=half)
+        assert (end["config"]["accumulate"], end["first_step"]) == (wide, 4)
+        assert np.allclose(end["loss"], whole["loss"][4:], rtol=0.05)
+        for rank in end["ranks"]:
+            assert rank["formula"]["resting_bytes"].items() <= rank["resting_bytes"].items()
 
 
 @pytest.mark.parametrize("rule", ("random", "hash"))

@@ -566,10 +566,34 @@ TABLES = [
         "                if False:\n",
     ),
     Bug(
+        "several targets come in the order of the file",
+        "datasets/csv_files.py",
+        "return [names.index(name) for name in asked]",
+        "return sorted(names.index(name) for name in asked)",
+    ),
+    Bug(
+        "one-hot labels are taken for numbers without being asked",
+        "datasets/csv_files.py",
+        "if y.ndim > 1 and how.task is None and is_one_hot(y):",
+        "if False:",
+    ),
+    Bug(
         "an index column is a feature",
         "datasets/csv_files.py",
-        "if names[0] in INDEX and",
-        "if False and",
+        "if columns > 1 and (which := index_among(names)):",
+        "if False:",
+    ),
+    Bug(
+        "an index is known only where all other columns have names",
+        "datasets/csv_files.py",
+        "    if not names[0]:",
+        "    if not names[0] and all(names[1:]):",
+    ),
+    Bug(
+        "an index that pandas has read again is a feature",
+        "datasets/csv_files.py",
+        "if INDEX.fullmatch(name)",
+        'if name == "Unnamed: 0" and name == names[0]',
     ),
     Bug(
         "a column that the model does not know is left out",
@@ -935,6 +959,78 @@ PRECISION = [
         "precision.py",
         "in reversed(list(zip(self.units, shards)))",
         "in zip(self.units, shards)",
+    ),
+]
+PLANS = [
+    Bug(
+        "the scores of attention count only where a block is computed again",
+        "plan/formulas.py",
+        "return mask + layers * block + output",
+        "return mask + layers * tokens * (16 * itemsize + 2) * hidden + output",
+    ),
+    Bug(
+        "the input of the block that is computed again counts twice",
+        "plan/formulas.py",
+        "(layers - 1) * given + max(",
+        "layers * given + max(",
+    ),
+    Bug("an embedding that is tied counts twice", "plan/formulas.py", "(1 if tied else 2)", "2"),
+    Bug("positions are left out", "plan/formulas.py", "(1 if tied else 2) + positions", "(1 if tied else 2)"),
+    Bug(
+        "the embeddings are spread over the blocks",
+        "plan/answer.py",
+        "embeddings=psi - o.layers * transformer_block_parameters(hidden) if vocab else 0",
+        "embeddings=0",
+    ),
+    Bug(
+        "the sizes that a record names are believed",
+        "plan/compare.py",
+        "    check_sizes(o, data, record)\n",
+        "",
+    ),
+    Bug(
+        "the options of a record are taken as they are",
+        "plan/compare.py",
+        'if unknown or config.get("place") not in PLACES:',
+        "if False:",
+    ),
+]
+ACCUMULATE = [
+    Bug(
+        "the option is read, and the gradient stays in 16 bits",
+        "train/choose.py",
+        "accumulate.wide(chosen, wider) if wider else chosen",
+        "chosen",
+    ),
+    Bug(
+        "the gradient of 16 bits stays beside the one of float32",
+        "extras/accumulate.py",
+        "            u.grad = zeros(u",
+        "            u.narrow, u.grad = u.grad, zeros(u",
+    ),
+    Bug(
+        "every rank keeps the whole gradient in float32",
+        "extras/accumulate.py",
+        "zeros(u.grad.size, dtype",
+        "zeros(u.layout.padded, dtype",
+    ),
+    Bug(
+        "the bill has stage 2 reduce in float32",
+        "plan/formulas.py",
+        'reduced = kept if keeps["gradient"] == "all" else itemsize',
+        "reduced = kept",
+    ),
+    Bug(
+        "the bill has stage 0 gather the gradient in 16 bits",
+        "plan/formulas.py",
+        "(kept if gathers_gradient else itemsize) * gathered",
+        "itemsize * gathered",
+    ),
+    Bug(
+        "a resumed run forgets in what it adds up",
+        "train/options.py",
+        'PASSING |= {"report",',
+        'PASSING |= {"accumulate", "report",',
     ),
 ]
 CHECKPOINTS = [
@@ -1327,6 +1423,12 @@ FAULTS = [
 PAGE = "report/page.py"
 EVENTS = [
     Bug(
+        "the map of traffic takes all numbers for as long as the parameters",
+        "report/page.py",
+        "nbytes * counts[rank] // elements",
+        'counts[rank] * step["itemsize"]',
+    ),
+    Bug(
         "the end of a collective has the bytes of all collectives so far",
         "train/events.py",
         "        self.begin(call.name, unit)\n        self.sent_by_call = 0\n",
@@ -1383,8 +1485,8 @@ EVENTS = [
     Bug(
         "a reduce-scatter sends everyone the sender's shard",
         PAGE,
-        'counts[rank] * step["itemsize"]',
-        'counts[sender] * step["itemsize"]',
+        "nbytes * counts[rank] // elements",
+        "nbytes * counts[sender] // elements",
     ),
     Bug(
         "the losses of a resumed run are compared from its beginning",
@@ -1628,6 +1730,8 @@ GROUPS = {
     "bytes": BYTES,
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
+    "accumulate": ACCUMULATE,
+    "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,

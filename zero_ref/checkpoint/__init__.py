@@ -233,7 +233,7 @@ class Checkpoint:
                 raise ValueError(f"does not give every unit's ranges in {file.name}")
         if any("." in name for tensors in manifest.units.values() for name in tensors):
             raise ValueError("has a tensor with a point in its name")
-        if manifest.columns is not None and len(manifest.columns) != manifest.features + 1:
+        if manifest.columns is not None and not names_fit(manifest, len(manifest.columns)):
             raise ValueError(f"names {len(manifest.columns)} columns for {manifest.features} features")
         if "param" not in manifest.vectors or not sum(self.elements.values()):
             raise ValueError("has no parameters")
@@ -270,6 +270,12 @@ class Checkpoint:
         if found != expected:
             raise self._wrong(file.name, "holds other arrays than the manifest says")
         return opened
+
+
+def names_fit(manifest: Manifest, columns: int) -> bool:
+    """Whether there are names for features and target: of classes one column or more, of numbers one each."""
+    targets = columns - manifest.features
+    return targets >= 1 if manifest.classes else targets == manifest.outputs
 
 
 def file_name(rank: int) -> str:

@@ -74,8 +74,7 @@ def _one_column(y: np.ndarray) -> np.ndarray:
     """Labels (samples,) of (samples, 1), or of one-hot rows, each with a single 1 among zeros; else y."""
     if y.ndim != 2 or y.shape[1] == 1:
         return y.reshape(-1) if y.ndim == 2 else y
-    one_hot = ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
-    return y.argmax(axis=1) if one_hot else y
+    return y.argmax(axis=1) if csv_files.is_one_hot(y) else y
 
 
 def data_set_of(o: argparse.Namespace) -> DataSet:

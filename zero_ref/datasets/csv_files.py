@@ -20,7 +20,7 @@ from zero_ref.datasets.reading import Reading, Samples, check_bytes
 MISSING = {"", "?", "-", ".", "*", "na", "n/a", "#n/a", "null", "none", "missing"}  # stand for no number
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line, which names the separator
-INDEX = {"", "Unnamed: 0"}  # what pandas calls a column that has no name
+INDEX = re.compile(r"Unnamed: 0(\.\d+)?")  # what pandas calls an index that it has read; twice read: 0.1
 SHOWN = 40  # characters of a cell in a message
 
 
@@ -82,11 +82,11 @@ def samples(rows: Iterator[Row], how: Reading) -> Samples:
         hint = "; is a quote not closed?" if any("\n" in cell for cell in first.cells) else ""
         raise ValueError(f"holds no rows of numbers{hint}")
     names = names_of(first, len(second.cells), how.header) if has_names else None
-    place = place_of_target(names, how)
-    table, whole = numbers(itertools.chain([second], rows), place, how)
+    places = places_of_target(names, how)
+    table, whole = numbers(itertools.chain([second], rows), places, how)
     if counts and counts != (len(table), table.shape[1] - 1):
         raise ValueError(wrong(first, header=True))
-    return inputs(table, names, place, how) if how.features else cut(table, names, place, whole)
+    return inputs(table, names, places, how) if how.features else cut(table, names, places, whole, how)
 
 
 def is_header(row: Row, said: str | None) -> bool:
@@ -128,29 +128,42 @@ def names_of(row: Row, columns: int, said: str | None) -> list[str] | None:
         )
     if len(names) != columns:
         return None
-    if names[0] in INDEX and columns > 1 and all(names[1:]):
+    if columns > 1 and (which := index_among(names)):
         raise ValueError(
-            "the first column has no name: an index is no feature; write the file without it "
+            f"{which}: an index is no feature; write the file without it "
             "(in pandas: to_csv(FILE, index=False)), or name the column"
         )
     return names
 
 
-def place_of_target(names: list[str] | None, how: Reading) -> int:
-    """The column of the target, by --target: -1 for the last. Of a model's inputs it may be another."""
-    if how.target in (None, "last", "first"):
-        return 0 if how.target == "first" else -1
-    if names and how.target in names:
-        if names.count(how.target) > 1:
-            raise ValueError(f"has {names.count(how.target)} columns named {how.target!r} (--target)")
-        return names.index(how.target)
+def index_among(names: list[str]) -> str:
+    """What to say of the first column that has no name of its own, where pandas writes an index; or ""."""
+    if not names[0]:
+        return "the first column has no name"
+    read = next((name for name in names if INDEX.fullmatch(name)), "")
+    return f"column {names.index(read) + 1}, {read!r}, has no name of its own" if read else ""
+
+
+def places_of_target(names: list[str] | None, how: Reading) -> list[int]:
+    """The columns of the target, by --target: -1 for the last. Of a model's inputs it may be others."""
+    if how.target is None or how.target in ("last", "first"):
+        return [0 if how.target == "first" else -1]
+    asked = [how.target] if names and how.target in names else how.target.split(",")
+    if names and set(asked) <= set(names):
+        for name in asked:
+            if names.count(name) > 1:
+                raise ValueError(f"has {names.count(name)} columns named {name!r} (--target)")
+        if len(set(asked)) < len(asked) or len(asked) == len(names):
+            raise ValueError(f"--target {how.target}: a column is named twice, or no feature is left")
+        return [names.index(name) for name in asked]
     if how.features:
-        return -1
+        return [-1]
     there = f"its names are {shown(names)}" if names else "it has no names"
-    raise ValueError(f"has no column {how.target!r} (--target): {there}")
+    missing = [name for name in asked if name not in (names or [])]
+    raise ValueError(f"has no column {missing[0]!r} (--target): {there}")
 
 
-def numbers(rows: Iterable[Row], place: int, how: Reading) -> tuple[np.ndarray, bool]:
+def numbers(rows: Iterable[Row], places: list[int], how: Reading) -> tuple[np.ndarray, bool]:
     """The table of numbers, and whether the target is written in whole numbers."""
     values, columns, whole = array("d"), 0, True
     for row in rows:
@@ -167,25 +180,36 @@ def numbers(rows: Iterable[Row], place: int, how: Reading) -> tuple[np.ndarray, 
             raise ValueError(wrong(row))
         check_bytes(f"the table up to line {row.line}", 8 * (len(values) + columns), how.limit)
         values.extend(found)
-        whole = whole and row.cells[place].strip().isdecimal()
+        whole = whole and all(row.cells[place].strip().isdecimal() for place in places)
     return np.array(values).reshape(-1, columns), whole
 
 
-def cut(table: np.ndarray, names: list[str] | None, place: int, whole: bool) -> Samples:
+def cut(table: np.ndarray, names: list[str] | None, places: list[int], whole: bool, how: Reading) -> Samples:
     """x and y to train on. Names that stand twice tell nothing, and are not kept."""
-    place %= table.shape[1]
-    y = table[:, place]
-    if whole and y.min() == 0 and len(set(y)) == y.max() + 1:
+    y = target(table, places)
+    if y.ndim > 1 and how.task is None and is_one_hot(y):
+        raise ValueError(
+            f"--target {how.target}: every row has a single 1: "
+            "--task classes or --task numbers says what they are"
+        )
+    if y.ndim == 1 and whole and y.min() == 0 and len(set(y)) == y.max() + 1:
         y = y.astype(np.int64)
-    if names and len(set(names)) == len(names):
-        return Samples(without(table, place), y, [*names[:place], *names[place + 1 :], names[place]])
-    return Samples(without(table, place), y)
+    x = without(table, places)
+    if not names or len(set(names)) < len(names):
+        return Samples(x, y)
+    targets = [names[place] for place in places]
+    return Samples(x, y, [*(name for name in names if name not in targets), *targets])
 
 
-def inputs(table: np.ndarray, names: list[str] | None, place: int, how: Reading) -> Samples:
+def is_one_hot(y: np.ndarray) -> bool:
+    """Whether each row of (samples, classes) is a single 1 among zeros."""
+    return bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+
+
+def inputs(table: np.ndarray, names: list[str] | None, places: list[int], how: Reading) -> Samples:
     """x and y for a model, by names where the model and the file have them, else by their places."""
     if names and how.columns:
-        *features, target = how.columns
+        features, targets = how.columns[: how.features], how.columns[how.features :]
         strange = [name for name in names if name not in how.columns or names.count(name) > 1]
         missing = [name for name in features if name not in names]
         if strange or missing:
@@ -193,19 +217,24 @@ def inputs(table: np.ndarray, names: list[str] | None, place: int, how: Reading)
                 f"its columns are not the model's: {shown(missing) or 'none'} missing, "
                 f"{shown(strange) or 'none'} too many; the model was trained on {shown(features)}"
             )
-        y = table[:, names.index(target)] if target in names else None
+        there = set(targets) <= set(names)
+        y = target(table, [names.index(name) for name in targets]) if there else None
         return Samples(table[:, [names.index(name) for name in features]], y)
     if table.shape[1] == how.features:
         return Samples(table, None)
     if names is None and how.target not in (None, "first", "last"):
         raise ValueError(f"has no names, and the model's target is the column {how.target!r}")
-    place %= table.shape[1]
-    return Samples(without(table, place), table[:, place])
+    return Samples(without(table, places), target(table, places))
 
 
-def without(table: np.ndarray, place: int) -> np.ndarray:
-    """All columns but one."""
-    return table[:, :-1] if place == table.shape[1] - 1 else np.delete(table, place, axis=1)
+def target(table: np.ndarray, places: list[int]) -> np.ndarray:
+    """The column at a single place (rows,), or those at several (rows, places)."""
+    return table[:, places[0]] if len(places) == 1 else table[:, places]
+
+
+def without(table: np.ndarray, places: list[int]) -> np.ndarray:
+    """All columns but these; no copy where it is the last."""
+    return table[:, :-1] if places in ([-1], [table.shape[1] - 1]) else np.delete(table, places, axis=1)
 
 
 def wrong(row: Row, header: bool = False) -> str:

@@ -14,7 +14,8 @@ class Reading:
     """How to read a file; None where nobody has said.
 
     header: "yes" or "no", whether the first line of a table holds names. target: its column, "first",
-    "last" or a name. task: "classes" or "numbers", what y holds. limit: the most bytes of x or y.
+    "last", a name, or several names with commas between them. task: "classes" or "numbers", what y holds.
+    limit: the most bytes of x or y.
     features, columns: of the model whose inputs are wanted (see data.Task); y may then be missing.
     """
 

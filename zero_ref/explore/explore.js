@@ -33,9 +33,9 @@ function legsHpz(psi, ranks, group, k) {
 }
 
 function activationBytes(s, samples, itemsize) {
-  const tokens = samples * s.sequence;
-  return s.again ? itemsize * tokens * (s.hidden * s.layers + 8 * s.hidden + s.heads * s.sequence)
-    : itemsize * 12 * s.hidden * tokens * s.layers;
+  const tokens = samples * s.sequence, given = itemsize * s.hidden * tokens;
+  const block = tokens * ((16 * itemsize + 2) * s.hidden + (2 * itemsize + 1) * s.heads * s.sequence);
+  return (s.layers - 1) * (s.again ? given : block) + block;
 }
 
 const capacity = (s) => Math.round(s.memory * 1e9);
@@ -127,7 +127,7 @@ const WORDS = {
     passes: (a, b) => `${a} reduce-scatter${a > 1 ? "s" : ""} and ${b} all-gather${b > 1 ? "s" : ""} of the whole model`,
     paperSent: (x) => `${x} sent: (N−1)/N left out`,
     commandTitle: "The same in the terminal",
-    notes: "GB are 1e9 bytes. Model state is exact; activations are an estimate: 12 numbers times the hidden size for each token and layer (the paper, section 3.2), with checkpointing the inputs of the blocks and what one block needs. Not counted: other buffers, fragmented memory, the libraries.",
+    notes: "GB are 1e9 bytes. Model state is exact; activations are an estimate: in 16 bits 34 h + 5 a s bytes for each token and layer, with hidden size h, a heads and sequences of s tokens (arXiv 2205.05198), with checkpointing the inputs of the blocks and all of one block. Not counted: other buffers, fragmented memory, the libraries.",
     presets: { figure1: "The paper's figure 1: 7.5B on 64", gpt2: "GPT-2 1.5B, sequences of 1024", t1: "1T on 1024 (table 1)", groups: "100B, groups of 16 (ZeRO++)" },
     bad: (low, high) => `a number from ${low} to ${high}`,
   },
@@ -176,7 +176,7 @@ const WORDS = {
     passes: (a, b) => `整个模型做 ${a} 次 reduce-scatter、${b} 次 all-gather`,
     paperSent: (x) => `发送 ${x}：略去 (N−1)/N`,
     commandTitle: "在终端里得到同样的结果",
-    notes: "GB 指 1e9 字节。模型状态是精确值；激活是估计值：每层每个 token 取 12 倍隐藏维度个数（论文第 3.2 节），启用激活检查点时为各 block 的输入加上一个 block 所需。未计入：其他缓冲区、内存碎片、库自身的占用。",
+    notes: "GB 指 1e9 字节。模型状态是精确值；激活是估计值：16 位时每层每个 token 占 34h + 5as 字节，h 为隐藏维度，a 为注意力头数，s 为序列长度（arXiv 2205.05198）；启用激活检查点时为各 block 的输入，加上一个 block 的全部激活。未计入：其他缓冲区、内存碎片、库自身的占用。",
     presets: { figure1: "论文图 1：7.5B，64 个 rank", gpt2: "GPT-2 1.5B，序列长 1024", t1: "1T，1024 个 rank（表 1）", groups: "100B，每组 16 个（ZeRO++）" },
     bad: (low, high) => `请输入 ${low} 到 ${high} 之间的数`,
   },

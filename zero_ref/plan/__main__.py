@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     model("--layers", type=positive, metavar="L", help="blocks of a transformer; units without a shape")
     model("--heads", type=positive, metavar="A", help="attention heads of a transformer")
     model("--sequence", type=positive, metavar="S", help="tokens in a sample of a transformer")
+    model("--vocab", type=positive, metavar="V", help="tokens that a transformer knows: count everything")
+    model("--positions", type=positive, metavar="P", help="learned positions, beside --vocab (default: none)")
+    model("--untied", action="store_true", help="the output's matrix is not the embedding's, beside --vocab")
     model("--checkpointing", action="store_true", help="of activations: keep each block's input alone")
 
     train = p.add_argument_group("training").add_argument
@@ -122,7 +125,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "linear": {"features", "classes", "targets"},
         "mlp": {"features", "classes", "targets", "hidden"},
         "transformer": {
-            *("parameters", "layers", "hidden", "heads", "sequence", "checkpointing", "k", "group")
+            *("parameters", "layers", "hidden", "heads", "sequence", "checkpointing", "k", "group"),
+            *("vocab", "positions", "untied"),
         },
     }
     shape = set().union(*allowed.values())
@@ -134,6 +138,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error("--model transformer needs --layers, --hidden, --heads and --sequence")
     if o.model == "transformer" and len(o.hidden) > 1:
         p.error("--hidden of a transformer is one number")
+    if (o.positions or o.untied) and not o.vocab:
+        p.error("--positions and --untied need --vocab")
+    if o.parameters and o.vocab:
+        p.error("--parameters says how many there are, and --vocab counts them: give one of them")
     if o.classes == 1:
         p.error("--classes: one class leaves nothing to tell apart")
     if o.momentum and o.optimizer != "sgd":

@@ -9,12 +9,18 @@ from zero_ref import model, optim
 from zero_ref.data import Task
 from zero_ref.launch.cli import table
 from zero_ref.plan import timing
-from zero_ref.plan.formulas import state_bytes, transformer_activation_bytes, transformer_parameters
+from zero_ref.plan.formulas import (
+    state_bytes,
+    transformer_activation_bytes,
+    transformer_block_parameters,
+    transformer_parameters,
+)
 from zero_ref.plan.sizing import (
     Row,
     Setting,
     formulas,
     most_parameters,
+    padded,
     paper_rows,
     times,
     trained_here,
@@ -26,7 +32,8 @@ from zero_ref.train import choose, options
 @dataclass(frozen=True)
 class Plan:
     """What a plan is printed from. name: of the model; sent: what the exact bytes sent are; step: what a
-    step needs on top of the model's state, in words; setting: for the formulas; rows: their results."""
+    step needs on top of the model's state, in words; setting: for the formulas; rows: their results; counted:
+    what the number of parameters counts, in words."""
 
     name: str
     setting: Setting
@@ -34,6 +41,7 @@ class Plan:
     padded: int
     sent: str
     step: str
+    counted: str = ""
 
 
 def setting(o: argparse.Namespace) -> Setting:
@@ -59,21 +67,43 @@ def plan_for_size(o: argparse.Namespace) -> Plan:
 def plan_for_transformer(o: argparse.Namespace) -> Plan:
     """A transformer by its shape. A token takes 6 operations a parameter, 8 if it is computed twice."""
     s, hidden, again = setting(o), o.hidden[0], o.checkpointing
-    psi = o.parameters or transformer_parameters(o.layers, hidden)
+    vocab, positions = o.vocab or 0, o.positions or 0
+    psi = o.parameters or transformer_parameters(o.layers, hidden, vocab, positions, not o.untied)
     shape = (samples(o), o.sequence, o.layers, hidden, o.heads, s.itemsize)
+    looked_up = hidden * (positions + (vocab if o.untied else 0))  # and not multiplied with
+    work = (8 if again else 6) * (psi - looked_up) * samples(o) * o.sequence * s.micro_batches
     s = replace(
         s,
         parameters=psi,
-        activation=transformer_activation_bytes(*shape, again),
+        embeddings=psi - o.layers * transformer_block_parameters(hidden) if vocab else 0,
+        activation=transformer_activation_bytes(*shape, again, vocab),
         whole_units=True,
-        flop=float((8 if again else 6) * psi * samples(o) * o.sequence * s.micro_batches),
+        flop=float(work),
     )
     kept = "of every block the input, and one block" if again else "all kept; --checkpointing keeps less"
+    whose = "the embeddings'" if s.unit == padded(s.embeddings, s.ranks) else "one block's"
     step = (
-        f"In a step: activations, an estimate, {size(s.activation)} ({kept}); one block's whole\n"
-        f"gradient, {size(s.itemsize * s.unit)}, and at stage 3 its gathered parameters, as much again."
+        f"In a step: activations, an estimate, {size(s.activation)} ({kept}); {whose} whole\n"
+        f"gradient, {size(s.itemsize * s.unit)}, and at stage 3 the gathered parameters, as much again."
     )
-    return Plan("transformer", s, formulas(s), s.padded, "with (N-1)/N", step)
+    return Plan("transformer", s, formulas(s), s.padded, "with (N-1)/N", step, counted(o))
+
+
+def counted(o: argparse.Namespace) -> str:
+    """What the parameters of a transformer are."""
+    if o.parameters:
+        return "The parameters are those of --parameters."
+    if not o.vocab:
+        return (
+            "Counted are the matrices of the blocks, 12 l h^2, as in the papers. Embeddings, biases and\n"
+            "norms are not: --vocab V and --positions P count them, too."
+        )
+    tied = "with an output matrix of its own" if o.untied else "which is the output matrix, too"
+    learned = f"{o.positions:,} learned positions" if o.positions else "no learned positions (--positions P)"
+    return (
+        f"Counted are the blocks with biases and norms, the embedding of {o.vocab:,} tokens, {tied},\n"
+        f"and {learned}."
+    )
 
 
 def plan_for_training(o: argparse.Namespace) -> Plan:
@@ -263,6 +293,7 @@ def plan(o: argparse.Namespace) -> str:
         f"{made.name}: {s.parameters:,} parameters on {o.ranks:,} ranks\n"
         f"{o.dtype}: {e} + {e} + {k:g} bytes a parameter (parameter, gradient, optimizer state)"
     ]
+    parts += [made.counted] if made.counted else []
     if k in (18, 20):
         parts.append(
             f"Note: {k:g} is usually a sum that has the gradient in it, and means --k 16 (see --help)."

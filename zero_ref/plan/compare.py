@@ -5,39 +5,120 @@ equal to the last one; a time is predicted from another measurement, and is show
 """
 
 import argparse
+import math
 from typing import Any
 
 from zero_ref import launch
 from zero_ref.comm import Comm
+from zero_ref.data import DataSet
 from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.launch.cli import table
-from zero_ref.meta import Silence
+from zero_ref.layout import RULES
+from zero_ref.meta import Meta, Silence, dry
 from zero_ref.plan.sizing import row_of, times, work_of
 from zero_ref.plan.timing import Machine, Times
 from zero_ref.report.record import read
-from zero_ref.train import choose
+from zero_ref.train import choose, options
 from zero_ref.train.dry_run import Forecast, forecast
 from zero_ref.train.options import model_rule
 
 BYTES = ("resting_bytes", "peak_bytes", "peak_total_bytes", "sent_bytes_per_step", "calls_per_step")
+PLACES = (None, "cpu", "compiled", "gpu", "staged")  # None: an older record does not say
+# What is gone through for all ranks together; more would take minutes, and is in no record that was measured.
+MOST = {
+    "passes through units": 1 << 17,
+    "samples": 1 << 22,
+    "parts of batches": 1 << 20,
+    "blocks of parameters": 1 << 20,
+}
 
 
 def expected(record: dict[str, Any], machine: Machine) -> tuple[list[Forecast], Times]:
-    """What every rank should have held and sent, and how long a full step should have taken."""
-    o, ranks = argparse.Namespace(**record["config"]), record["world_size"]
-    data = choose.data_set(o)
+    """What every rank should have held and sent, and how long a full step should have taken.
+
+    Before anything is made of the sizes that a record names, they are compared with each other and with MOST.
+    """
+    o, ranks = asked(record["config"]), record["world_size"]
+    data = data_of(o)
+    check_sizes(o, data, record)
     shares = model_rule(o, ranks)[1] or [1] * ranks
     units = choose.units(o, data.task, ranks)
     found, times_of = [], []
     for rank in range(ranks):
-        batches = choose.batches(o, data, Comm(Silence(rank, ranks)), shares=shares)
-        steps = range(record["first_step"], record["first_step"] + len(record["loss"]))
-        parts = [batches.parts(*divmod(step, batches.steps_per_epoch)) for step in steps]
+        with dry("cpu"):  # ids of samples have numbers, and x and y none
+            batches = choose.batches(o, data, Comm(Silence(rank, ranks)), shares=shares)
+        parts = [batches.parts(*divmod(step, batches.steps_per_epoch)) for step in steps_of(o, record, data)]
         sizes = [tuple(len(ids) for ids in step) for step in parts]
         found.append(forecast(o, data.task, rank, ranks, sorted(set(sizes)), o.place))
         work = work_of(o, units, max(map(sum, sizes)), ranks)
         times_of.append(times(row_of(o.stage, found[-1], work, ranks), machine, ranks))
     return found, max(times_of, key=lambda t: t.total)
+
+
+def asked(config: dict[str, Any]) -> argparse.Namespace:
+    """The options of a record, as zero_ref.train reads them; UsageError for what it does not read."""
+    unknown = set(config) - set(vars(options.parse([]))) - {"place"}
+    if unknown or config.get("place") not in PLACES:
+        raise UsageError("its options are not those of zero_ref.train")
+    line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
+    line += ["--prefetch"] if config.get("prefetch") else []
+    line += [f"--{name}={config[name]}" for name in ("own", "transport") if config.get(name)]
+    if sum(map(len, line)) > options.MOST_LETTERS:
+        raise UsageError(f"its options have more than {options.MOST_LETTERS:,} letters")
+    o = options.parse(line)
+    o.place = config.get("place")
+    return o
+
+
+def data_of(o: argparse.Namespace) -> DataSet:
+    """The shapes of the data set; a file is read, made-up samples are not made."""
+    if o.data != "synthetic":
+        data = choose.data_set(o)
+        y: Any = Meta(data.y.shape, data.y.dtype)
+        return DataSet(Meta(data.x.shape, data.x.dtype), y, data.classes)  # type: ignore[arg-type]
+    y = Meta((o.samples,), "int64") if o.classes else Meta((o.samples, 1), o.dtype)
+    return DataSet(Meta((o.samples, o.features), o.dtype), y, o.classes)  # type: ignore[arg-type]
+
+
+def steps_of(o: argparse.Namespace, record: dict[str, Any], data: DataSet) -> range:
+    """Steps that have all sizes of a run's steps; only the hash rule deals in another way in each epoch."""
+    steps = len(record["loss"])
+    epoch = -(-len(data.x) // o.batch_size)  # or less, without the samples of the test
+    return range(
+        record["first_step"], record["first_step"] + (steps if o.shard_data == "hash" else min(steps, epoch))
+    )
+
+
+def check_sizes(o: argparse.Namespace, data: DataSet, record: dict[str, Any]) -> None:
+    """UsageError unless the model has the size that the record says, and all is small enough to go through.
+
+    Layouts of equal slices are sums alone; those of other rules have a number for each block of parameters.
+    """
+    ranks = record["world_size"]
+    if o.hidden and (len(o.hidden) + 1) * ranks > MOST["passes through units"]:
+        raise UsageError(
+            f"it has {len(o.hidden)} hidden layers on {ranks:,} ranks, which are too many to go through"
+        )
+    units = choose.units(o, data.task, 1, rule="contiguous")
+    elements = [u.layout.elements for u in units]
+    if (sum(elements), len(units)) != (record["parameters"], record["units"]):
+        raise UsageError(
+            f"its model has {record['parameters']:,} parameters in {record['units']} units, and that of its "
+            f"options {sum(elements):,} in {len(units)}"
+        )
+    moves = isinstance(o.shard_model, str) and RULES[o.shard_model] is not None
+    blocks = sum(max(8 * ranks, math.ceil(n / 1024)) for n in elements) if moves else 0
+    there = {
+        "passes through units": len(units) * o.micro_batches,
+        "samples": len(data.x),
+        "parts of batches": len(steps_of(o, record, data)) * o.micro_batches,
+        "blocks of parameters": blocks,
+    }
+    for what, number in there.items():
+        if number * ranks > MOST[what]:
+            raise UsageError(
+                f"it has {number:,} {what} on {ranks:,} ranks; {MOST[what]:,} in all can be gone through"
+            )
 
 
 def differences(record: dict[str, Any], found: list[Forecast]) -> list[str]:
@@ -59,6 +140,8 @@ def compare(paths: list[str], machine: Machine) -> None:
             raise UsageError(f"--compare {path}: is of a dry run, which has measured nothing")
         try:
             found, t = expected(record, machine)
+        except UsageError as error:
+            raise UsageError(f"--compare {path}: {error}") from None
         except (AttributeError, KeyError, TypeError) as error:
             raise UsageError(f"--compare {path}: is not a record of zero_ref.train: {error}") from error
         off = differences(record, found)
@@ -74,7 +157,7 @@ def compare(paths: list[str], machine: Machine) -> None:
                 f"{sum(most['sent_bytes_per_step'].values()):,}",
                 "no" if off else "=",
                 *(f"{1e3 * x:.2f}" for x in (measured, t.total)),
-                f"{t.total / measured - 1:+.0%}",
+                f"{t.total / measured - 1:+.0%}" if measured else "",
                 *(f"{1e3 * x:.2f}" for x in (t.compute, t.bandwidth, t.latency)),
             ]
         )

@@ -102,25 +102,55 @@ def legs_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> list
     return [forward, replace(forward, collective="all_gather"), Leg("all_gather", k, group, k * inside, 0)]
 
 
-def transformer_parameters(layers: int, hidden: int) -> int:
-    """12 l h^2: the blocks without biases, norms and embeddings (reported of arXiv 2104.07857)."""
-    return 12 * layers * hidden**2
+def transformer_block_parameters(hidden: int) -> int:
+    """12 h^2 + 13 h: of one block the matrices, 3 + 1 + 4 + 4 times h^2, with biases and two norms."""
+    return 12 * hidden**2 + 13 * hidden
+
+
+def transformer_parameters(
+    layers: int, hidden: int, vocab: int = 0, positions: int = 0, tied: bool = True
+) -> int:
+    """Parameters of a transformer as GPT-2 is built; without `vocab` of the blocks' matrices alone.
+
+    12 l h^2 is what papers count: the blocks without biases, norms and embeddings (reported of arXiv
+    2104.07857). With `vocab` everything: 12 l h^2 + 13 l h, the last norm 2 h, V h for the embedding (as much
+    again for the output, unless it is `tied` to it) and P h for learned positions. So GPT-2 small has
+    124,439,808 with 50,257 tokens and 1,024 positions.
+    """
+    if not vocab:
+        return 12 * layers * hidden**2
+    tables = vocab * (1 if tied else 2) + positions
+    return layers * transformer_block_parameters(hidden) + 2 * hidden + tables * hidden
 
 
 def transformer_activation_bytes(
-    samples: int, sequence: int, layers: int, hidden: int, heads: int, itemsize: int, checkpointing: bool
+    samples: int,
+    sequence: int,
+    layers: int,
+    hidden: int,
+    heads: int,
+    itemsize: int,
+    checkpointing: bool,
+    vocab: int = 0,
 ) -> int:
-    """Bytes of activations of one micro-batch of `samples` sequences, an estimate.
+    """Bytes of activations of one micro-batch of `samples` sequences of s tokens, an estimate.
 
-    12 h numbers a token and layer (arXiv 1910.02054, section 3.2: 60 GB for GPT-2 of 1.5B parameters,
-    sequences of 1024, batch 32). With checkpointing, the input of every block, h numbers a token, and
-    what one block needs while it is computed again, 8 h + heads * sequence numbers a token (reported of
-    ZeRO-Infinity, arXiv 2104.07857): 7.5 GB, where the first paper says about 8.
+    Of a block 16 h numbers a token and 2 a s for the attention of a heads to s tokens; of dropout masks a
+    byte each, 2 h + a s: in 16 bits s b h (34 + 5 a s/h) a layer, arXiv 2205.05198, section 4.1 (an attention
+    that keeps no scores, as FlashAttention, has 34 alone). With checkpointing each block's input, h numbers
+    a token, and all of the one block that is computed again, among it its input: never more than without.
+    With `vocab` the mask of the embedding, the last norm and the output, 2 h numbers, and logits in float32;
+    with checkpointing they are dropped before a block is computed again.
+    arXiv 1910.02054, section 3.2, counts 12 h numbers and leaves the scores out: 60 GB for GPT-2 of 1.5B
+    parameters, sequences of 1024, batch 32, where this is 287 GB.
     """
     tokens = samples * sequence
+    block = tokens * ((16 * itemsize + 2) * hidden + (2 * itemsize + 1) * heads * sequence)
+    given = itemsize * hidden * tokens  # a block's input
+    mask, output = (tokens * hidden, tokens * (2 * itemsize * hidden + 4 * vocab)) if vocab else (0, 0)
     if not checkpointing:
-        return itemsize * 12 * hidden * tokens * layers
-    return itemsize * tokens * (hidden * layers + 8 * hidden + heads * sequence)
+        return mask + layers * block + output
+    return mask + (layers - 1) * given + max(block, given + output)
 
 
 @dataclass
@@ -144,14 +174,17 @@ def bill(
     state_bytes: int,
     micro_batches: int = 1,
     *,
+    accumulate: int | None = None,
     prefetch: bool = False,
     ring: bool = False,
 ) -> Bill:
     """The bill of a rank of stages 0 to 3, for any rule. It knows no stage file, only what it KEEPS.
 
     layouts: of each unit; itemsize: bytes of a parameter and of its gradient; state_bytes: of the optimizer,
-    per parameter; prefetch: the next unit is gathered while one computes; ring: in an all-gather a rank sends
-    on what it gets, all but what its right neighbour began with.
+    per parameter; accumulate: bytes of a number of the gradient that is kept, where it is added up in another
+    type, and of what is reduced and gathered of it, where that comes after; prefetch: the next unit is
+    gathered while one computes; ring: in an all-gather a rank sends on what it gets, all but what its right
+    neighbour began with.
     """
     size = len(layouts[0].counts)
     whole = [each.padded for each in layouts]
@@ -159,13 +192,16 @@ def bill(
     next_has = [each.counts[(rank + 1) % size] for each in layouts]
     psi = {"all": sum(whole), "1/N": sum(own)}
     state = {name: psi[kept] for name, kept in keeps.items()}
-    rest = {"parameter": itemsize * state["parameter"], "gradient": itemsize * state["gradient"]}
+    kept = accumulate or itemsize
+    reduced = kept if keeps["gradient"] == "all" else itemsize  # after adding up, or before
+    gathers_gradient = keeps["optimizer"] == "all"
+    rest = {"parameter": itemsize * state["parameter"], "gradient": kept * state["gradient"]}
     rest["optimizer"] = state_bytes * state["optimizer"]
 
     # Beside what is kept: the sum of one unit, or of all units where they are reduced before the update.
     reduced_at_the_end = keeps["gradient"] == "all" and keeps["optimizer"] == "1/N"
     peak = rest | {"full_gradient": itemsize * max(whole), "gathered": 0}
-    peak["gradient"] += itemsize * (sum(own) if reduced_at_the_end else max(own))
+    peak["gradient"] += reduced * (sum(own) if reduced_at_the_end else max(own))
     if keeps["parameter"] == "1/N":
         pairs = [a + b for a, b in zip(whole, whole[1:])] or whole
         peak["gathered"] = itemsize * max(pairs if prefetch else whole)
@@ -173,8 +209,8 @@ def bill(
     times = passes_of(keeps, micro_batches)
     gathered = sum(whole) - sum(next_has) if ring else sum(own) * (size - 1)
     sent = {
-        "reduce_scatter": itemsize * (sum(whole) - sum(own)) * times["reduce_scatter"],
-        "all_gather": itemsize * gathered * times["all_gather"],
+        "reduce_scatter": reduced * (sum(whole) - sum(own)) * times["reduce_scatter"],
+        "all_gather": (kept if gathers_gradient else itemsize) * gathered * times["all_gather"],
         "other": 2 * 8 * (size - 1),  # the norm and the loss, a float64 each, to each of the others
     }
     return Bill(rest, peak, sent)

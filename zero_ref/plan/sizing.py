@@ -27,6 +27,7 @@ class Setting:
 
     parameters: psi; units: in how many units, one collective each; itemsize: bytes of a parameter and of
     its gradient; k: bytes of optimizer state a parameter; group: ranks in a group, or None
+    embeddings: of the parameters those of one unit more, beside units that are alike
     activation: bytes of one micro-batch on one rank; whole_units: count one unit's whole gradient, and at
     stage 3 its gathered parameters, as memory that a step needs
     flop: multiplications and additions of one rank in one step
@@ -39,6 +40,7 @@ class Setting:
     ranks: int
     group: int | None = None
     micro_batches: int = 1
+    embeddings: int = 0
     activation: int = 0
     whole_units: bool = False
     flop: float = 0.0
@@ -46,13 +48,20 @@ class Setting:
     @property
     def unit(self) -> int:
         """Parameters of the largest unit, padded to a multiple of N."""
-        return padded(-(-self.parameters // self.units), self.ranks)
+        alike = -(-(self.parameters - self.embeddings) // self.units)
+        return padded(max(alike, self.embeddings), self.ranks)
 
     @property
     def padded(self) -> int:
         """Parameters of all units, each padded to a multiple of N; units differ by one at most."""
-        smaller, larger = divmod(self.parameters, self.units)
-        return (self.units - larger) * padded(smaller, self.ranks) + larger * padded(smaller + 1, self.ranks)
+        smaller, larger = divmod(self.parameters - self.embeddings, self.units)
+        alike = (self.units - larger) * padded(smaller, self.ranks) + larger * padded(smaller + 1, self.ranks)
+        return alike + padded(self.embeddings, self.ranks)
+
+    @property
+    def calls(self) -> int:
+        """Units in all: so often each collective is called when the whole model goes through it."""
+        return self.units + (self.embeddings > 0)
 
 
 def padded(n: int, ranks: int) -> int:
@@ -136,7 +145,7 @@ def _row(s: Setting, name: str, stage: int, shards: int, elements: list[Leg]) ->
         model_state_bytes(stage, psi, shards, e, e, s.k),
         s.activation + whole_units,
         [replace(leg, inside=e * leg.inside, between=e * leg.between) for leg in elements],
-        _work(s.flop, stage, psi, shards, e, s.units, s.micro_batches),
+        _work(s.flop, stage, psi, shards, e, s.calls, s.micro_batches),
     )
 
 

@@ -66,7 +66,7 @@ function about(run) {
     parameters: exact(run.parameters),
     data: c.data,
     optimizer: c.optimizer,
-    dtype: c.dtype,
+    dtype: c.accumulate ? say("added_up", { dtype: c.dtype, wider: c.accumulate }) : c.dtype,
     batch: exact(run.samples_per_step),
     micro: exact(c.micro_batches || 1),
     steps: exact(run.steps),
@@ -336,7 +336,7 @@ function drawStep() {
 // Options in which a run differs from the first; its stage has a column of its own.
 function differs(run) {
   const names = ["model", "hidden", "data", "seed", "dtype", "batch_size", "micro_batches", "no_shuffle"];
-  names.push("optimizer", "lr", "momentum", "weight_decay", "clip_norm");
+  names.push("accumulate", "optimizer", "lr", "momentum", "weight_decay", "clip_norm");
   names.push("shard_data", "shard_model", "reduce", "device");
   const value = (which, name) => JSON.stringify(which.config[name] ?? null);
   const found = names.filter((name) => value(run, name) !== value(FIRST, name));

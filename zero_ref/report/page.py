@@ -217,8 +217,9 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
                 sent[sender][(sender + 1) % ranks] += nbytes
             elif name == "reduce_scatter":  # each gets its own shard
                 counts = step["units"][unit]["counts"]
+                elements = sum(counts[rank] for rank in others)
                 for rank in others:
-                    sent[sender][rank] += counts[rank] * step["itemsize"]
+                    sent[sender][rank] += nbytes * counts[rank] // elements
             else:
                 for rank in others:
                     sent[sender][rank] += nbytes // len(others)

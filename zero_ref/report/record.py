@@ -76,6 +76,7 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         itemsize=itemsize,
         state_bytes=formulas.state_bytes(kind, itemsize, momentum=o.momentum),
         micro_batches=o.micro_batches,
+        accumulate=np.dtype(o.accumulate).itemsize if o.accumulate else None,
         prefetch=o.prefetch,
         ring=isinstance(run.comm, RingComm),
     )

@@ -43,7 +43,8 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
     lines = [
         word["summary_run" if record["world_size"] > 1 else "summary_run_alone"].format(
             **config | {"ranks": record["world_size"]}
-        ),
+        )
+        + (word["summary_accumulate"].format(**config) if config.get("accumulate") else ""),
         word["summary_model"].format(
             model=f"{config['model']} {record['model']}",
             parameters=f"{record['parameters']:,}",

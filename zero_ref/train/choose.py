@@ -23,7 +23,7 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import compiled, kernels
+from zero_ref.extras import accumulate, compiled, kernels
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
 from zero_ref.extras.staging import StagedComm
@@ -217,4 +217,6 @@ def stage(o: argparse.Namespace) -> ModuleType:
     """The module that trains: a stage, or somebody's own."""
     if o.own:
         return load_stage(o.own, o.stage)
-    return zero3_prefetch if o.prefetch else STAGES[o.stage]
+    chosen = zero3_prefetch if o.prefetch else STAGES[o.stage]
+    wider = getattr(o, "accumulate", None)  # older records have none
+    return accumulate.wide(chosen, wider) if wider else chosen

@@ -26,6 +26,10 @@ from zero_ref.model import MODELS
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
 DTYPES = ("float32", "float64", *NARROW)
 MOST_PARTS = 1 << 16  # micro-batches of a step; a list of all of them is made
+ACCUMULATE = (
+    "in what the gradients of micro-batches are added up: same, the type of --dtype (default), which in 16 "
+    "bits loses what is small beside the sum; or float32"
+)
 parts = number(int, 1, f"a whole number from 1 to {MOST_PARTS:,}", below=MOST_PARTS + 1)
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
@@ -58,7 +62,11 @@ def parser() -> argparse.ArgumentParser:
     data = p.add_argument_group("data").add_argument
     data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), synthetic, FILE.npz or FILE.csv")
     data("--header", choices=("yes", "no"), help="whether a .csv begins with a line of names")
-    data("--target", metavar="COLUMN", help="of a .csv: first, last (default), or a name")
+    data(
+        "--target",
+        metavar="COLUMN",
+        help="of a .csv: first, last (default), or a name; NAME,NAME,... several",
+    )
     data("--task", choices=("classes", "numbers"), help="what y holds (default: as it is written)")
     data("--data-limit", type=above_0, metavar="GB", help="the most that x or y may take (default 8)")
     data("--samples", type=positive, metavar="S", help="of synthetic data (default 4096)")
@@ -67,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     data("--test-fraction", type=fraction, default=0.2, metavar="F", help="share held out (default 0.2)")
     data("--batch-size", type=positive, default=64, metavar="B", help="of all ranks together (default 64)")
     data("--micro-batches", type=parts, default=1, metavar="K", help="parts of a batch (default 1)")
+    data("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
     data("--no-shuffle", action="store_true", help="samples in the same order in every epoch")
 
     length = p.add_argument_group("training").add_mutually_exclusive_group()
@@ -214,6 +223,9 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error(f"--momentum is for --optimizer {' or '.join(have)}")
     if o.batch_size % o.micro_batches:
         p.error(f"--micro-batches {o.micro_batches} does not divide --batch-size {o.batch_size}")
+    if o.accumulate == "float32" and o.dtype not in NARROW:
+        p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
+    o.accumulate = None if o.accumulate == "same" else o.accumulate
     if o.dtype in NARROW and o.reduce == "ring":
         p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
     if o.save is None and (o.save_every or o.keep):
