@@ -19,7 +19,7 @@ from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, summary, text, trace
 from zero_ref.report.__main__ import main
-from zero_ref.report.record import read, summary
+from zero_ref.report.record import read
 from zero_ref.train import options
 
 pytest_plugins = ["browser"]  # the fixture `opened`
@@ -490,7 +490,7 @@ def test_the_map_of_traffic_adds_up_to_what_was_sent(run, others):
 
 def test_gradients_that_are_added_up_in_another_type_are_told(others, tmp_path, opened):
     wide, plain = record_of(others, "wide"), record_of(others, "1")
-    assert "bfloat16, gradients added up in float32\n" in summary(wide)
+    assert "bfloat16, gradients added up in float32\n" in summary.summary(wide, "en")
     assert "added up" not in summary(plain)
     told = {"en": "gradients of micro-batches added up in float32", "zh": "梯度用 float32 累加"}
     for language, words in told.items():
