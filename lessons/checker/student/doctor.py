@@ -65,7 +65,7 @@ def find_all() -> Any:
     yield from about_python(
         sys.version_info[:3], sys.prefix != sys.base_prefix, (ROOT / ".venv").exists(), sys.executable
     )
-    yield from about_package("numpy", version("numpy"), (2, 0))
+    yield from about_package("numpy", version("numpy"), (2, 2))
     yield from about_package("mpi4py", version("mpi4py"), (4, 1))
     library, mpirun = ask_library(), find_launcher()
     yield from about_library(library)
