@@ -114,7 +114,7 @@ class Installed:
             if not (folder / "venv" / "lib" / part.name).exists():
                 (folder / "venv" / "lib" / part.name).symlink_to(part)
         pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "--quiet"]
-        pip += ["--disable-pip-version-check", "--no-index", "--no-deps", str(wheel)]
+        pip += ["--disable-pip-version-check", "--no-index", "--no-deps", "--ignore-installed", str(wheel)]
         subprocess.run(pip, check=True, timeout=LIMIT)
         path = os.pathsep.join([str(self.bin), str(Path(sys.executable).parent), os.environ["PATH"]])
         self.token = uuid.uuid4().hex
