@@ -51,10 +51,13 @@ explore: setup
 
 setup: $(VENV)/ready
 
-$(VENV)/ready: requirements.txt requirements-gpu.txt
+# zero_ref is installed as an editable package: with .venv activated, zero-ref works in every folder, and what
+# is changed here is what runs.
+$(VENV)/ready: requirements.txt requirements-gpu.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	$(if $(CUDA),sed 's/cuda13x/cuda$(CUDA)x/; s/cu13/cu$(CUDA)/' requirements-gpu.txt > $(VENV)/gpu.txt)
 	$(if $(CUDA),python -m pip install --quiet --disable-pip-version-check -r $(VENV)/gpu.txt)
 	touch $@

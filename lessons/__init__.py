@@ -1,5 +1,10 @@
-"""The lessons, the exercises, and what checks them: `python -m lessons`."""
+"""The lessons, the exercises, and what checks them: `python -m lessons`.
+
+ROOT    what this package lies in: in a checkout the project, else a folder of the installed zero_ref
+HOME    what the student's lessons/exercises and .learn lie in. In a checkout the same; else the folder that
+        `new` has made, whose own lessons/__init__.py sets both (see checker/student/new.py)
+"""
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]  # of the project
+ROOT = HOME = Path(__file__).parents[1]

@@ -13,12 +13,14 @@ import importlib
 import os
 import signal
 
+from lessons import HOME, ROOT
 from lessons.checker import progress
 from lessons.checker.student import doctor
+from zero_ref import __version__
 from zero_ref.launch import language as of_environment
 
 ONE = ("run", "hint", "show", "reset", "solution")  # commands on one exercise
-OTHERS = ("next", "list", "all", "doctor")
+OTHERS = ("next", "list", "all", "doctor", "new")
 TEACHERS = ("grade", "release")  # with options of their own
 LANGUAGES = ("zh", "en")
 
@@ -42,12 +44,15 @@ def parser() -> Parser:
     shared.add_argument("--plain", action="store_true")
     shared.add_argument("--limit", type=seconds)
     shared.add_argument("-h", "--help", action="store_true")
+    shared.add_argument("--version", action="store_true")
     p = Parser(prog="python -m lessons", add_help=False, parents=[shared])
     commands = p.add_subparsers(dest="command", parser_class=Parser)
     for name in ONE + OTHERS:
         command = commands.add_parser(name, add_help=False, parents=[shared])
         if name in ONE:
             command.add_argument("exercise", nargs="?")
+        if name == "new":
+            command.add_argument("dir", metavar="DIR")
         if name == "reset":
             command.add_argument("--yes", action="store_true")
         if name == "solution":
@@ -84,6 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
     if getattr(o, "help", False):
         print(doctor.say("help", language).strip())
         return 0
+    if getattr(o, "version", False):
+        print(f"zero_ref {__version__}")
+        return 0
     if o.plain:
         os.environ["NO_COLOR"] = "1"
     # An exit, so that ranks are ended and the terminal restored.
@@ -107,8 +115,13 @@ def do(o: argparse.Namespace) -> int:
         return doctor.main(o.language, o.plain)
     from lessons.checker import words
     from lessons.checker.ranks import runner
-    from lessons.checker.student import commands, learn, screen
+    from lessons.checker.student import commands, learn, new, screen
 
+    if o.command == "new":
+        return new.make(o)
+    if not has_exercises():
+        print(words.say("no_exercises", o.language), file=sys.stderr)
+        return 2
     o.limit = getattr(o, "limit", runner.LIMIT)
     if o.command is None:
         return learn.main(o)
@@ -123,6 +136,11 @@ def do(o: argparse.Namespace) -> int:
         print(words.say("unknown_exercise", o.language, name=o.exercise, names=names), file=sys.stderr)
         return 2
     return getattr(commands, o.command)(exercise, o)
+
+
+def has_exercises() -> bool:
+    """Whether a student works here: in a checkout, in what `new` has made, or where a variable says."""
+    return HOME != ROOT or (ROOT / "zero_ref").is_dir() or "ZERO_REF_EXERCISES" in os.environ
 
 
 def spoken(arguments: list[str]) -> str:

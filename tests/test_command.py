@@ -277,6 +277,20 @@ def test_a_model_keeps_the_names_of_its_columns(tmp_path):
     train(0, "--resume", "ck", "--steps", "12", "--quiet", cwd=tmp_path)
 
 
+@pytest.mark.parametrize("dtype, optimizer", [("float16", "sgd"), ("bfloat16", "adam")])
+def test_a_model_of_16_bits_predicts_alike_on_any_number_of_ranks(dtype, optimizer, tmp_path):
+    line = ("--dtype", dtype, "--optimizer", optimizer, "--steps", "4", "--hidden", "7", "--save", "ck")
+    train(3, *line, "--quiet", cwd=tmp_path)
+    found = []
+    for ranks in (0, 4):
+        name = f"{ranks}.csv"
+        again = ("--checkpoint", "ck", "--data", "digits", "--output", name)
+        result = mpirun(ranks, *PREDICT, *again, cwd=tmp_path)
+        assert result.returncode == 0 and "accuracy" in result.stdout, result.stderr
+        found.append((tmp_path / name).read_text())
+    assert found[0] == found[1] and found[0].count("\n") == 1798
+
+
 def test_the_options_of_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("0,1,2\n" + "".join(f"{i % 3 + 1},{i},0.5\n" for i in range(9)))
     line = ("--data", "t.csv", "--test-fraction", "0", "--steps", "1", "--hidden", "4")

@@ -146,7 +146,7 @@ def test_help_names_all_commands(student):
         assert text == student("run", "-h", "--language", language).stdout
         assert all(
             re.search(rf"^  {c} ", text, re.M)
-            for c in ("run", "next", "hint", "list", "show", "doctor", "all")
+            for c in ("run", "next", "hint", "list", "show", "doctor", "all", "new")
         )
         assert max(map(words.width, text.splitlines())) <= 80
 

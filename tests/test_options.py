@@ -305,7 +305,18 @@ def test_a_resumed_run_stays_the_same_run(line):
 
 @pytest.mark.parametrize(
     "bad",
-    ["--help", "-h", "--export=x", "--save=x", "--record=x", "--init=x", "--quiet", "more", "--lr=0.50"],
+    [
+        "--help",
+        "-h",
+        "--version",
+        "--export=x",
+        "--save=x",
+        "--record=x",
+        "--init=x",
+        "--quiet",
+        "more",
+        "--lr=0.50",
+    ],
 )
 def test_a_checkpoint_cannot_give_orders(bad):
     with pytest.raises(UsageError):

@@ -7,7 +7,7 @@ so `import zero_ref` comes before `import numpy` in a script that wants these se
 from zero_ref.launch import prepare_environment
 from zero_ref.launch.start import open_post
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 prepare_environment()
 open_post()

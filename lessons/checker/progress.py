@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lessons import ROOT
+from lessons import HOME
 from zero_ref import launch
 from zero_ref.launch.files import replacing
 
@@ -24,15 +24,20 @@ FRESH |= {"state": None, "level": 0, "hinted": []}
 
 def folder() -> Path:
     """Where progress, last runs and backups are kept; ZERO_REF_LEARN chooses another place."""
-    path = Path(os.environ.get("ZERO_REF_LEARN") or ROOT / ".learn")
+    path = place()
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def place() -> Path:
+    """The same, whether it is there or not."""
+    return Path(os.environ.get("ZERO_REF_LEARN") or HOME / ".learn")
 
 
 def read() -> dict[str, Any]:
     """Progress: "exercises" by name, "current", "language". What cannot be read counts as none."""
     try:
-        found = json.loads((folder() / "progress.json").read_text(encoding="utf-8"))
+        found = json.loads((place() / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = None
     return repair(found)

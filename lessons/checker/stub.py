@@ -8,10 +8,10 @@ python -m lessons.checker.stub --force 06    writes this one anew
 import sys
 import textwrap
 
-from lessons import ROOT
+from lessons import HOME
 from lessons.checker.words import LANGUAGES, catalogue, exercises, wrap
 
-FOLDER = ROOT / "lessons" / "exercises"
+FOLDER = HOME / "lessons" / "exercises"
 HEADS = {"zh": ("目标", "通过条件", "检查"), "en": ("Goal", "Done when", "Check")}
 
 

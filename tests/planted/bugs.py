@@ -1035,6 +1035,12 @@ ACCUMULATE = [
 ]
 CHECKPOINTS = [
     Bug(
+        "a checkpoint's options may end the command that reads it",
+        "train/options.py",
+        'ENDING = {"-h", "--help", "--version"}',
+        'ENDING = {"-h", "--help"}',
+    ),
+    Bug(
         "the number of columns is not compared",
         "checkpoint/__init__.py",
         "if manifest.columns is not None and",
@@ -1710,7 +1716,35 @@ STARTS = [
     ),
 ]
 
+INSTALL = [
+    Bug(
+        "a command is given its own name as an argument",
+        "__main__.py",
+        "    del sys.argv[0]\n",
+        "",
+    ),
+    Bug(
+        "the list of commands is in Chinese for everybody",
+        "__main__.py",
+        "texts[language == 'en']",
+        "texts[0]",
+    ),
+    Bug(
+        "every rank prints the list of commands",
+        "__main__.py",
+        "if launch.rank_by_launcher() == 0:",
+        "if launch.size_by_launcher():",
+    ),
+    Bug(
+        "a student's folder is found at its top alone",
+        "learn/__init__.py",
+        "(folder, *folder.parents)",
+        "(folder,)",
+    ),
+]
+
 GROUPS = {
+    "install": INSTALL,
     "seams": SEAMS,
     "stage 0": STAGE_0,
     "stage 1": STAGE_1,

@@ -30,6 +30,7 @@ UNIT = [
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
+INSTALL = "readers_language or says_and_returns or no_command or wherever"
 GPU = "comm gpu bits bytes precision"
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
@@ -51,6 +52,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
     "extending": (0, "tests/test_extending.py"),
+    "install": (0, "tests/test_install.py", "-k", INSTALL),
     "predict": (RANKS, "tests/mpi/check_predict.py"),
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
     "start": (0, "tests/test_start.py"),
@@ -60,6 +62,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
 }
 FIRST = {  # by group, where it is not the order above
     "seams": ["extending", "comm"],
+    "install": ["install"],
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
@@ -92,7 +95,9 @@ def copy(folder: Path) -> Path:
     """The package, its lessons and its tests in `folder`, without what Python has compiled."""
     for name in ("zero_ref", "lessons", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    for file in ROOT.iterdir():  # what a wheel is built from
+        if file.is_file() and not file.name.startswith("."):
+            shutil.copy(file, folder)
     return folder
 
 

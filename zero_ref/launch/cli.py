@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import tabulate
 
+from zero_ref import __version__
 from zero_ref.launch import UsageError, one_line, rank_by_launcher, say
 
 LANGUAGES = ("en", "zh")
@@ -25,6 +26,11 @@ class Parser(argparse.ArgumentParser):
     It refuses what is given and empty, as a shell's variable is that nobody has set, and names that are not
     UTF-8, which neither a record nor a checkpoint can hold.
     """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        about = f"zero_ref {__version__}"
+        self.add_argument("--version", action="version", version=about, help="say which, and exit")
 
     def parse_known_args(self, *arguments: Any, **keywords: Any) -> Any:
         found, rest = super().parse_known_args(*arguments, **keywords)

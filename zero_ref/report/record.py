@@ -217,7 +217,7 @@ def read(path: str, option: str = "") -> dict[str, Any]:
         return json.loads(data)
     except OSError as error:
         raise UsageError(f"{option}{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # of 0.22 on, the first is the second
         raise UsageError(f"{option}{path}: is not a record of a run ({error})") from None
 
 

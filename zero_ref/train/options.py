@@ -122,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+ENDING = {"-h", "--help", "--version"}  # options that print something and end the command
 MOST_LETTERS = 1 << 16  # of a checkpoint's options: more than any model's widths take
 
 # What makes two runs the same run. All else may change where one is resumed: stage, ranks, rules ...
@@ -164,7 +165,7 @@ def parse(arguments: list[str] | None = None, resumed: list[str] | None = None) 
         return _complete(p, o)
     if len(resumed) > len(vars(o)) or sum(map(len, resumed)) > MOST_LETTERS:
         raise UsageError("the checkpoint's options are too many or too long")
-    if {"-h", "--help"} & set(resumed) or lasting(before := _complete(p, p.parse_args(resumed))) != resumed:
+    if ENDING & set(resumed) or lasting(before := _complete(p, p.parse_args(resumed))) != resumed:
         raise UsageError("the checkpoint's options are not those that a run writes")
     if o.init and o.resume != "latest":
         p.error("--init and --resume: a resumed run has its weights")

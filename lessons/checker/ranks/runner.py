@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lessons import ROOT
+from lessons import HOME, ROOT
 from lessons.checker.ranks.board import Board, Note, find_circle, find_hang, unmet_needs
 from lessons.checker.ranks.launcher import environment, find_mpirun
 from lessons.checker.ranks.processes import adopt_orphans, child_processes, end_with_parent, marked_with
@@ -96,7 +96,7 @@ def start_ranks(folder: Path, ranks: int, token: str) -> subprocess.Popen:
         raise FileNotFoundError("mpirun")
     launcher = [str(mpirun), "-n", str(ranks)] if ranks > 1 else []
     settings = {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lessons" / "exercises")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(HOME / "lessons" / "exercises")]),
         "ZERO_REF_CHECK": token,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",  # what is printed before the end of a job belongs to it

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-from lessons import ROOT
+from lessons import HOME
 from lessons.checker.ranks.processes import end_with_parent
 
 
@@ -21,7 +21,7 @@ class Work:
             stdout=subprocess.PIPE if prints else subprocess.DEVNULL,
             stderr=self.errors,
             bufsize=0,  # so that what select() sees is all there is
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HOME), os.environ.get("PYTHONPATH", "")])},
             start_new_session=True,  # Ctrl-C comes to us alone; we end it
             preexec_fn=end_with_parent,
         )

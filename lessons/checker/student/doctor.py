@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lessons import ROOT
+from lessons import HOME, ROOT
 from lessons.checker.student.doctor_mpi import (
     FAMILIES,
     about_launch,
@@ -65,7 +65,7 @@ def find_all() -> Any:
     yield from about_python(
         sys.version_info[:3], sys.prefix != sys.base_prefix, (ROOT / ".venv").exists(), sys.executable
     )
-    yield from about_package("numpy", version("numpy"), (2, 0))
+    yield from about_package("numpy", version("numpy"), (2, 2))
     yield from about_package("mpi4py", version("mpi4py"), (4, 1))
     library, mpirun = ask_library(), find_launcher()
     yield from about_library(library)
@@ -153,8 +153,8 @@ def about_terminal(
 
 def check_places() -> dict[Path, str | None]:
     """The folders that are written to -> why they cannot be, or None."""
-    exercises = Path(os.environ.get("ZERO_REF_EXERCISES") or ROOT / "lessons" / "exercises")
-    learn = Path(os.environ.get("ZERO_REF_LEARN") or ROOT / ".learn")
+    exercises = Path(os.environ.get("ZERO_REF_EXERCISES") or HOME / "lessons" / "exercises")
+    learn = Path(os.environ.get("ZERO_REF_LEARN") or HOME / ".learn")
     return {folder: why_not_writable(folder) for folder in (exercises, learn, Path(tempfile.gettempdir()))}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lessons import ROOT
+from lessons import HOME
 from lessons.checker import checking, progress, words
 from lessons.checker.student import attempt
 from lessons.checker.student.attempt import Data
@@ -116,7 +116,7 @@ def own_training(exercise: str, language: str) -> list[str]:
 def lesson_of(exercise: str) -> list[str]:
     """The script of the lesson with an exercise's number, in the project's folder; [] if there is none."""
     return [
-        str(path.relative_to(ROOT)) for path in sorted((ROOT / "lessons").glob(f"{exercise[:2]}_*.py"))[:1]
+        str(path.relative_to(HOME)) for path in sorted((HOME / "lessons").glob(f"{exercise[:2]}_*.py"))[:1]
     ]
 
 
