@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from typing import Any
 from lessons.checker import checking, progress, words
 from lessons.checker.checking import Result
 from lessons.checker.evidence import Diagnosis
-from lessons.checker.ranks.runner import LIMIT, Outcome
+from lessons.checker.ranks.runner import LIMIT, Job, Outcome
 from lessons.checks import cases_of
 
 EVENTS = 2000  # of a rank that are kept for the picture
 PRINTED = 100_000  # characters
+NO_VERDICT = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 SOURCE = 400_000
 
 Data = dict[str, Any]
@@ -47,12 +49,21 @@ def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted:
             result = Result(job, Outcome(), missing, 0.0)
         else:
             job.file = str(copy)
-            result = checking.check([job], limit)[0]
+            result = judged(job, limit)
         data = describe_result(result, copy)
     key = result.diagnosis.key if result.diagnosis else None
     progress.note_result(exercise, result.state, key, counted)
     progress.save_last(exercise, data)
     return data
+
+
+def judged(job: Job, limit: float) -> Result:
+    """The result of a check; a diagnosis, too, where the ranks reported what cannot have happened."""
+    try:
+        return checking.check([job], limit)[0]
+    except NO_VERDICT as error:
+        text = "".join(traceback.format_exception_only(error)).strip()[:300]
+        return Result(job, Outcome(), Diagnosis("no_verdict", {"text": text}), 0.0)
 
 
 def describe_result(result: Result, file: Path) -> Data:
