@@ -13,6 +13,7 @@ import numpy as np
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checks import cases_of, check_of
+from zero_ref.launch import shared
 
 
 def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
@@ -64,6 +65,10 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
     if outcome.endless:
         return describe_endless(outcome.endless, params)
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
+    ranks = max(case["size"] for case in cases)
+    if not outcome.reports and (room := shared.room()) and room.free < shared.need(ranks):
+        sizes = {"size": f"{room.size:.0f}", "free": f"{room.free:.0f}", "need": f"{shared.need(ranks):.0f}"}
+        return Diagnosis("small_memory", sizes | {"ranks": ranks})
     return Diagnosis(
         "died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()}
     )

@@ -20,7 +20,7 @@ from zero_ref.launch import files, shared
 
 AGE = 60.0  # seconds: what is younger may be about to be used
 OLD = 3600.0  # of folders, of which no kernel says who is alone with them
-FOLDER = re.compile(r"zero_ref_[a-z]+_\w{8}\Z")  # temporary ones of checks, gradings, lessons
+FOLDER = re.compile(r"zero_ref_(check|copy|grade|lesson|pour)_\w+\Z")  # our temporary ones
 
 
 def find() -> list[Path]:
@@ -67,7 +67,7 @@ def is_ours(path: Path, kind: int, age: float) -> bool:
         about = path.lstat()
     except OSError:
         return False
-    old = time.time() - max(about.st_mtime, about.st_ctime) > age
+    old = time.time() - about.st_mtime > age
     return stat.S_IFMT(about.st_mode) == kind and about.st_uid == os.getuid() and old
 
 
@@ -117,9 +117,9 @@ def used_names() -> set[str]:
     """Files and folders that processes have open or mapped or work in, as far as they can be seen (Linux)."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            links = [process / "cwd", *(process / "fd").iterdir()]
-            found |= {os.readlink(link) for link in links}
+        for link in [process / "cwd", *listed(process / "fd")]:
+            with suppress(OSError):  # what is closed by now
+                found.add(os.readlink(link))
         with suppress(OSError):
             lines = (process / "maps").read_text(errors="replace").splitlines()
             found |= {"/" + line.partition(" /")[2] for line in lines if " /" in line}

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lessons.checker import checking, progress, words
+from lessons.checker import checking, progress, shadows, words
 from lessons.checker.checking import Result
 from lessons.checker.evidence import Diagnosis
 from lessons.checker.ranks.runner import LIMIT, Job, Outcome
@@ -40,6 +40,7 @@ def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted:
     """
     job = checking.job_of(exercise, reference)
     file = Path(job.file)
+    in_the_way = shadows.find(shadows.places())
     with tempfile.TemporaryDirectory(prefix="zero_ref_copy_") as folder:
         copy = Path(folder) / file.name
         try:
@@ -49,12 +50,17 @@ def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted:
             result = Result(job, Outcome(), missing, 0.0)
         else:
             job.file = str(copy)
-            result = judged(job, limit)
+            result = shadowed(job, *in_the_way[0]) if in_the_way else judged(job, limit)
         data = describe_result(result, copy)
     key = result.diagnosis.key if result.diagnosis else None
     progress.note_result(exercise, result.state, key, counted)
     progress.save_last(exercise, data)
     return data
+
+
+def shadowed(job: Job, file: str, module: str) -> Result:
+    """The result where a file of the student's would be taken for a module: no rank could begin."""
+    return Result(job, Outcome(), Diagnosis("shadowed", {"file": file, "module": module}), 0.0)
 
 
 def judged(job: Job, limit: float) -> Result:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 INSTALL = "python -m pip install -r requirements.txt"
+CLEAN = "python -m lessons doctor --clean"
 
 
 @dataclass
