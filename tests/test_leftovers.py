@@ -24,11 +24,17 @@ RING = "06_ring_reduce_scatter"
 # What this process still finds by a name: its memory in /dev/shm, and the file that mpirun wrote for it.
 NAMED = """
 import os, re
+def tell(text):
+    os.write(1, f"{text}\\n".encode())  # in one piece: all ranks write
 def named():
     with open("/proc/self/maps") as maps:
         found = re.findall(r"/dev/shm/mpich_shm_.*", maps.read())
     folder = f"/proc/{os.getppid()}/fd"
-    found += [os.readlink(f"{folder}/{n}") for n in os.listdir(folder)]
+    for n in os.listdir(folder):
+        try:
+            found.append(os.readlink(f"{folder}/{n}"))
+        except OSError:
+            pass  # closed by now
     return sorted({f.partition("_")[0] for f in found if "_" in f and re.match("/dev/shm|/tmp/hydra", f)
                    and not f.endswith("(deleted)")})
 """
@@ -43,7 +49,7 @@ before = named()
 comm.mpi.Barrier()
 together.check_started_alike(comm, argparse.Namespace())
 comm.mpi.Barrier()
-print("found", before, named(), flush=True)
+tell(f"found {before} {named()}")
 comm.mpi.Barrier()
 comm.mpi.Abort(3)
 """
@@ -53,7 +59,7 @@ sys.path.insert(0, "lessons")
 import _lesson
 comm = _lesson.ranks(3)
 comm.mpi.Barrier()
-print("found", named(), flush=True)
+tell(f"found {named()}")
 """
 IN_ABORT = """
 from mpi4py import MPI
@@ -63,7 +69,7 @@ comm.Barrier()
 class World:
     rank, size = comm.rank, comm.size
     def Abort(self, code):
-        print("found", named(), flush=True)
+        tell(f"found {named()}")
 if comm.rank == 1:
     MPI.COMM_WORLD = World()
     launch.abort("it fails", 1)

@@ -1551,8 +1551,8 @@ LEFTOVERS = [
     Bug(
         "the file that mpirun writes for its ranks stays",
         "launch/shared.py",
-        "                remove(path)\n",
-        "                pass\n",
+        "                    remove(path)\n",
+        "                    pass\n",
     ),
     Bug(
         "a killed check leaves its shared memory",

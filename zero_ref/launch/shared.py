@@ -65,8 +65,9 @@ def drop_names() -> None:
     parent = f"/proc/{os.getppid()}"
     with suppress(OSError), open(f"{parent}/comm") as comm:
         for number in os.listdir(f"{parent}/fd") if comm.read().startswith("hydra_pmi") else ():
-            if TOPOLOGY.match(path := os.readlink(f"{parent}/fd/{number}")):
-                remove(path)
+            with suppress(OSError):  # what it has closed by now
+                if TOPOLOGY.match(path := os.readlink(f"{parent}/fd/{number}")):
+                    remove(path)
 
 
 def remove(path: str) -> None:
