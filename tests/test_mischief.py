@@ -198,6 +198,14 @@ def test_a_note_that_was_there_and_is_gone_was_taken_away(tmp_path):
     board.close()
 
 
+def test_reports_of_trials_that_there_are_not_are_left_aside(tmp_path):
+    (tmp_path / "a.py").write_text(answers(RING)[""], encoding="utf-8")
+    error = {"raised": {"type": "E", "kinds": [], "text": "", "place": None}}
+    outcome = Outcome(reports={10**9: {0: error}, -1: {0: error}}, hang={"case": 10**9}, died=None)
+    found = verdict.judge(Job(RING, str(tmp_path / "a.py"), "s"), outcome)
+    assert found.key in ("died", "small_memory")
+
+
 def test_evidence_that_is_none_is_a_diagnosis_for_the_student(monkeypatch, tmp_path):
     (tmp_path / f"{RING}.py").write_text(answers(RING)[""], encoding="utf-8")
     monkeypatch.setenv("ZERO_REF_EXERCISES", str(tmp_path))
