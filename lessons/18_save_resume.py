@@ -40,7 +40,7 @@ OF_MPIRUN = ("PMI_", "PMIX_", "MPI_LOCAL", "HYDI_", "OMPI_COMM_")
 environment = {name: value for name, value in AS_STARTED.items() if not name.startswith(OF_MPIRUN)}
 for name, first in ("PATH", Path(sys.executable).parent), ("PYTHONPATH", FOLDER.parent):
     environment[name] = os.pathsep.join(filter(None, [str(first), environment.get(name)]))
-temporary = tempfile.TemporaryDirectory()
+temporary = tempfile.TemporaryDirectory(prefix="zero_ref_lesson_")
 here = Path(temporary.name)
 
 

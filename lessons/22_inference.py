@@ -30,7 +30,7 @@ from zero_ref.stages import zero3
 from zero_ref.train import options
 from zero_ref.train.run import train
 
-temporary = tempfile.TemporaryDirectory() if rank == 0 else None
+temporary = tempfile.TemporaryDirectory(prefix="zero_ref_lesson_") if rank == 0 else None
 folder = comm.everyone(temporary and temporary.name)[0]
 record = train(options.parse(["--quiet", "--hidden", "64,64,64,64", "--steps", "200", "--save", folder]))
 checkpoint = open_together(folder)  # verified, by all ranks together

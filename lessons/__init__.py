@@ -5,6 +5,10 @@ HOME    what the student's lessons/exercises and .learn lie in. In a checkout th
         `new` has made, whose own lessons/__init__.py sets both (see checker/student/new.py)
 """
 
-from pathlib import Path
+from lessons.checker import shadows
+
+shadows.refuse()  # before anything is imported that may be another file than it should
+
+from pathlib import Path  # noqa: E402
 
 ROOT = HOME = Path(__file__).parents[1]

@@ -53,6 +53,8 @@ def parser() -> Parser:
             command.add_argument("exercise", nargs="?")
         if name == "new":
             command.add_argument("dir", metavar="DIR")
+        if name == "doctor":
+            command.add_argument("--clean", action="store_true")
         if name == "reset":
             command.add_argument("--yes", action="store_true")
         if name == "solution":
@@ -112,7 +114,7 @@ def main(arguments: list[str] | None = None) -> int:
 def do(o: argparse.Namespace) -> int:
     """What was asked for."""
     if o.command == "doctor":
-        return doctor.main(o.language, o.plain)
+        return doctor.main(o.language, o.plain, o.clean)
     from lessons.checker import words
     from lessons.checker.ranks import runner
     from lessons.checker.student import commands, learn, new, screen

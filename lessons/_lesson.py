@@ -54,6 +54,8 @@ def ranks(number: int) -> "Comm":
         if comm.rank == 0:
             print(f"mpirun -n {number} python {sys.argv[0]}", file=sys.stderr)
         sys.exit(2)
+    comm.mpi.Barrier()
+    launch.shared.drop_names()
     return comm
 
 

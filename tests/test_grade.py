@@ -29,8 +29,8 @@ from lessons.checker.evidence import Diagnosis
 from lessons.checker.ranks.runner import Outcome
 from lessons.checker.teacher import extract, gradebook, release, student_process
 from lessons.checker.teacher.grade import seed_of
-from lessons.checker.teacher.results import Record
-from lessons.checker.teacher.submissions import LARGEST, read_all
+from lessons.checker.teacher.results import Grading, Record, titles_and_points
+from lessons.checker.teacher.submissions import LARGEST, HandedIn, Line, read_all
 
 RING = "06_ring_reduce_scatter"
 RIGHT = (ROOT / "tests" / "answers" / f"{RING}.py").read_text(encoding="utf-8")
@@ -406,6 +406,29 @@ def test_characters_that_xml_does_not_have():
     assert words.replace_illegal("a\x00\x1b\ud800\ufffe中\n") == "a\ufffd\ufffd\ufffd\ufffd中\n"
 
 
+HOSTILE = "\x1b]0;title\x07 \0 \x9b1m \u202e <script>alert(1)</script> \ud800 =1"
+
+
+def test_no_control_character_gets_into_any_file(tmp_path):
+    handed = HandedIn(HOSTILE, HOSTILE, HOSTILE, lines=[Line("grade_link", {"path": HOSTILE})])
+    record = Record(HOSTILE, HOSTILE, RING, "wrong", key="raised", says=HOSTILE, params={HOSTILE: HOSTILE})
+    record.case, record.left_out, record.imports = {"x": HOSTILE}, [(HOSTILE, 1)], [HOSTILE]
+    grading = Grading("s", "en", 1.0, "1", titles_and_points([RING], "en"))
+    grading.add(handed, [record], 1.0)
+    grading.equal = [{"exercise": RING, "function": HOSTILE, "parts": 1, "students": [HOSTILE, HOSTILE]}]
+    gradebook.write(grading, tmp_path, gradebook.FORMATS)
+    written = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(written) == 6
+    for file in written:
+        assert (
+            re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", file.read_bytes().decode().replace("\r", ""))
+            is None
+        )
+    assert "<script>" not in (tmp_path / "class.html").read_text()
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert found["records"][0]["says"] == HOSTILE
+
+
 # What is taken of a file
 
 
@@ -707,7 +730,9 @@ def test_the_page_for_teachers_names_what_exists(name):
         module.add_options(p, "en")
         known |= {option for action in p._actions for option in action.option_strings}
     pip = {"--no-index", "--find-links"}
-    assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", text)) <= known | pip
+    known |= {"--clean"} & set(re.findall(r"--\w+", words.say("help", "en")))  # of the doctor
+    docker = {"--rm", "--network", "--shm-size", "--memory", "--pids-limit", "--tmpfs"}
+    assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", text)) <= known | pip | docker
     for path in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / "docs" / path).exists(), path
     fields = {field for field in Record.__dataclass_fields__}

@@ -24,6 +24,8 @@ from launching import left_behind
 from lessons.checker import progress, stub, words
 from lessons.checker.student import attempt, doctor, doctor_mpi, picture, screen
 from lessons.checker.student.sequence import Bar, Message, course
+from zero_ref.launch import leftovers
+from zero_ref.launch.shared import Room
 
 pytest_plugins = ["browser"]  # the fixture `opened`
 
@@ -358,6 +360,7 @@ def launched(code=1, out="", text=""):
 
 ROOT_REFUSED = "prterun has detected an attempt to run as root.\nuse the --allow-run-as-root option"
 OPEN_MPI = {"path": "/usr/bin/mpirun", "text": "mpirun (Open MPI) 5.0.11"}
+SEGFAULT = "APPLICATION TERMINATED WITH THE EXIT STRING: Segmentation fault (signal 11)\nSee the FAQ"
 HYDRA = {"path": "/v/bin/mpirun", "text": "HYDRA build details:\n    Version: 5.0.2"}
 INTEL = {"path": "/v/bin/mpirun", "text": "Intel(R) MPI Library for Linux* OS"}
 
@@ -427,7 +430,15 @@ FOUND = [
     (doctor.about_folders({Path("/a"): None, Path("/b"): "Read-only file system"}), "bad", 'ls -ld "/b"'),
     (doctor.about_folders({Path("/a"): None}), "ok", ""),
     (doctor.about_leftovers([], []), "ok", ""),
-    (doctor.about_leftovers([Path("/tmp/zero_ref_check_x")], []), "note", "rm -r /tmp/zero_ref_check_x"),
+    (doctor.about_leftovers([Path("/tmp/zero_ref_check_x")], []), "note", "python -m lessons doctor --clean"),
+    (doctor_mpi.about_memory(Room(64, 40)), "ok", ""),
+    (doctor_mpi.about_memory(Room(64, 30)), "bad", "ls -l /dev/shm"),
+    (doctor_mpi.about_memory(Room(64, 30), 8 << 20), "bad", "python -m lessons doctor --clean"),
+    (doctor_mpi.about_memory(Room(16, 16)), "bad", "docker run --shm-size=1g"),
+    (doctor_mpi.about_library({"code": -7, "text": ""}, Room(1, 1)), "bad", "docker run --shm-size=1g"),
+    (doctor_mpi.about_library({"code": -11, "text": ""}, Room(64, 60)), "bad", "python -c"),
+    ([doctor_mpi.about_launch(4, launched(11, text=SEGFAULT), Room(16, 16))], "bad", "--shm-size=1g"),
+    ([doctor_mpi.about_launch(4, launched(11, text=SEGFAULT), Room(900, 900))], "bad", "mpirun -n 4"),
     (doctor.about_leftovers([], [12, 13]), "bad", "kill -9 12 13"),
 ]
 
@@ -459,7 +470,7 @@ def test_doctor_finds_what_checks_have_left(tmp_path, monkeypatch):
     (tmp_path / "zero_ref_check_old").mkdir()
     (tmp_path / "zero_ref_copy_new").mkdir()
     os.utime(tmp_path / "zero_ref_check_old", (1, 1))
-    assert doctor.old_folders() == [tmp_path / "zero_ref_check_old"]
+    assert [f for f in leftovers.find() if f.parent == tmp_path] == [tmp_path / "zero_ref_check_old"]
     gone = tmp_path / "zero_ref_check_gone"
     command = ["-c", "import time; time.sleep(1000)", "lessons.checker.ranks"]
     lost, at_work = (subprocess.Popen([sys.executable, *command, str(f)]) for f in (gone, tmp_path))

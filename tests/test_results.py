@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from zero_ref import launch
 from zero_ref.checkpoint import decode, encode, owner
-from zero_ref.launch import CleanEnd, UsageError, printable, show_names
+from zero_ref.launch import CleanEnd, UsageError, files, printable, show_names
 from zero_ref.launch.files import check_readable, check_writable, in_one_piece, replacing
 from zero_ref.launch.together import each_apart
 from zero_ref.train.options import lasting
@@ -64,11 +64,14 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_else_is_touched(tmp_path):
 def test_a_planted_link_is_not_followed(tmp_path, monkeypatch):
     (tmp_path / "victim").write_text("precious")
     monkeypatch.setattr("secrets.token_hex", lambda n: "0")  # somebody who can foretell names
-    for name in (".zero_ref-0.part", "r.json.part"):
+    owner = f"{files.this_machine()}-{os.getpid()}-{files.start_of(os.getpid())}"
+    for name in (f".zero_ref-{owner}-0.part", "r.json.part"):
         (tmp_path / name).symlink_to("victim")
     with pytest.raises(UsageError, match="File exists"):
         put(tmp_path / "r.json")
-    assert (tmp_path / "victim").read_text() == "precious" and (tmp_path / ".zero_ref-0.part").is_symlink()
+    assert (tmp_path / "victim").read_text() == "precious" and (
+        tmp_path / f".zero_ref-{owner}-0.part"
+    ).is_symlink()
 
 
 def test_the_target_of_a_link_is_replaced(tmp_path):

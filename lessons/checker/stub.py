@@ -5,6 +5,7 @@ python -m lessons.checker.stub --force       writes them all anew; what was writ
 python -m lessons.checker.stub --force 06    writes this one anew
 """
 
+import re
 import sys
 import textwrap
 
@@ -29,6 +30,8 @@ def text(exercise: str) -> str:
                 ]
         lines += [f"# {check}{colon}python lessons/exercises/{exercise}.py", "#"]
     code = words["code"].strip("\n")
+    if first := re.search(r"^from _exercise import .*\n", code, re.M):  # it looks at what is in the way
+        code = f"{first[0]}{code.replace(first[0], '', 1)}"
     end = 'if __name__ == "__main__":\n    check(__file__)\n'
     return "\n".join(lines[:-1]) + f"\n\n{code}\n\n\n{end}"
 

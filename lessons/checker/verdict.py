@@ -3,6 +3,7 @@
 import ast
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,18 +13,23 @@ import numpy as np
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checks import cases_of, check_of
+from zero_ref.launch import shared
 
 
 def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
-    """None if all is right."""
-    check = check_of(job.exercise)
+    """None if all is right. What no rank of ours reports, a trial that there is not, is left aside."""
+    check, cases = check_of(job.exercise), cases_of(job.exercise, job.seed)
+    outcome = replace(outcome, reports={c: r for c, r in outcome.reports.items() if 0 <= c < len(cases)})
+    if outcome.hang and not 0 <= outcome.hang["case"] < len(cases):
+        outcome.hang = None
     if is_untouched(Path(job.file), check.FUNCTIONS):
         return Diagnosis("not_started", state="not_started")
     for _, reports in sorted(outcome.reports.items()):
         for report in reports.values():
             if found := report.get("not_loaded"):
                 return Diagnosis(found["key"], found["params"], found["line"])
-    cases = cases_of(job.exercise, job.seed)
+    if outcome.spoiled:
+        return Diagnosis("spoiled")
     trials: list[Trial] = []
     ended = len(cases) if not outcome.hang else outcome.hang["case"]  # what follows was made of no message
     for case, reports in sorted(outcome.reports.items()):
@@ -59,6 +65,10 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
     if outcome.endless:
         return describe_endless(outcome.endless, params)
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
+    ranks = max(case["size"] for case in cases)
+    if not outcome.reports and (room := shared.room()) and room.free < shared.need(ranks):
+        sizes = {"size": f"{room.size:.0f}", "free": f"{room.free:.0f}", "need": f"{shared.need(ranks):.0f}"}
+        return Diagnosis("small_memory", sizes | {"ranks": ranks})
     return Diagnosis(
         "died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()}
     )

@@ -13,8 +13,8 @@
 # are unchanged.
 # Check: python lessons/exercises/01_gradient.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 
 def linear_backward(

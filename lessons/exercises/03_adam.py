@@ -14,8 +14,8 @@
 # middle of a run; and g is unchanged.
 # Check: python lessons/exercises/03_adam.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 
 def adam_step(

@@ -20,8 +20,8 @@
 # seed both matter; owners are the same everywhere and spread evenly.
 # Check: python lessons/exercises/04_sharding_data.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 
 def my_samples(samples: int, rank: int, size: int, epoch: int, seed: int) -> np.ndarray:

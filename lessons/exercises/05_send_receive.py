@@ -15,8 +15,8 @@
 # > 1 each rank sends one message.
 # Check: python lessons/exercises/05_send_receive.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 
 def ring_shift(x: np.ndarray, comm) -> np.ndarray:

@@ -15,8 +15,8 @@
 # each rank sends just the shards that are not its own.
 # Check: python lessons/exercises/06_ring_reduce_scatter.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 from zero_ref.layout import bounds
 

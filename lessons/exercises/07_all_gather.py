@@ -22,8 +22,8 @@
 # in the all-reduce about 2(N-1)/N of x in all, not one byte more.
 # Check: python lessons/exercises/07_all_gather.py
 
-import numpy as np
 from _exercise import check, ring_reduce_scatter
+import numpy as np
 
 from zero_ref.layout import bounds
 

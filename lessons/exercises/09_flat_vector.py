@@ -19,8 +19,8 @@
 # passed in are unchanged.
 # Check: python lessons/exercises/09_flat_vector.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 
 def partition(numel: int, size: int) -> list[tuple[int, int]]:

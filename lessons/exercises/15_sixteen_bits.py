@@ -25,8 +25,8 @@
 # step; x and grad are unchanged.
 # Check: python lessons/exercises/15_sixteen_bits.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 
 def to_bfloat16(x: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@
 # counts are unchanged.
 # Check: python lessons/exercises/16_norms.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 
 def global_norm(shards: list[np.ndarray], comm) -> float:

@@ -24,10 +24,10 @@
 # memory for a whole vector.
 # Check: python lessons/exercises/18_save_resume.py
 
+from _exercise import check
 from pathlib import Path
 
 import numpy as np
-from _exercise import check
 
 from zero_ref.layout import bounds
 

@@ -19,8 +19,8 @@
 # layer and round, pass with a remark.
 # Check: python lessons/exercises/22_inference.py
 
-import numpy as np
 from _exercise import check
+import numpy as np
 
 from zero_ref.model import Unit
 

@@ -29,10 +29,10 @@
 # gradients are right; and after two steps parameters equal those of zero2.py and zero3.py in every bit.
 # Check: python lessons/exercises/24_hooks.py
 
+from _exercise import check
 from collections.abc import Callable
 
 import numpy as np
-from _exercise import check
 
 from lessons.given.hooks import lend
 from zero_ref.model import Unit

@@ -3,11 +3,19 @@
 from _exercise import ring_reduce_scatter     yours, when it has passed; the reference one until then
 """
 
+import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # zero_ref and lessons, wherever this is started
+root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(1, root)  # zero_ref and lessons, wherever this is started; what is before it is looked at
+
+import lessons  # noqa: E402  ends the program where a file has the name of a module
+
+assert lessons.ROOT
+sys.path.insert(0, root)
+
+from collections.abc import Callable  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 
 def check(file: str) -> None:

@@ -1,4 +1,6 @@
-"""Mistakes that are easy to make when writing ZeRO, each as one replacement of text in zero_ref.
+"""Mistakes that are easy to make when writing ZeRO or its checker, each as one replacement of text.
+
+Files are named from zero_ref: the checker's begin with "../lessons".
 
 run.py makes each of them in a copy of the package and shows which test finds it. A bug here changes
 what is computed, held or sent; one that stops the program at once would prove nothing.
@@ -1293,7 +1295,7 @@ RESULTS = [
     Bug(
         "the new file has a name that anybody can foretell",
         "launch/files.py",
-        'f".zero_ref-{secrets.token_hex(8)}.part"',
+        'f".zero_ref-{owner}-{secrets.token_hex(8)}.part"',
         'f"{os.path.basename(target)}.part"',
     ),
     Bug("a new file may be a link or somebody's own", "launch/files.py", " | os.O_EXCL | NO_LINK", ""),
@@ -1743,6 +1745,138 @@ INSTALL = [
     ),
 ]
 
+LEFTOVERS = [
+    Bug(
+        "a run's shared memory keeps its name to the end",
+        "launch/together.py",
+        "    shared.drop_names()  # all have come\n",
+        "",
+    ),
+    Bug(
+        "who aborts leaves the name of the shared memory",
+        "launch/__init__.py",
+        "    shared.drop_names()\n    time.sleep(0.2)",
+        "    time.sleep(0.2)",
+    ),
+    Bug(
+        "the file that mpirun writes for its ranks stays",
+        "launch/shared.py",
+        "                    remove(path)\n",
+        "                    pass\n",
+    ),
+    Bug(
+        "a killed check leaves its shared memory",
+        "../lessons/checker/ranks/__main__.py",
+        "        launch.shared.drop_names()",
+        "        pass",
+    ),
+    Bug(
+        "a lesson leaves its shared memory",
+        "../lessons/_lesson.py",
+        "    launch.shared.drop_names()\n",
+        "",
+    ),
+    Bug(
+        "what another process has open or mapped is removed",
+        "launch/leftovers.py",
+        "        yield lease(file)\n",
+        "        yield True\n",
+    ),
+    Bug(
+        "what is just being made is removed",
+        "launch/leftovers.py",
+        "about.st_uid == os.getuid() and old",
+        "about.st_uid == os.getuid()",
+    ),
+    Bug(
+        "a folder in which somebody works is removed",
+        "launch/leftovers.py",
+        " and not any(inside)",
+        "",
+    ),
+    Bug(
+        "the half files of the living are removed",
+        "launch/files.py",
+        "            and str(start_of(int(found[2]))) != found[3]\n",
+        "",
+    ),
+    Bug(
+        "the half files of other machines are removed",
+        "launch/files.py",
+        "found[1] != this_machine() or ",
+        "",
+    ),
+    Bug(
+        "every rank says that there is little shared memory",
+        "launch/__init__.py",
+        ' and _number("MPI_LOCALRANKID", otherwise=0) == 0:',
+        ":",
+    ),
+]
+
+CHECKER = [
+    Bug(
+        "a note may need a rank that there is not",
+        "../lessons/checker/ranks/board.py",
+        "return dict(note) if fits(note, self.size) else {}",
+        "return dict(note)",
+    ),
+    Bug(
+        "a note that stays half written is waited for to the limit",
+        "../lessons/checker/ranks/board.py",
+        " or time.monotonic() - since > TORN",
+        "",
+    ),
+    Bug(
+        "the board may be a link to another file",
+        "../lessons/checker/ranks/board.py",
+        " | os.O_NOFOLLOW",
+        "",
+    ),
+    Bug(
+        "any process that a note names is interrupted",
+        "../lessons/checker/ranks/runner.py",
+        "if pid in ours or (pid and not HAS_PROC):",
+        "if pid:",
+    ),
+    Bug(
+        "a report without an end is kept for ever",
+        "../lessons/checker/ranks/runner.py",
+        "            if len(self.rest[rank]) > LONGEST:\n",
+        "            if False:\n",
+    ),
+    Bug(
+        "a trial that there is not is judged",
+        "../lessons/checker/verdict.py",
+        " if 0 <= c < len(cases)}",
+        "}",
+    ),
+    Bug(
+        "a folder is no module",
+        "../lessons/checker/shadows.py",
+        "    if os.path.isdir(path):\n",
+        "    if os.path.isdir(path):\n        return False\n    if os.path.isdir(path):\n",
+    ),
+    Bug(
+        "a check begins although a file is taken for a module",
+        "../lessons/checker/student/attempt.py",
+        "shadowed(job, *in_the_way[0]) if in_the_way else judged(job, limit)",
+        "judged(job, limit)",
+    ),
+    Bug(
+        "the doctor does not look for files that are taken for modules",
+        "../lessons/checker/student/doctor.py",
+        "    yield from about_shadows(shadows.find(shadows.places()))\n",
+        "",
+    ),
+    Bug(
+        "a crash of MPI is taken for a library that is not there",
+        "../lessons/checker/student/doctor_mpi.py",
+        "    if name := crash(found):\n        return [about_crash(",
+        "    if name := None:\n        return [about_crash(",
+    ),
+]
+
 GROUPS = {
     "install": INSTALL,
     "seams": SEAMS,
@@ -1774,4 +1908,6 @@ GROUPS = {
     "events": EVENTS,
     "gpu": ON_A_GPU,
     "nccl": NCCL,
+    "leftovers": LEFTOVERS,
+    "checker": CHECKER,
 }

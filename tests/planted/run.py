@@ -31,6 +31,7 @@ UNIT = [
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
+MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
@@ -57,6 +58,9 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
     "start": (0, "tests/test_start.py"),
     "events": (RANKS, "tests/mpi/check_events.py"),
+    "leftovers": (0, "tests/test_leftovers.py"),
+    "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
+    "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
@@ -85,6 +89,8 @@ FIRST = {  # by group, where it is not the order above
     "events": ["events", "report"],
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
+    "leftovers": ["leftovers"],
+    "checker": ["mischief", "shadows", "leftovers"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M

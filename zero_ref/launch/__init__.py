@@ -16,6 +16,8 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from zero_ref.launch import shared
+
 
 def prepare_environment() -> None:
     """Set what BLAS and MPICH read when they start; a variable that is set already is respected.
@@ -25,6 +27,8 @@ def prepare_environment() -> None:
     no pipelining in the uneven all-gather, which is slow (see docs/measurements.md).
     """
     fill_closed_streams()
+    if "MPI_LOCALNRANKS" in os.environ and _number("MPI_LOCALRANKID", otherwise=0) == 0:
+        warn_of_little_memory(_number("MPI_LOCALNRANKS", otherwise=1))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     ranks = max(1, ranks_here())
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -33,6 +37,12 @@ def prepare_environment() -> None:
         os.environ.setdefault("MPIR_CVAR_CH4_CMA_ENABLE", "0")
     os.environ.setdefault("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", str(1 << 30))
     keep_freed_memory()
+
+
+def warn_of_little_memory(ranks: int) -> None:
+    """Say what MPICH, which dies of a signal where /dev/shm is too small, will not say. It may well do."""
+    if text := shared.lack(ranks):
+        tell(f"zero_ref: {text}\n")
 
 
 def fill_closed_streams() -> None:
@@ -254,6 +264,7 @@ def abort(text: str, code: int) -> None:
     head = f"[rank {rank}] failed, and all ranks end:\n"
     lines = "".join(f"[rank {rank}] {line}\n" for line in text.splitlines())
     tell(head + lines)
+    shared.drop_names()
     time.sleep(0.2)  # mpirun forwards the text; abort at once and it may be lost
     MPI.COMM_WORLD.Abort(code)
 

@@ -1,7 +1,10 @@
 """Files that are whole or not there: the one place where results are written."""
 
 import errno
+import functools
+import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -10,10 +13,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zero_ref.launch import UsageError
+from zero_ref.launch import UsageError, tell
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither these nor pipes with names
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+PART = re.compile(r"\.zero_ref-(\w+)-(\d+)-(\d+)-[0-9a-f]{16}\.part\Z")  # machine, process, its start
 OPEN_ALREADY = ("/dev/fd/", "/dev/std", "/proc/")  # names of what a process has open
 
 
@@ -79,7 +83,7 @@ def in_one_piece(path: str, option: str) -> Iterator[str]:
 def replacing(path: str | Path) -> Iterator[str]:
     """The same with OSError. What is no regular file, a device or a pipe, is written to and stays."""
     if not is_replaced(path):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix="zero_ref_pour_") as folder:
             part, _ = create_beside(os.path.join(folder, "whole"))
             yield part
             pour(part, path)
@@ -109,9 +113,62 @@ def is_replaced(path: str | Path) -> bool:
 
 
 def create_beside(target: str) -> tuple[str, int]:
-    """A new empty file in the folder of `target`: its name, which nobody can foretell, and its mode."""
-    part = os.path.join(os.path.dirname(target), f".zero_ref-{secrets.token_hex(8)}.part")
+    """A new empty file in the folder of `target`: its name, which nobody can foretell, and its mode.
+
+    The name says whose it is, so that the next run knows whether that process still lives.
+    """
+    folder = os.path.dirname(target)
+    remove_dead_parts(folder)
+    owner = f"{this_machine()}-{os.getpid()}-{start_of(os.getpid())}"
+    part = os.path.join(folder, f".zero_ref-{owner}-{secrets.token_hex(8)}.part")
     return part, create(part)
+
+
+@functools.cache
+def remove_dead_parts(folder: str) -> None:
+    """Remove, once, the half files that killed runs of this user have left in a folder, and say so."""
+    with suppress(OSError):
+        for name in os.listdir(folder or "."):
+            path = os.path.join(folder, name)
+            if is_dead(path):
+                with suppress(OSError):
+                    os.unlink(path)
+                    tell(f"zero_ref: removed {path}, which a killed run has left\n")
+
+
+def is_dead(path: str | Path) -> bool:
+    """Whether this is the half file of a process of this machine and this user which has ended."""
+    found = PART.match(os.path.basename(path))
+    if not found or found[1] != this_machine() or found[3] == "0":
+        return False
+    with suppress(OSError):
+        about = os.lstat(path)
+        return (
+            stat.S_ISREG(about.st_mode)
+            and about.st_uid == os.getuid()
+            and str(start_of(int(found[2]))) != found[3]
+        )
+    return False
+
+
+@functools.cache
+def this_machine() -> str:
+    """Where a process's number means something: this start of this machine, this container; "x" elsewhere."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            text = file.read() + os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return "x"
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def start_of(pid: int) -> int:
+    """When a process started, in the system's ticks: with its number it is nobody else. 0: there is none."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def create(path: str | Path) -> int:

@@ -28,6 +28,7 @@ from zero_ref.launch import (
     one_line,
     rank_by_launcher,
     ranks_here,
+    shared,
     size_by_launcher,
     tell,
 )
@@ -221,6 +222,7 @@ def end_all(post: Post, said: str, code: int) -> None:
     """One line, from the lowest rank that waits: the others end while they let it speak first."""
     time.sleep(min(0.4 * post.rank, 4.0))
     tell(f"zero_ref: error: {one_line(said)}\n")
+    shared.drop_names()
     time.sleep(0.2)  # mpirun forwards the text; end at once and it may be lost
     with contextlib.suppress(KeyError, ValueError, OSError):  # MPICH's mpirun ends nobody else without it
         os.write(int(os.environ["PMI_FD"]), f"cmd=abort exitcode={code}\n".encode())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import zero_ref
-from zero_ref.launch import CleanEnd, UsageError
+from zero_ref.launch import CleanEnd, UsageError, shared
 
 if TYPE_CHECKING:
     from zero_ref.comm import Comm
@@ -97,6 +97,7 @@ def check_started_alike(comm: Comm, o: argparse.Namespace) -> None:
         "zero_ref": zero_ref.__version__,
     }
     check_alike(comm, versions | {f"--{name.replace('_', '-')}": value for name, value in vars(o).items()})
+    shared.drop_names()  # all have come
 
 
 def shorten(value: str | list[int]) -> str:

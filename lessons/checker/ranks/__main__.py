@@ -35,15 +35,18 @@ def main(folder: Path) -> None:
     plan = json.loads((folder / "jobs.json").read_text(encoding="utf-8"))
     pipe = os.open(folder / f"pipe{launch.rank_by_launcher()}", os.O_WRONLY)
     limit_damage(folder)
+    board = Board(folder / "board", plan["ranks"])
     mpi = None
     if plan["ranks"] > 1:
         from mpi4py import MPI
 
         mpi = MPI.COMM_WORLD
+        mpi.Barrier()  # all have opened their files, before a student's code may do something to the folder
+        launch.shared.drop_names()  # and have come: who is killed from now on leaves nothing
     for job in plan["jobs"]:
         check_of(job["exercise"])
     gc.freeze()  # what is imported stays: later collections look at what students make only
-    board, failures = Board(folder / "board", plan["ranks"]), {}
+    failures: dict[str, int] = {}
     for number, job in enumerate(plan["jobs"]):
         do_job(number, job, Talk(board, mpi, number, [job["file"], *job["earlier"].values()], failures), pipe)
     send_report(pipe, {"end": True})

@@ -10,6 +10,7 @@ import numpy as np
 from lessons.checker.ranks.messages import Talk
 
 MOST = 4096  # elements of an array that are reported
+LONGEST = 100_000  # characters of a text
 
 
 def encode(value: Any) -> Any:
@@ -25,6 +26,8 @@ def encode(value: Any) -> Any:
         return {"scalar": number, "dtype": str(value.dtype)}
     if isinstance(value, list | tuple | dict) and len(value) > MOST:
         return {"other": f"{type(value).__name__}[{len(value)}]"}
+    if isinstance(value, str) and len(value) > LONGEST:
+        return {"other": f"str[{len(value)}]"}
     if isinstance(value, int) and value.bit_length() > 1024:  # JSON has no room for 10**5000
         return {"other": type(value).__name__}
     if isinstance(value, list | tuple):

@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+HAS_PROC = os.path.exists("/proc/self/environ")
+
 
 def end_with_parent() -> None:
     """In a new process: if the checker is killed, this gets SIGTERM (Linux), and mpirun ends its ranks."""

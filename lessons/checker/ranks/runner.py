@@ -23,10 +23,18 @@ from typing import Any
 from lessons import HOME, ROOT
 from lessons.checker.ranks.board import Board, Note, find_circle, find_hang, unmet_needs
 from lessons.checker.ranks.launcher import environment, find_mpirun
-from lessons.checker.ranks.processes import adopt_orphans, child_processes, end_with_parent, marked_with
+from lessons.checker.ranks.processes import (
+    HAS_PROC,
+    adopt_orphans,
+    child_processes,
+    end_with_parent,
+    marked_with,
+)
 
 LIMIT = 10.0  # seconds for one job; a check takes one or two
 START = 60.0  # seconds for all ranks to come
+LONGEST = 16 << 20  # bytes of a report; the longest that an exercise needs have some 100,000
+PRINTED = 20000  # bytes of what a rank prints in one job
 
 
 @dataclass
@@ -51,6 +59,7 @@ class Outcome:
     hang: dict[str, Any] | None = None
     endless: dict[int, dict[str, Any]] | None = None  # rank -> where it was
     died: dict[str, Any] | None = None
+    spoiled: bool = False  # whether something else than a note stood on the board
     printed: str = ""
     seconds: float = 0.0
 
@@ -68,29 +77,31 @@ def run_once(jobs: Sequence[Job], ranks: int, limit: float) -> list[Outcome]:
     token = uuid.uuid4().hex
     adopt_orphans()
     before = child_processes()
-    with tempfile.TemporaryDirectory(prefix="zero_ref_check_") as name:
+    with tempfile.TemporaryDirectory(prefix="zero_ref_check_", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         plan = {"ranks": ranks, "jobs": [asdict(job) for job in jobs]}
         (folder / "jobs.json").write_text(json.dumps(plan), encoding="utf-8")
         board = Board(folder / "board", ranks)
         board.write(ranks, {})
-        pipes = []
+        pipes, texts = [], []
         for rank in range(ranks):
             os.mkfifo(folder / f"pipe{rank}")
             pipes.append(os.open(folder / f"pipe{rank}", os.O_RDWR | os.O_NONBLOCK))
-        process = start_ranks(folder, ranks, token)
-        watching = Watching(board, pipes, process, folder, limit, token)
+        for text in [*(f"out{rank}" for rank in range(ranks)), "launcher"]:
+            texts.append(os.open(folder / text, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        process = start_ranks(folder, ranks, token, texts[-1])
+        watching = Watching(board, pipes, texts, process, limit, token)
         try:
             return watching.all_jobs(len(jobs))
         finally:
             end_ranks(process, len(watching.ended) == ranks, token, before)
             board.close()
-            for pipe in pipes:
-                os.close(pipe)
+            for file in pipes + texts:
+                os.close(file)
 
 
-def start_ranks(folder: Path, ranks: int, token: str) -> subprocess.Popen:
-    """The ranks, under mpirun if there are several, in a session of their own."""
+def start_ranks(folder: Path, ranks: int, token: str, errors: int) -> subprocess.Popen:
+    """The ranks, under mpirun if there are several, in a session of their own; its errors go to a file."""
     mpirun = find_mpirun()
     if ranks > 1 and mpirun is None:
         raise FileNotFoundError("mpirun")
@@ -112,30 +123,34 @@ def start_ranks(folder: Path, ranks: int, token: str) -> subprocess.Popen:
         env=environment() | settings,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=open(folder / "launcher", "wb"),  # closed with the process
+        stderr=errors,
         start_new_session=True,
         preexec_fn=end_with_parent,
     )
 
 
 class Watching:
-    """The reports and the board of one start, while it runs."""
+    """The reports and the board of one start, while it runs.
+
+    texts: files with what each rank and the launcher have printed. They are read as they were opened: under
+    their names a student's code may have put a pipe on which nobody writes, or a link to anything.
+    """
 
     def __init__(
         self,
         board: Board,
         pipes: list[int],
+        texts: list[int],
         process: subprocess.Popen,
-        folder: Path,
         limit: float,
         token: str,
     ) -> None:
-        self.board, self.process, self.folder, self.limit = board, process, folder, limit
+        self.board, self.process, self.limit, self.texts = board, process, limit, texts
         self.ranks, self.token = board.size, token
         self.outcomes: list[Outcome] = []
         self.ended: set[int] = set()
         self.selector = selectors.DefaultSelector()
-        self.rest = [b""] * self.ranks
+        self.rest = [bytearray() for _ in range(self.ranks)]
         for rank, pipe in enumerate(pipes):
             self.selector.register(pipe, selectors.EVENT_READ, rank)
 
@@ -160,6 +175,9 @@ class Watching:
         stopped, interrupted, started = 0.0, 0.0, False
         while True:
             self.read(0.004)
+            if self.board.spoiled:
+                outcome.spoiled = True
+                return False
             if self.all_gone_on(job):
                 return True
             if not started and self.all_begun(job):
@@ -193,7 +211,9 @@ class Watching:
     def all_gone_on(self, job: int) -> bool:
         """Whether every rank has ended, or works on a later job."""
         notes = self.board.notes()
-        return all(rank in self.ended or notes[rank].get("job", -1) > job for rank in range(self.ranks))
+        return not self.board.spoiled and all(
+            rank in self.ended or notes[rank].get("job", -1) > job for rank in range(self.ranks)
+        )
 
     def all_begun(self, job: int) -> bool:
         """Whether every rank has begun this job."""
@@ -228,9 +248,10 @@ class Watching:
 
     def interrupt(self) -> None:
         """Ask every rank where it is, and to leave the student's code."""
+        ours = set(marked_with(f"ZERO_REF_CHECK={self.token}"))
         for rank in range(self.ranks):
             pid = self.board.read(rank).get("pid")
-            if pid:
+            if pid in ours or (pid and not HAS_PROC):  # a note may name any process of this machine
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGUSR1)
 
@@ -246,9 +267,13 @@ class Watching:
             rank = key.data
             with contextlib.suppress(BlockingIOError):
                 self.rest[rank] += os.read(key.fd, 1 << 20)
-            *lines, self.rest[rank] = self.rest[rank].split(b"\n")
-            for line in lines:
-                self.take_report(rank, line)
+            if b"\n" in self.rest[rank][-(1 << 20) :]:
+                *lines, rest = self.rest[rank].split(b"\n")
+                self.rest[rank] = bytearray(rest)
+                for line in lines:
+                    self.take_report(rank, bytes(line))
+            if len(self.rest[rank]) > LONGEST:
+                self.rest[rank].clear()  # the end of this line will be no report
 
     def take_report(self, rank: int, line: bytes) -> None:
         """One report of a rank. What is no report is left aside."""
@@ -259,11 +284,13 @@ class Watching:
             if report.get("end"):
                 self.ended.add(rank)
                 return
-            outcome = self.outcomes[int(report["job"])]
+            job, case = report["job"], report["case"]
+            if type(job) is not int or type(case) is not int or job < 0:
+                return
             if "endless" in report:
-                outcome.endless = (outcome.endless or {}) | {rank: report}
+                self.outcomes[job].endless = (self.outcomes[job].endless or {}) | {rank: report}
             else:
-                outcome.reports.setdefault(int(report["case"]), {})[rank] = report
+                self.outcomes[job].reports.setdefault(case, {})[rank] = report
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return
 
@@ -271,18 +298,16 @@ class Watching:
         """The ranks have ended in the middle: which one did not say so."""
         notes = self.board.notes()
         running = [rank for rank in range(self.ranks) if notes[rank].get("state") == "runs"]
-        text = ""
-        with contextlib.suppress(OSError):  # a student may have emptied the folder
-            text = (self.folder / "launcher").read_text(errors="replace")[-2000:]
+        os.lseek(self.texts[-1], -min(2000, os.fstat(self.texts[-1]).st_size), os.SEEK_END)
+        text = os.read(self.texts[-1], 2000).decode("utf-8", "replace")
         return {"ranks": running, "code": self.process.returncode, "text": text + self.read_printed()[-1000:]}
 
     def read_printed(self) -> str:
         """What the student's code has printed since the last call, by rank."""
         parts = []
         for rank in range(self.ranks):
-            file = self.folder / f"out{rank}"
-            if file.exists() and (text := file.read_bytes()[:20000].decode("utf-8", "replace")):
-                os.truncate(file, 0)
+            if text := os.pread(self.texts[rank], PRINTED, 0).decode("utf-8", "replace"):
+                os.ftruncate(self.texts[rank], 0)
                 parts += [f"[rank {rank}] {line}" if self.ranks > 1 else line for line in text.splitlines()]
         return "\n".join(parts)
 

@@ -14,18 +14,20 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lessons.checker import checking, progress, words
+from lessons.checker import checking, progress, shadows, words
 from lessons.checker.checking import Result
 from lessons.checker.evidence import Diagnosis
-from lessons.checker.ranks.runner import LIMIT, Outcome
+from lessons.checker.ranks.runner import LIMIT, Job, Outcome
 from lessons.checks import cases_of
 
 EVENTS = 2000  # of a rank that are kept for the picture
 PRINTED = 100_000  # characters
+NO_VERDICT = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError)
 SOURCE = 400_000
 
 Data = dict[str, Any]
@@ -38,6 +40,7 @@ def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted:
     """
     job = checking.job_of(exercise, reference)
     file = Path(job.file)
+    in_the_way = shadows.find(shadows.places())
     with tempfile.TemporaryDirectory(prefix="zero_ref_copy_") as folder:
         copy = Path(folder) / file.name
         try:
@@ -47,12 +50,26 @@ def check(exercise: str, reference: bool = False, limit: float = LIMIT, counted:
             result = Result(job, Outcome(), missing, 0.0)
         else:
             job.file = str(copy)
-            result = checking.check([job], limit)[0]
+            result = shadowed(job, *in_the_way[0]) if in_the_way else judged(job, limit)
         data = describe_result(result, copy)
     key = result.diagnosis.key if result.diagnosis else None
     progress.note_result(exercise, result.state, key, counted)
     progress.save_last(exercise, data)
     return data
+
+
+def shadowed(job: Job, file: str, module: str) -> Result:
+    """The result where a file of the student's would be taken for a module: no rank could begin."""
+    return Result(job, Outcome(), Diagnosis("shadowed", {"file": file, "module": module}), 0.0)
+
+
+def judged(job: Job, limit: float) -> Result:
+    """The result of a check; a diagnosis, too, where the ranks reported what cannot have happened."""
+    try:
+        return checking.check([job], limit)[0]
+    except NO_VERDICT as error:
+        text = "".join(traceback.format_exception_only(error)).strip()[:300]
+        return Result(job, Outcome(), Diagnosis("no_verdict", {"text": text}), 0.0)
 
 
 def describe_result(result: Result, file: Path) -> Data:

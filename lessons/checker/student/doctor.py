@@ -6,29 +6,33 @@ found and gives its findings; main() finds.
 
 import codecs
 import importlib.metadata
+import itertools
 import locale
 import os
 import re
 import sys
 import tempfile
-import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lessons import HOME, ROOT
+from lessons.checker import shadows
 from lessons.checker.student.doctor_mpi import (
     FAMILIES,
+    MOST,
     about_launch,
     about_launcher,
     about_library,
+    about_memory,
     ask_library,
     family_of,
     find_launcher,
     try_launch,
 )
-from lessons.checker.student.finding import INSTALL, Finding, bad, note, ok
+from lessons.checker.student.finding import CLEAN, INSTALL, Finding, bad, note, ok
+from zero_ref.launch import leftovers, printable, shared
 
 COMMON = ROOT / "lessons" / "checks" / "common.toml"
 
@@ -39,10 +43,10 @@ def say(key: str, language: str, **params: Any) -> str:
     return ui[key][language].format(**params)
 
 
-def main(language: str, plain: bool) -> int:
-    """Print all findings as they come. 0 if nothing is wrong."""
+def main(language: str, plain: bool, clean: bool = False) -> int:
+    """Print all findings as they come; before them, what `clean` has removed. 0 if nothing is wrong."""
     wrong = 0
-    for finding in find_all():
+    for finding in itertools.chain(clean_up() if clean else (), find_all()):
         wrong += finding.level == "bad"
         sys.stdout.write("\n".join(finding_lines(finding, language, plain)) + "\n")
         sys.stdout.flush()
@@ -65,19 +69,23 @@ def find_all() -> Any:
     yield from about_python(
         sys.version_info[:3], sys.prefix != sys.base_prefix, (ROOT / ".venv").exists(), sys.executable
     )
+    yield from about_shadows(shadows.find(shadows.places()))
     yield from about_package("numpy", version("numpy"), (2, 2))
     yield from about_package("mpi4py", version("mpi4py"), (4, 1))
+    left, room = leftovers.find(), shared.room()
+    left_there = sum(leftovers.size_of(path) for path in left if path.is_relative_to(shared.PLACE))
+    yield from about_memory(room, left_there)
     library, mpirun = ask_library(), find_launcher()
-    yield from about_library(library)
+    yield from about_library(library, room)
     yield from about_launcher(mpirun, family_of(library["text"], FAMILIES))
     if library["code"] == 0 and mpirun:
-        for ranks in (2, 4):
-            yield about_launch(ranks, try_launch(mpirun["path"], ranks))
+        for ranks in (2, MOST):
+            yield about_launch(ranks, try_launch(mpirun["path"], ranks), room)
     yield from about_terminal(
         terminal_width(), sys.stdout.encoding or "ascii", locale_error(), dict(os.environ)
     )
     yield from about_folders(check_places())
-    yield from about_leftovers(old_folders(), lost_ranks())
+    yield from about_leftovers(left, lost_ranks())
 
 
 # Python and its packages
@@ -93,6 +101,24 @@ def about_python(found: Sequence[int], in_venv: bool, has_venv: bool, executable
         command = "source .venv/bin/activate" if has_venv else "make setup && source .venv/bin/activate"
         lines.append(note("doctor_no_venv", command))
     return lines
+
+
+def about_shadows(found: Sequence[tuple[str, str]]) -> list[Finding]:
+    """Files of the student's that Python takes for its own modules: every check would break."""
+    return [
+        bad(
+            "doctor_shadowed",
+            f'mv "{printable(file)}" "{printable(new_name(file))}"',
+            file=file,
+            module=module,
+        )
+        for file, module in found
+    ]
+
+
+def new_name(file: str) -> str:
+    """A name that no module has: random.py -> my_random.py."""
+    return str(Path(file).with_name(f"my_{Path(file).name}"))
 
 
 def version(package: str) -> str | None:
@@ -182,22 +208,6 @@ def about_folders(found: dict[Path, str | None]) -> list[Finding]:
     return lines or [ok("doctor_writable", folders=", ".join(map(str, found)))]
 
 
-def old_folders(age: float = 3600) -> list[Path]:
-    """Temporary folders of checks that ended long ago in the middle: killed, or the machine stopped."""
-    found = []
-    for path in Path(tempfile.gettempdir()).glob("zero_ref_c*_*"):
-        try:
-            if (
-                path.is_dir()
-                and path.stat().st_uid == os.getuid()
-                and time.time() - path.stat().st_mtime > age
-            ):
-                found.append(path)
-        except OSError:
-            continue
-    return sorted(found)
-
-
 def lost_ranks() -> list[int]:
     """Living ranks of a check whose folder is gone, so that nobody will end them (Linux)."""
     found = []
@@ -214,12 +224,28 @@ def lost_ranks() -> list[int]:
     return found
 
 
-def about_leftovers(folders: Sequence[Path], ranks: Sequence[int]) -> list[Finding]:
-    """What earlier checks have left behind: it takes room, or time."""
+def about_leftovers(left: Sequence[Path], ranks: Sequence[int]) -> list[Finding]:
+    """What dead checks and runs have left behind: it takes room, or time."""
     lines = []
     if ranks:
         lines.append(bad("doctor_lost_ranks", "kill -9 " + " ".join(map(str, ranks)), number=len(ranks)))
-    if folders:
-        command = "rm -r " + " ".join(map(str, folders[:5])) + (" ..." if len(folders) > 5 else "")
-        lines.append(note("doctor_old_folders", command, number=len(folders)))
+    if left:
+        lines.append(note("doctor_left", CLEAN, **counted(left)))
     return lines or [ok("doctor_clean")]
+
+
+def counted(paths: Sequence[Path]) -> dict[str, Any]:
+    """Parameters of a line about files: how many, how large, and what the first are called."""
+    size = sum(map(leftovers.size_of, paths)) / shared.MB
+    names = ", ".join(printable(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
+    return {"number": len(paths), "size": f"{size:.1f}", "names": names}
+
+
+def clean_up() -> list[Finding]:
+    """Remove what dead checks and runs have left, and say what."""
+    left = leftovers.find()
+    about = counted(left)
+    gone = leftovers.clean(left)
+    if len(gone) < len(left):
+        about = counted(gone)
+    return [ok("doctor_removed", **about)] if gone else [ok("doctor_nothing_to_remove")]

@@ -1,6 +1,7 @@
 """What is wrong with this MPI: its library, its launcher, and ranks that do not find each other."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,8 +12,12 @@ from typing import Any
 
 from lessons import ROOT
 from lessons.checker.ranks.launcher import environment, find_mpirun
-from lessons.checker.student.finding import INSTALL, Finding, bad, ok
+from lessons.checker.student.finding import CLEAN, INSTALL, Finding, bad, ok
+from zero_ref.launch import shared
 
+MOST = 4  # ranks that an exercise starts
+CRASHED = re.compile(r"\(signal (\d+)\)")  # as mpirun says it of a rank
+LARGER = "docker run --shm-size=1g ...  # without docker: sudo mount -o remount,size=1g /dev/shm"
 LIMIT = 60.0  # seconds for one launch, which takes less than one
 FAMILIES = {"Open MPI": "Open MPI", "Intel(R) MPI": "Intel MPI", "MPICH": "MPICH"}
 LAUNCHERS = {"Open MPI": "Open MPI", "OpenRTE": "Open MPI", "prte": "Open MPI", "Intel(R) MPI": "Intel MPI"}
@@ -83,8 +88,43 @@ def family_of(text: str, names: dict[str, str]) -> str | None:
     return next((family for name, family in names.items() if name.lower() in text.lower()), None)
 
 
-def about_library(found: dict[str, Any]) -> list[Finding]:
+def about_memory(room: shared.Room | None, left: int = 0) -> list[Finding]:
+    """Whether /dev/shm has what MPICH takes for the ranks of an exercise. left: bytes there of dead runs."""
+    if room is None:
+        return []
+    params = {"size": f"{room.size:.0f}", "free": f"{room.free:.0f}", "ranks": MOST}
+    params |= {"need": f"{shared.need(MOST):.0f}", "rank": shared.A_RANK}
+    if room.free >= shared.need(MOST):
+        return [ok("doctor_memory", **params)]
+    return [bad("doctor_memory_short", remedy(room, left), **params)]
+
+
+def remedy(room: shared.Room, left: int) -> str:
+    """What gives /dev/shm more room: less in it where that is enough, else a larger one."""
+    if room.free + left / shared.MB >= shared.need(MOST):
+        return CLEAN
+    return LARGER if room.size < shared.need(MOST) else "ls -l /dev/shm"
+
+
+def crash(found: dict[str, Any]) -> str | None:
+    """The signal of which a process has died, or a rank of it; None if none has."""
+    code, said = found["code"] or 0, CRASHED.search(found["text"])
+    number = -code if code < 0 else int(said[1]) if said else 0
+    return signal.strsignal(number) or str(number) if number else None
+
+
+def about_crash(name: str, ranks: int, room: shared.Room | None, again: str) -> Finding:
+    """MPI that dies of a signal; where /dev/shm is short, that is most probably why."""
+    if room is not None and room.free < shared.need(ranks):
+        about = {"size": f"{room.size:.0f}", "free": f"{room.free:.0f}", "need": f"{shared.need(ranks):.0f}"}
+        return bad("doctor_crash_memory", remedy(room, 0), ranks=ranks, signal=name, **about)
+    return bad("doctor_crash", again, ranks=ranks, signal=name)
+
+
+def about_library(found: dict[str, Any], room: shared.Room | None = None) -> list[Finding]:
     """Whether mpi4py finds an MPI, and which."""
+    if name := crash(found):
+        return [about_crash(name, 1, room, 'python -c "from mpi4py import MPI"')]
     if found["code"] != 0:
         if "No module named 'mpi4py'" in found["text"]:
             return []  # said already
@@ -118,7 +158,7 @@ def try_launch(mpirun: str, ranks: int, limit: float = LIMIT) -> dict[str, Any]:
     return found | {"seconds": time.monotonic() - begun, "limit": limit}
 
 
-def about_launch(ranks: int, found: dict[str, Any]) -> Finding:
+def about_launch(ranks: int, found: dict[str, Any], room: shared.Room | None = None) -> Finding:
     """What a launch came to; where MPI refused, the setting that helps."""
     text = found["text"]
     if found["code"] == 0 and f"found {ranks} True" in found["out"]:
@@ -138,6 +178,8 @@ def about_launch(ranks: int, found: dict[str, Any]) -> Finding:
     if "mpiexec.hydra: not found" in text:
         return bad("doctor_launch_failed", "source .venv/bin/activate", ranks=ranks, error=last_line(text))
     again = f'mpirun -n {ranks} python -c "from mpi4py import MPI; print(MPI.COMM_WORLD.size)"'
+    if name := crash(found):
+        return about_crash(name, ranks, room, again)
     if found["code"] is None:
         return bad("doctor_hangs", again, ranks=ranks, limit=f"{found['limit']:g}")
     return bad("doctor_launch_failed", again, ranks=ranks, error=last_line(text))

@@ -7,6 +7,7 @@ from lessons import ROOT
 
 LINES = "-r requirements.txt" if (ROOT / "zero_ref").is_dir() else "--upgrade numpy mpi4py mpich"
 INSTALL = f"python -m pip install {LINES}"
+CLEAN = "python -m lessons doctor --clean"
 
 
 @dataclass

@@ -5,11 +5,17 @@ Nothing that a student wrote gets into it unescaped; names and texts are theirs.
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
+from html import escape as escape_html
 from pathlib import Path
 
 from lessons.checker import words
 from lessons.checker.teacher.results import STATUSES, Grading, Record, Student, short_number
+from zero_ref.launch import printable
+
+
+def escape(text: str) -> str:
+    """Text as a page can hold it: nothing of it is a tag, and its control characters are shown as text."""
+    return escape_html(printable(text))
 
 
 def page(grading: Grading) -> str:

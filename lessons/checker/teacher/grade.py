@@ -31,7 +31,7 @@ from typing import Any
 
 import zero_ref
 from lessons import ROOT
-from lessons.checker import progress, stub, words
+from lessons.checker import progress, shadows, stub, words
 from lessons.checker.ranks import runner
 from lessons.checker.ranks.launcher import find_mpirun
 from lessons.checker.ranks.processes import marked_with
@@ -130,6 +130,8 @@ def check_folders(o: argparse.Namespace, language: str) -> tuple[Path, Path]:
         raise Unusable(words.say("grade_out_inside", language, path=out))
     if not (math.isfinite(o.limit) and o.limit > 0) or o.jobs < 1:
         raise Unusable(words.say("grade_numbers", language))
+    if found := shadows.find(shadows.places()):
+        raise Unusable(words.say("doctor_shadowed", language, file=found[0][0], module=found[0][1]))
     if find_mpirun() is None:
         raise Unusable(words.say("grade_no_mpirun", language))
     try:

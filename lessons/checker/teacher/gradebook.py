@@ -30,10 +30,9 @@ def write(grading: Grading, out: Path, formats: Sequence[str]) -> list[str]:
     if "csv" in formats:
         texts |= {"grades.csv": per_student(grading), "records.csv": per_record(grading)}
     if "json" in formats:
-        texts["results.json"] = json.dumps(results_json(grading), indent=1, ensure_ascii=False) + "\n"
+        texts["results.json"] = json_text(results_json(grading), 1)
         for folder, student in name_folders(grading).items():
-            text = json.dumps(check_result(student), indent=2, ensure_ascii=False) + "\n"
-            texts[f"students/{folder}/check_result.json"] = text
+            texts[f"students/{folder}/check_result.json"] = json_text(check_result(student), 2)
     if "junit" in formats:
         texts["junit.xml"] = junit(grading)
     if "html" in formats:
@@ -114,6 +113,12 @@ def to_cell(value: Any) -> Any:
 # JSON
 
 
+def json_text(value: Any, indent: int) -> str:
+    """JSON that can be shown in a terminal: what cannot be printed is escaped."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
+
+
 def results_json(grading: Grading) -> dict[str, Any]:
     """results.json: all there is, and what is needed to do it again."""
     students = [
@@ -170,7 +175,7 @@ def junit(grading: Grading) -> str:
         suite = XML.SubElement(
             root,
             "testsuite",
-            name=words.replace_illegal(student.handed.student),
+            name=words.replace_illegal(printable(student.handed.student)),
             tests=str(len(student.records)),
             failures=str(counts["wrong"]),
             errors=str(counts["error"]),
@@ -179,10 +184,12 @@ def junit(grading: Grading) -> str:
         )
         for record in student.records:
             test = XML.SubElement(suite, "testcase", name=record.exercise, time=f"{record.seconds:.2f}")
-            test.set("classname", words.replace_illegal(student.handed.student))
+            test.set("classname", words.replace_illegal(printable(student.handed.student)))
             kind = {"wrong": "failure", "error": "error", "missing": "skipped", "not_started": "skipped"}
             if record.status in kind:
-                inner = XML.SubElement(test, kind[record.status], message=words.replace_illegal(record.says))
+                inner = XML.SubElement(
+                    test, kind[record.status], message=words.replace_illegal(printable(record.says))
+                )
                 if record.status in ("wrong", "error"):
                     inner.set("type", record.key or record.status)
     XML.indent(root)
