@@ -53,6 +53,11 @@ they know each kind but activations and buffers"""
 LEGENDS = {True: f"{LEGEND}.", False: f"{LEGEND}; a dry run of the same code knows the whole."}
 
 
+def duration(seconds: float) -> str:
+    """2.50 ms, or 1.36 s."""
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.2f} ms"
+
+
 # -- making one --
 
 
@@ -280,7 +285,7 @@ def summary(result: dict[str, Any]) -> str:
     else:
         lines += [
             f"data     {config['data']}, {result['task']}: {len(result['loss'])} steps of "
-            f"{result['samples_per_step']} samples, {1e3 * result['seconds_per_step']:.2f} ms each",
+            f"{result['samples_per_step']} samples, {duration(result['seconds_per_step'])} each",
             f"loss     {losses}; test: {', '.join(scores) or 'no samples'}",
             f"weights  sha256 {result['weights_sha256'][:16]}...; "
             f"largest share over mean share {max(owned) * len(owned) / sum(owned):.3f}",
