@@ -1,6 +1,7 @@
 # make train   set up .venv, then train on four ranks        make test   set up .venv, then test
 # make learn   the exercises: each is checked whenever its file is saved
 # make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
+# make figures   the README's figure, from the records of `make compare`; make readme   the output it shows
 # Everything comes as wheels from PyPI; PYTHON=python3.12 chooses another interpreter. Where nvidia-smi
 # names a CUDA version, CuPy for it is installed, too; CUDA= leaves it out.
 
@@ -9,7 +10,7 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train learn compare test test-hosts bench lint fuzz planted check-lessons explore clean
+.PHONY: setup train learn compare test test-hosts bench figures readme lint fuzz planted check-lessons explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
@@ -22,6 +23,12 @@ compare: setup
 	for stage in 0 1 2 3; do mpirun -n 4 python -m zero_ref.train --quiet --stage $$stage \
 	    --report runs/stage$$stage.html --record runs/stage$$stage.json || exit; done
 	python -m zero_ref.report runs/compare.html runs/stage0.json runs/stage1.json runs/stage2.json runs/stage3.json
+
+figures: compare
+	python docs/figures/draw.py runs docs/figures
+
+readme: setup
+	python tests/pages.py
 
 test: setup
 	python -m pytest

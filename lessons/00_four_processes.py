@@ -1,15 +1,15 @@
 # %% [markdown] id="00-title" lang="zh"
 # # 00 四个进程，一个程序
 #
-# 模型太大，一台机器放不下，就要让好几个进程一起训练它。这一课只做一件事：同一个程序同时跑四份，让它们知道彼此的存在。
+# 模型太大，一台机器放不下，就要让好几个进程一起训练它。这一课只做一件事：同一个程序同时跑四份，看它们怎样找到彼此。
 #
 # `mpirun -n 4 python lessons/00_four_processes.py` 启动四个进程，它们执行的是**同一个文件的同一行**。唯一不同的是编号：
 # MPI 给每个进程一个 rank，从 0 到 3。
-# %% [markdown] id="00-title" lang="en" src="e02aa68f"
+# %% [markdown] id="00-title" lang="en" src="9b807607"
 # # 00 Four processes, one program
 #
 # A model that does not fit on one machine has to be trained by several processes together. This lesson does one thing:
-# it runs one program four times at once, and lets the four know of each other.
+# it runs one program four times at once, and shows how the four find each other.
 #
 # `mpirun -n 4 python lessons/00_four_processes.py` starts four processes, and they run **the same line of the same
 # file**. All that differs is a number: MPI gives each process a rank, from 0 to 3.
@@ -49,7 +49,7 @@ each(comm, f"rank {comm.rank}: mine = {mine}, mine * 4 = {total}")
 # ## To know another's number takes a message
 #
 # Messages are what MPI is for. `Allgather` is a **collective**: all four ranks come to this line, each gives one number, and each
-# gets all four. If one does not come, the other three wait for ever.
+# gets all four. If one never arrives, the other three wait for ever.
 # %%
 everybodys = np.empty(comm.size, int)
 comm.mpi.Allgather(np.array([mine]), everybodys)

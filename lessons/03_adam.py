@@ -78,12 +78,12 @@ say(f"没有偏差修正：{ratio:.3f} lr", f"without bias correction: {ratio:.3
 # %% [markdown] id="03-decay" lang="zh"
 # ## 权重衰减要和梯度分开
 #
-# 权重衰减是每步让 w 缩小一点。把 λw 加进梯度，SGD 正好得到 (1−lr·λ)w；Adam 却把它和 g 一起除以 √v̂，第一步什么也不剩。AdamW 单独缩小 w。
-# %% [markdown] id="03-decay" lang="en" src="ce3f0674"
+# 权重衰减是每步让 w 缩小一点。把 λw 加进梯度，SGD 正好得到 (1−lr·λ)w；Adam 却把它和 g 一起除以 √v̂，第一步里衰减完全不起作用。AdamW 则单独缩小 w。
+# %% [markdown] id="03-decay" lang="en" src="87bc6c8b"
 # ## Weight decay apart from the gradient
 #
 # Weight decay makes w a little smaller at each step. With λw added to the gradient SGD gets just (1−lr·λ)w; Adam divides it by √v̂,
-# too, and of the first step's nothing is left. AdamW shrinks w apart.
+# too, so in the first step decay has no effect at all. AdamW shrinks w separately.
 # %%
 DECAY, after = 0.1, []
 for kind, decay in ((SGD, DECAY), (Adam, 0.0), (Adam, DECAY), (AdamW, DECAY)):

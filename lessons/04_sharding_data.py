@@ -35,10 +35,10 @@ hashed = Batches(data, np.arange(22), 8, rule="hash", seed=SEED, rank=rank, shar
 # ## 两种规则
 #
 # - **带种子的排列**：种子和 epoch 相同，`permutation` 在每个 rank 上排出的次序就相同；切成每步 8 个样本，再切成 4 份。
-# - **稳定的哈希**：样本 i 归 h(i) mod N，h 在哪个进程里都一样（这里用 blake2b）。主人永远不变，每个 rank 只需存自己的样本；代价是不匀。
+# - **稳定的哈希**：样本 i 归 h(i) mod N，h 在哪个进程里都一样（这里用 blake2b）。负责的 rank 永远不变，每个 rank 只需存自己的样本；代价是不匀。
 #
 # 下面一行一个 rank，一列一个样本，数字是读它的那一步；左边是第 1 个 epoch。先想一想：右边的第 2 个 epoch 会一样吗？
-# %% [markdown] id="04-rules" lang="en" src="f3a2f74b"
+# %% [markdown] id="04-rules" lang="en" src="cf476b69"
 # ## Two rules
 #
 # - **A seeded permutation**: with one seed and epoch `permutation` gives all ranks one order, cut into steps of 8, and each step in 4.
@@ -141,8 +141,8 @@ say(f"每一步的 loss 最多差 {off:.0e}", f"the loss of a step is off by {of
 #
 # - 规则是种子和编号的函数，每个 rank 独自算出同样的结果；Python 的 `hash()` 不是这样的函数。
 # - 每个样本每个 epoch 恰好读一次；误差除以整步的样本数，不匀也不要紧。
-# - 接下来：样本各算各的，梯度却要相加，rank 之间得说话。怎样发送和接收才不会互相等死？
-# %% [markdown] id="04-end" lang="en" src="d6d8292f"
+# - 接下来：样本各算各的，梯度却要相加，rank 之间得说话。怎样发送和接收才不会互相卡死？
+# %% [markdown] id="04-end" lang="en" src="82caa0b9"
 # ## To remember
 #
 # - A rule is a function of a seed and a number, and each rank alone gets the same from it; Python's `hash()` is no such function.

@@ -1,12 +1,12 @@
 # %% [markdown] id="05-title" lang="zh"
-# # 05 发送、接收，以及互相等死
+# # 05 发送、接收，以及互相卡死
 #
 # 上一课分好了样本，谁也不用通知谁。可是梯度要相加，每个 rank 手里只有自己那些样本的梯度，别人的只能由别人**发过来**。
 #
 # 最基本的两个调用是 `Send` 和 `Recv`，都是**阻塞**的：没办完就不返回。如果所有 rank 都先 `Send` 再 `Recv`，就可能谁也等不到谁，
 # 永远停在那里：这就是**死锁**。麻烦在于它不一定发生，消息小的时候常常一切正常。
 # 这一课把死锁看清楚，自己却不会停住：发送用 `Isend`，它立刻返回，之后随时可以用 `Test` 问一句办完没有。
-# %% [markdown] id="05-title" lang="en" src="21ed7b0b"
+# %% [markdown] id="05-title" lang="en" src="b7f61eab"
 # # 05 Send, receive, and the hang
 #
 # The last lesson dealt the samples, and nobody had to tell anybody. But gradients are added; a rank has those of its own samples only, and

@@ -45,8 +45,8 @@ say("按张量分：60、5、0、0；摊平了切：每份 17", "by tensors: 60,
 # - `random`：切成小块，按带种子的排列来发，每个 rank 的块数相同。
 # - `hash`：第 i 块归 h(i) mod N（第 04 课），不匀。
 #
-# 下面一列一个位置：上面是张量（w、b，填充是 -），下面是主人。先想一想：bias 的 5 个元素会归同一个 rank 吗？
-# %% [markdown] id="09-rules" lang="en" src="d1495b0b"
+# 下面一列一个位置：上面是张量（w、b，填充是 -），下面是负责它的 rank。先想一想：bias 的 5 个元素会归同一个 rank 吗？
+# %% [markdown] id="09-rules" lang="en" src="f0a279cd"
 # ## Three rules
 #
 # - `contiguous`: N slices of one length; `weights=1,1,2,4` cuts in proportion, for ranks of unequal memory.
@@ -77,11 +77,11 @@ for rule, layout in layouts.items():
     show("  " + "".join(map(str, owner)))
 
 # %% [markdown] id="09-sizes" lang="zh"
-# ## 恰好一个主人
+# ## 恰好由一个 rank 负责
 #
 # `owners` 断言每个位置恰好归一个 rank，`shard` 和 `ranges` 说的也是同一批。下面换上除不尽的大小，元素比 rank 少的也有。
 # 先想一想：3 个元素分给 8 个 rank，各得几个？`hash` 的不匀，元素多了会好些吗？
-# %% [markdown] id="09-sizes" lang="en" src="ce6b4708"
+# %% [markdown] id="09-sizes" lang="en" src="4984d1ba"
 # ## Exactly one owner
 #
 # `owners` asserts that each position is just one rank's, and that `shard` and `ranges` mean the same ones. Here it does so for sizes that
@@ -164,11 +164,11 @@ say("参数逐比特相同；每步共发送 2(N−1) 个向量", "equal in ever
 # %% [markdown] id="09-end" lang="zh"
 # ## 记住
 #
-# - 一层就是一个扁平的向量：张量是视图，末尾是填充；一条规则给每个位置恰好一个主人，每个 rank 自己就能算出来。
+# - 一层就是一个扁平的向量：张量是视图，末尾是填充；一条规则让每个位置恰好由一个 rank 负责，每个 rank 自己就能算出来。
 # - 切成段最省事：分片是视图，两种次序一样。打散要多一个整块的缓冲区；`hash` 还不匀，元素越多越接近均匀。
 # - 规则只决定谁存、谁更新；结果除了舍入没有差别。真正的布局在 `zero_ref/layout.py`，用 `--shard-model` 选。
 # - 接下来：会切了，一个参数的 16 字节里先切哪几个？每个阶段省多少？算一笔内存账。
-# %% [markdown] id="09-end" lang="en" src="973bc8ad"
+# %% [markdown] id="09-end" lang="en" src="08ea81c5"
 # ## To remember
 #
 # - A layer is one flat vector: tensors are views of it, padding is its end; by a rule, which each rank works out alone, each position has

@@ -89,11 +89,11 @@ say(
 # %% [markdown] id="10-peak" lang="zh"
 # ## 账单之外
 #
-# 账单只管两步之间常驻的内存。一步之中还有激活、缓冲区和一个 unit 的完整梯度，阶段 3 还有一个收集来的 unit，所以峰值更高。
+# 账单只管两步之间常驻的内存。一步之中还有激活、缓冲区和一个 unit 的完整梯度，阶段 3 还有一个临时收集的 unit，所以峰值更高。
 # 峰值也算得出来，`zero_ref/plan/formulas.py` 算到字节。后三列是各自的最大值，不在同一时刻。
 #
 # 先想一想：每步从 64 个样本增加到 256 个，哪几列会变？
-# %% [markdown] id="10-peak" lang="en" src="b41f85e4"
+# %% [markdown] id="10-peak" lang="en" src="5b7a159d"
 # ## What is not on the bill
 #
 # The bill is about memory at rest, between steps. In a step there are activations, too, buffers, one unit's whole gradient, and at stage
@@ -128,8 +128,8 @@ say("变的是激活和峰值：ZeRO 不切激活", "Activations and peak change
 # ## Four ways to get it wrong
 #
 # - **GB and GiB**: the paper's GB are 10⁹ bytes, GiB are 2³⁰, 1.074 times as much.
-# - **K**: 12 is master, m and v; with a float32 gradient kept beside them, 16. The 18 and 20 that one reads are sums: 18 has the 16-bit
-#   gradient in it, and 20 the parameter, too. They are not to be put in for K.
+# - **K**: 12 is master, m and v; with a float32 gradient kept beside them, 16. The figures 18 and 20 quoted elsewhere are sums: 18 includes
+#   the 16-bit gradients, and 20 the parameters, too. Neither is a K.
 # - **Padding**: each unit is filled up to a multiple of N, and the formula's Ψ is what it has then.
 # - **"Logical" bytes**: 1/N of a buffer that is alive as a whole takes the whole. The ledger counts arrays that are really alive.
 # %%

@@ -131,7 +131,7 @@ assert records[0]["weights_sha256"] == records[1]["weights_sha256"]
 most = [rank["peak_bytes"]["gathered"] for rank in (plain, early)]
 assert most == [4 * 120, 4 * (120 + 52)]
 say(
-    f"字节和权重都相同；收集来的参数最多 {most[0]} 字节，预取时 {most[1]} 字节：两个 unit",
+    f"字节和权重都相同；临时收集的参数最多 {most[0]} 字节，预取时 {most[1]} 字节：两个 unit",
     f"the same bytes and weights; gathered at most {most[0]} bytes, or {most[1]}: two units",
 )
 
@@ -140,9 +140,9 @@ say(
 #
 # - 每个 rank 每步发送 2Ψ、2Ψ、(k+1)Ψ、3kΨ，都乘以 (N−1)/N；k = 1 时是 2Ψ、2Ψ、2Ψ、3Ψ。
 # - 字节不是时间：切得太碎，时间都花在延迟上；藏在计算后面的，没人等。
-# - 预取不改变字节和结果，只是同时有两个收集来的 unit。省多少时间，要在真正的网线上量。见 `zero_ref/stages/zero3_prefetch.py`。
+# - 预取不改变字节和结果，只是同时有两个临时收集的 unit。省多少时间，要在真正的网线上量。见 `zero_ref/stages/zero3_prefetch.py`。
 # - 接下来：Ψ 数的是元素，这里每个元素 4 字节。能不能只发 2 字节？
-# %% [markdown] id="14-end" lang="en" src="e985fd0b"
+# %% [markdown] id="14-end" lang="en" src="f22f9adc"
 # ## To remember
 #
 # - In a step each rank sends 2Ψ, 2Ψ, (k+1)Ψ, 3kΨ, all times (N−1)/N; with k = 1 that is 2Ψ, 2Ψ, 2Ψ, 3Ψ.

@@ -1,5 +1,5 @@
 # %% [markdown] id="15-title" lang="zh"
-# # 15 十六位：半精度、主权重、损失缩放
+# # 15 十六位：半精度、主权重、loss scale
 #
 # 上一课数的是元素，每个 4 字节。参数和梯度改用 16 位，每个 2 字节，发送量立刻减半。代价是精度：
 #
@@ -7,7 +7,7 @@
 # - **bfloat16**：范围和 float32 一样大，有效位只剩 8 个。
 #
 # 所以 1 后面的下一个数，分别是 1 + 2⁻¹⁰ 和 1 + 2⁻⁷。先想一想：从 1 开始，加 10,000 次 0.0001，得到多少？
-# %% [markdown] id="15-title" lang="en" src="38711790"
+# %% [markdown] id="15-title" lang="en" src="8d078f22"
 # # 15 Sixteen bits: half precision, master weights, loss scale
 #
 # The last lesson counted elements, of 4 bytes each. With parameters and gradients in 16 bits they have 2, and at once half as much is
@@ -49,11 +49,11 @@ for dtype in ("float16", "bfloat16"):
 # ## 小的梯度变成 0
 #
 # 每次加的数都不到间隔的一半，全被舍掉了；**主权重**（master weights）用 float32 记着。但它救不了梯度：反向传播里的梯度本身就是 16 位的。
-# 损失要除以整步的样本数（第 08 课），样本越多，每个样本的梯度越小。下面是 64 个真实样本，当作一步 2²⁰ 个样本的一部分：每行是
+# loss 要除以整步的样本数（第 08 课），样本越多，每个样本的梯度越小。下面是 64 个真实样本，当作一步 2²⁰ 个样本的一部分：每行是
 # |∂L/∂w| 的一个区间，里面有多少个，多少个在 float16 里成了 0。
 #
-# 办法是**损失缩放**（loss scale）：反向传播之前把损失乘以 2¹⁶，梯度也就大 2¹⁶ 倍；更新之前再除回来。先想一想：能救回多少？
-# %% [markdown] id="15-floor" lang="en" src="df1073df"
+# 办法是 **loss scale**（损失缩放）：反向传播之前把 loss 乘以 2¹⁶，梯度也就大 2¹⁶ 倍；更新之前再除回来。先想一想：能救回多少？
+# %% [markdown] id="15-floor" lang="en" src="9f6472bb"
 # ## Small gradients become 0
 #
 # Each addition was less than half of the gap, and was rounded away; the **master weights** remember in float32. They are no help for the
@@ -133,11 +133,11 @@ show(f"norm {norm:.3f}; clipped to {lengths[0]:.3f}; clipped with the scale stil
 # %% [markdown] id="15-sum" lang="zh"
 # ## 求和只舍入一次
 #
-# reduce-scatter 要把四个 rank 的数加起来。如果一直用 16 位加，每加一次就舍入一次。zero_ref 把 16 位的数原样送到分片的主人那里，
-# 主人用 float32 加，最后舍入一次（`zero_ref/comm.py` 的 `OrderedComm`）；线上每个数还是 2 字节。
+# reduce-scatter 要把四个 rank 的数加起来。如果一直用 16 位加，每加一次就舍入一次。zero_ref 把 16 位的数原样送到负责该分片的 rank，
+# 由它用 float32 加，最后舍入一次（`zero_ref/comm.py` 的 `OrderedComm`）；线上每个数还是 2 字节。
 #
 # 先想一想：2048 + 1 + 1 + 1，一直用 float16 加是多少？
-# %% [markdown] id="15-sum" lang="en" src="600fd8b3"
+# %% [markdown] id="15-sum" lang="en" src="447993f3"
 # ## A sum is rounded once
 #
 # A reduce-scatter adds four ranks' numbers. Added in 16 bits, they are rounded at each addition. In zero_ref the 16-bit numbers go as
@@ -188,11 +188,11 @@ say("发送量减半，阶段 0 和 3 的常驻内存没有变", "Half is sent; 
 # %% [markdown] id="15-end" lang="zh"
 # ## 记住
 #
-# - 参数、梯度和激活用 16 位，求和与更新用 float32。阶段 1 起，主权重只在分片的主人那里；16 位的参数是它舍入的结果。
+# - 参数、梯度和激活用 16 位，求和与更新用 float32。阶段 1 起，主权重只放在拥有该分片的 rank 上；16 位的参数是它舍入的结果。
 # - 发送量减半。参数和梯度省下的 4Ψ 给了主权重，所以还是 16Ψ；但阶段 1 能切的从 8Ψ 变成了 12Ψ，阶段 1 和 2 因此省得更多。
-# - float16 要用损失缩放：溢出时所有 rank 一起跳过，先除掉缩放再裁剪。bfloat16 范围大，不用缩放，但精度更低。
+# - float16 要用 loss scale：溢出时所有 rank 一起跳过，先除掉缩放再裁剪。bfloat16 范围大，不用缩放，但精度更低。
 # - 接下来：分片的范数不是梯度的范数，平均数的平均也不是平均数。见 `zero_ref/precision.py`、`zero_ref/clip.py`。
-# %% [markdown] id="15-end" lang="en" src="29c60ed9"
+# %% [markdown] id="15-end" lang="en" src="5760a27c"
 # ## To remember
 #
 # - 16 bits for parameters, gradients and activations; float32 for sums and updates. From stage 1 on only the shard's owner has the master;

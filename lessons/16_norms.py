@@ -144,8 +144,8 @@ say("依次是：方向变了，而且太长；太短；正确", "in turn: anoth
 # ## 每个元素恰好算一次，而且先除对
 #
 # - 阶段 0 每个 rank 都有完整的梯度，也只交出自己那片（`comm.shard`）；不然每个平方加了 N 次，范数大 √N 倍。补齐的元素（padding）必须是 0。
-# - 拿去和 `max_norm` 比的梯度，倍数必须是对的。float16 的梯度乘着损失缩放的倍数，`zero_ref/precision.py` 就把 `max_norm` 也乘上。
-# %% [markdown] id="16-owned" lang="en" src="9ccb9fe8"
+# - 拿去和 `max_norm` 比的梯度，倍数必须是对的。float16 的梯度乘着 loss scale 的倍数，`zero_ref/precision.py` 就把 `max_norm` 也乘上。
+# %% [markdown] id="16-owned" lang="en" src="722f394d"
 # ## Each element once, and divided before
 #
 # - At stage 0 each rank has the whole gradient, and still gives its shard only (`comm.shard`); or each square is added N times, and the norm is √N times

@@ -1,14 +1,14 @@
 # %% [markdown] id="22-title" lang="zh"
 # # 22 推理：用到哪层，收集哪层
 #
-# 上一课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。README 列出的五个步骤，最后一步就是：
-# 所有 rank 的参数合起来，才是全局模型。先真的合起来，看看对不对；再看为什么连合起来都不必。
-# %% [markdown] id="22-title" lang="en" src="3905e36e"
+# 上一课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：
+# 把所有 rank 的参数收集成完整的模型。先照做一次，核对结果；再看为什么其实不必这样做。
+# %% [markdown] id="22-title" lang="en" src="f791dea0"
 # # 22 Inference by gathering
 #
 # With the last lesson's checkpoint training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
-# all of the model. The last of the README's five steps is this: the parameters of all ranks together make the global model. First put it together indeed, and
-# see that it is right; then see why not even that is needed.
+# all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first,
+# and compared; then comes why it is not even needed.
 # %%
 from _lesson import each, ranks, say, show
 
@@ -145,12 +145,13 @@ say(
 # ## 没有样本也要来
 #
 # `zero_ref/predict.py` 按轮循环，轮数由样本总数决定，每个 rank 算出来都一样。这一轮没有样本的 rank 照样参加每次收集，带着 0 个样本把模型走一遍。
-# 生成文本也是这样：一个 rank 的句子先写完了，仍要陪着收集，直到所有 rank 都写完。
-# %% [markdown] id="22-all" lang="en" src="fff9e1d6"
+# 生成文本也是这样：一个 rank 的句子先写完了，仍要继续参加收集，直到所有 rank 都写完。
+# %% [markdown] id="22-all" lang="en" src="af0f3095"
 # ## Come, even without samples
 #
 # `zero_ref/predict.py` loops over rounds; how many follows from the number of all samples, so every rank finds the same. A rank without a batch comes to each gather
-# all the same, and takes 0 samples through the model. It is alike where text is generated: a rank whose sentence has ended goes on gathering until all have.
+# all the same, and takes 0 samples through the model. Text generation needs the same: a rank whose
+# sentence has ended keeps taking part in the gathers until all sentences have ended.
 # %%
 activations = []
 for batch in (BATCH, 450):

@@ -237,12 +237,12 @@ def test_a_plan_says_what_it_counts():
 def test_what_fits_and_why():
     text = printed("--parameters 7.5e9 --ranks 64 --memory 32GB")
     assert [row[-1] for row in block(text, "Memory").values()] == ["no", "yes", "yes", "yes"]
-    assert "Stage 0 does not fit: 88.00 GB too much; most of it is optimizer state, 90.00 GB." in text
-    assert "Stage 1 fits: 0.5938 GB stay free." in text
+    assert "Stage 0 does not fit: it is 88.00 GB over; most of it is optimizer state, 90.00 GB." in text
+    assert "Stage 1 fits: 0.5938 GB to spare." in text
     assert "2.000B, 7.642B, 14.42B, 128.0B." in text, "the paper's Table 2"
     exactly = printed("--parameters 100 --ranks 4 --memory 1600")
-    assert "Stage 0 fits: 0 B stay free." in exactly and block(exactly, "Memory")["0"][-1] == "yes"
-    assert "Stage 0 does not fit: 1 B" in printed("--parameters 100 --ranks 4 --memory 1599")
+    assert "Stage 0 fits: 0 B to spare." in exactly and block(exactly, "Memory")["0"][-1] == "yes"
+    assert "Stage 0 does not fit: it is 1 B over" in printed("--parameters 100 --ranks 4 --memory 1599")
 
 
 @pytest.mark.parametrize(

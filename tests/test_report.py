@@ -19,7 +19,7 @@ from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, summary, text, trace
 from zero_ref.report.__main__ import main
-from zero_ref.report.record import read
+from zero_ref.report.record import duration, read
 from zero_ref.train import options
 
 pytest_plugins = ["browser"]  # the fixture `opened`
@@ -345,7 +345,7 @@ def test_the_difference_to_another_run(run, opened, tmp_path):
     assert [step for step, _ in found["so_far"]] == [1, 4, 6, 9]
     view = opened(written(tmp_path, {"a": ours}, {"b": theirs}, "en"))
     shown = view.locator("#differences").inner_text()
-    assert "Difference to b" in shown and "3.000e-3 after 9 steps" in shown and "weights differ" in shown
+    assert "Difference from b" in shown and "3.000e-3 after 9 steps" in shown and "weights differ" in shown
     same = opened(written(tmp_path, {"a": ours}, {"b": record_of(run)}, "en"))
     assert "exactly 0 in each of 9 steps" in same.locator("#differences").inner_text()
     later = record_of(run) | {"first_step": 100}
@@ -791,3 +791,7 @@ def test_the_options_are_those_of_the_training_command():
     o = options.parse(["--report", "a.html", "--compare", "b.json", "--language", "zh"])
     assert (o.report, o.compare, o.language) == ("a.html", "b.json", "zh")
     assert not {"report", "compare", "trace", "chart", "language"} - options.PASSING
+
+
+def test_a_step_of_more_than_a_second_is_told_in_seconds():
+    assert [duration(s) for s in (0.0025, 0.9994, 1.3645)] == ["2.50 ms", "999.40 ms", "1.36 s"]

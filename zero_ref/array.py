@@ -176,7 +176,7 @@ def scalar(array: Array) -> Any:
 
 
 def wire_like(array: Array) -> Array:
-    """The memory that MPI uses for `array`, with undefined contents if it is not the array."""
+    """The buffer that MPI reads and writes for `array`: itself, or new pinned memory, not filled."""
     return pinned(array.shape, array.dtype) if staged() else array
 
 

@@ -4,9 +4,9 @@
 # my_samples：把 0 到 samples-1 的样本随机打乱后分给 size 个 rank，返回第 rank 个 rank 在这个 epoch 读的样本编
 # 号。每个样本恰好归一个 rank，各 rank 的个数最多差 1；换一个 epoch 或换一个种子，打乱的结果就不同。先打乱，再
 # 分。
-# owner：返回名为 name 的样本归哪个 rank（它的主人）。结果只由 name 和 size 决定，在任何进程里、任何时候都一
-# 样，并且各 rank 分到的大致一样多。
-# 通过条件：N = 1 到 4 个真实的进程各自计算，合起来每个样本都恰好有一个 rank；epoch、种子都起作用；主人处处一
+# owner：返回名为 name 的样本归哪个 rank 负责。结果只由 name 和 size 决定，在任何进程里、任何时候都一样，并且
+# 各 rank 分到的大致一样多。
+# 通过条件：N = 1 到 4 个真实的进程各自计算，合起来每个样本都恰好有一个 rank；epoch、种子都起作用；归属处处一
 # 致、分布均匀。
 # 检查：python lessons/exercises/04_sharding_data.py
 #

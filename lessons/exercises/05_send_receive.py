@@ -1,4 +1,4 @@
-# 05 发送、接收，不要互相等死 · Send and receive without a hang
+# 05 发送、接收，不要互相卡死 · Send and receive without a hang
 #
 # 目标：N 个 rank 围成一圈，每个有一个等长的向量 x。把自己的 x 发给右邻居 (rank + 1) % N，返回左邻居 (rank -
 # 1) % N 的 x。

@@ -6,8 +6,8 @@
 # 参数排成一个扁平的向量，补齐到 size 的倍数。自己那一片不用发给自己。阶段 0 的 all-reduce 由这两种集合通信组
 # 成，分别计入。
 # peak_gathered(units, size, ahead)：阶段 3 的前向，units 是各个 unit 的元素个数，按计算的次序。一个 unit 计算
-# 的时候，后面 ahead 个 unit 也已经收集来了（0 是不预取）；算完就放掉。同时存在的、收集来的参数，最多有多少个
-# 元素？每个 unit 各自补齐到 size 的倍数。
+# 的时候，后面 ahead 个 unit 也已经收集好了（0 是不预取）；算完就放掉。同时存在的、临时收集的参数，最多有多少
+# 个元素？每个 unit 各自补齐到 size 的倍数。
 # 通过条件：四个阶段、一个和多个 micro-batch、除得尽和除不尽、N = 1 都对；收集的峰值在不预取、预取一个和多个时
 # 都对，unit 不够多也对。
 # 检查：python lessons/exercises/14_on_the_wire.py

@@ -1,10 +1,10 @@
-# 15 十六位：舍入与损失缩放 · Sixteen bits: rounding and the loss scale
+# 15 十六位：舍入与 loss scale · Sixteen bits: rounding and the loss scale
 #
 # 目标：写两个函数。to_bfloat16 把 float32 舍入成 bfloat16，只用整数运算：bfloat16 的 16 位就是 float32 的高
 # 16 位，但要舍入到最近的数；恰在两数正中时，取最后一位是 0 的那个。
-# scaled_step 用 float16 的梯度走一步。梯度乘过损失缩放 scaler["scale"]；reduce-scatter 之后每个 rank 手里只有
-# 自己那一片。只要任何一个 rank 的片里有 inf 或 NaN，所有 rank 都跳过这一步，scale 减半，good 归零。否则把梯度
-# 变成 float32，除掉 scale，交给 update(master, g)；good 加一，加到 every 时 scale 加倍，good 归零。
+# scaled_step 用 float16 的梯度走一步。梯度乘过 loss scale，即 scaler["scale"]；reduce-scatter 之后每个 rank
+# 手里只有自己那一片。只要任何一个 rank 的片里有 inf 或 NaN，所有 rank 都跳过这一步，scale 减半，good 归零。否
+# 则把梯度变成 float32，除掉 scale，交给 update(master, g)；good 加一，加到 every 时 scale 加倍，good 归零。
 # 能用的只有 comm.rank、comm.size 和 comm.sum(数)：各 rank 的一个数之和，每个 rank 都必须调用。
 # 通过条件：舍入对每一位都对，inf 和 NaN 也对；N = 1、2、3 时各个 rank 一起走、一起跳；update 得到 float32 的
 # 真实梯度，master 一直是 float32；scale 和 good 每一步之后都对；x 和 grad 没有被改动。

@@ -11,10 +11,8 @@ from typing import NamedTuple
 
 PLACE = "/dev/shm"
 MB = 1 << 20
-A_RANK, MORE = (
-    5.2,
-    14.0,
-)  # MB that MPICH 5.0.2 takes for each rank; with less than that and this, it may crash
+A_RANK = 5.2  # MB that MPICH 5.0.2 takes for each rank
+MORE = 14.0  # with less than that and so much more, it may crash
 SEGMENT = re.compile(r"(?:mpich_shm_[0-9a-f]+_\d+|ucx_shm_posix_[0-9a-f]+)\Z")
 TOPOLOGY = re.compile(r"/tmp/hydra_hwloc_xmlfile_\w{6}\Z")  # what mpirun writes for its ranks
 SIZES = "/dev/shm has {free:.0f} MB free of {size:.0f}; MPICH takes {rank:g} MB for each of {ranks} ranks"

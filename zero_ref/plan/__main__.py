@@ -24,7 +24,7 @@ from zero_ref.train.options import DTYPES, NARROW, parts
 K_HELP = """
 bytes of optimizer state a parameter, beside a parameter and a gradient of 16 bits (default: that of
 --optimizer, 12 for adam). 12: float32 master, momentum and variance, 4 each (ZeRO). 16: a float32 gradient,
-too, as DeepSpeed keeps it. 8: master and one moment. The 18 and 20 that one reads are sums: 16 and the
+too, as DeepSpeed keeps it. 8: master and one moment. The 18 and 20 quoted elsewhere are sums: 16 and the
 16-bit gradient are 18 (DeepSpeed's estimator), and with the 16-bit parameter 20 (ZeRO-Infinity): --k 16"""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}

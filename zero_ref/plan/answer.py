@@ -61,7 +61,7 @@ def plan_for_size(o: argparse.Namespace) -> Plan:
     s = setting(o)
     s = replace(s, flop=6.0 * s.parameters * samples(o) * s.micro_batches if o.batch_size else 0.0)
     step = "In a step: activations and buffers are not counted; --model transformer estimates them."
-    return Plan("a model", s, formulas(s), s.padded, "with (N-1)/N", step)
+    return Plan("model", s, formulas(s), s.padded, "with (N-1)/N", step)
 
 
 def plan_for_transformer(o: argparse.Namespace) -> Plan:
@@ -227,6 +227,14 @@ def count(psi: float) -> str:
     return f"{math.floor(psi):,}"
 
 
+def briefly(psi: int) -> str:
+    """A number of parameters without losing any: 7.5B, 17,226."""
+    for name, unit in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
+        if psi >= unit and psi * 1000 % unit == 0:
+            return f"{psi / unit:g}{name}"
+    return f"{psi:,}"
+
+
 def label(row: Row) -> str:
     """Stage 3, Stage 3 in groups, hpZ."""
     return f"Stage {row.name}" if row.name[0].isdigit() else row.name
@@ -235,15 +243,15 @@ def label(row: Row) -> str:
 def verdict(row: Row, memory: int) -> str:
     """One line: whether it fits, by how much, and what takes most."""
     if row.needed <= memory:
-        return f"{label(row)} fits: {size(memory - row.needed)} stay free."
+        return f"{label(row)} fits: {size(memory - row.needed)} to spare."
     words = {
         row.state["parameter"]: "most of it are parameters",
-        row.state["gradient"]: "most of it is the gradient",
+        row.state["gradient"]: "most of it are gradients",
         row.state["optimizer"]: "most of it is optimizer state",
         row.step: "most of it is what a step needs",
     }
     most = max(words)
-    return f"{label(row)} does not fit: {size(row.needed - memory)} too much; {words[most]}, {size(most)}."
+    return f"{label(row)} does not fit: it is {size(row.needed - memory)} over; {words[most]}, {size(most)}."
 
 
 def time_part(rows: list[Row], found: list[Times], memory: int | None, machine: Machine) -> str:
@@ -290,7 +298,7 @@ def plan(o: argparse.Namespace) -> str:
     s, rows, machine = made.setting, made.rows, machine_of(o)
     e, k = s.itemsize, s.k
     parts = [
-        f"{made.name}: {s.parameters:,} parameters on {o.ranks:,} ranks\n"
+        f"{made.name}: {briefly(s.parameters)} parameters on {o.ranks:,} ranks\n"
         f"{o.dtype}: {e} + {e} + {k:g} bytes a parameter (parameter, gradient, optimizer state)"
     ]
     parts += [made.counted] if made.counted else []

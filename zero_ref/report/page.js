@@ -496,8 +496,9 @@ function draw() {
   tell("title", document.title);
   tell("dry", ...dryInWords());
   find("dry").hidden = !DRY.length;
-  const milliseconds = (1000 * FIRST.seconds_per_step).toFixed(2);
-  tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { milliseconds }));
+  const seconds = FIRST.seconds_per_step;
+  const time = seconds >= 1 ? `${seconds.toFixed(2)} s` : `${(1000 * seconds).toFixed(2)} ms`;
+  tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { time }));
   for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
   if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
   for (const id of ["holdings", "memory"]) find(id).hidden = !view;

@@ -61,7 +61,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
                 task=task(record, word),
                 steps=len(record["loss"]),
                 samples=record["samples_per_step"],
-                milliseconds=f"{1e3 * record['seconds_per_step']:.2f}",
+                each=duration(record["seconds_per_step"]),
             ),
             word["summary_loss"].format(loss=loss(record, word)),
             word["summary_test"].format(scores=scores(record["test"] or {}, word)),
@@ -77,6 +77,11 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
         lines.append(word["summary_check"].format(milliseconds=f"{1e3 * checks:.2f}"))
     lines = [part for line in lines for part in folded(line)]
     return "\n".join(lines if not record["loss"] else [*lines, "", holdings(record, word)])
+
+
+def duration(seconds: float) -> str:
+    """2.50 ms, or 1.36 s."""
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.2f} ms"
 
 
 def task(record: dict[str, Any], word: dict[str, str]) -> str:

@@ -194,6 +194,6 @@ def replaced(owner: Any, name: str, wrap: Callable[..., Any], *more: Any) -> Ite
 
 
 def step_to_record(steps: range, batches: Batches) -> int:
-    """A step that is not the first, where there is another, and among the next epoch's a largest one."""
+    """The first of the largest steps in the epoch that begins after the first step (or the only step)."""
     later = (steps[1:] or steps)[: batches.steps_per_epoch]
     return max(later, key=lambda n: len(batches.global_batch(*divmod(n, batches.steps_per_epoch))))

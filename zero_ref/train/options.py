@@ -137,7 +137,7 @@ FIXED = (
     "optimizer",
     "momentum",
 )
-# What one command line alone is about.
+# Options that say nothing about the trained model: a resumed run may have others, or none.
 PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
 PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
 PASSING |= {"report", "compare", "trace", "chart", "language", "ranks"}

@@ -1,6 +1,6 @@
 """A training run: deal data and model to the ranks, train, test, gather, report.
 
-The numbered comments in `train` are the five steps of the idea that the README begins with.
+The numbered comments in `train` are the five steps that docs/using.md names.
 """
 
 import argparse

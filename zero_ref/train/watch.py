@@ -1,6 +1,6 @@
 """Who waits where: a watchdog over the collectives, and a check that all ranks make the same one.
 
-A collective that one rank does not come to waits for ever, and MPI says nothing. Here a thread of each
+A collective at which one rank never arrives waits for ever, and MPI says nothing. Here a thread of each
 rank notes now and then, on a board in shared memory, in which call its rank is and since when, or where
 else it is. When somebody has waited for too long, the run ends with a list of who waits in which call,
 and who never came. The ranks themselves pay less than a microsecond a call (`--timeout`, always on).

@@ -1,0 +1,170 @@
+"""Draw the README's figure, who keeps and sends what at each stage, from the records of four real runs.
+
+    make figures      runs stages 0 to 3 with --record, then python docs/figures/draw.py runs docs/figures
+
+RECORDS/stage0.json to stage3.json -> FOLDER/stages.svg and stages.zh.svg. Everything drawn is measured; that
+it equals the formulas, and that the four runs end with the same weights, is checked before a line is drawn.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+KINDS = ("parameter", "gradient", "optimizer")  # from the bottom up
+LETTERS = {"parameter": "P", "gradient": "G", "optimizer": "O"}
+ROW, TOP, SIDE, HEIGHT = 104, 104, 60, 86  # y of a row to the next, of the first, a rank's box
+KEPT, SENT, LONGEST = 580, 770, 150  # x of the bars, and their longest
+
+STYLE = """
+svg { color-scheme: light dark }
+text { font-family: system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif }
+text { font-size: 13px }
+text, .kept { fill: #1c1e21 } .ground { fill: #fdfdfb } .less { fill: #5b6067 } .sent { fill: #8a8f96 }
+.title { font-size: 20px; font-weight: 650 } .strong { font-weight: 650 } .small { font-size: 12px }
+.box { fill: none; stroke: #d5d6d1 } .line { stroke: #d5d6d1 }
+.parameter { fill: #0072b2 } .gradient { fill: #d55e00 } .optimizer { fill: #007f5f }
+.letter { fill: #ffffff; font-size: 10px; font-weight: 650; text-anchor: middle }
+@media (prefers-color-scheme: dark) {
+  text, .kept { fill: #e6e7e9 } .ground { fill: #16181c } .less { fill: #a3a8b0 } .sent { fill: #7d828a }
+  .box { stroke: #464a51 } .line { stroke: #34373d } .letter { fill: #ffffff }
+}
+"""
+
+WORDS = {
+    "en": {
+        "title": "Four ways to hold one model on {ranks} ranks: same weights to the last bit",
+        "below": "{parameters:,} parameters, float32, Adam · measured; every number equals its formula",
+        "kept": "kept per rank",
+        "sent": "sent per rank and step",
+        "stages": ("data parallel", "optimizer sharded", "gradients, too", "parameters, too"),
+        "stage": "Stage {} · {}",
+        "share": "{:.1f} % of stage 0",
+        "bytes": "{:,} bytes",
+        "parameter": "parameters",
+        "gradient": "gradients",
+        "optimizer": "optimizer state",
+        "empty": "empty: another rank keeps it",
+        "says": "At stage {} each rank keeps {:,} bytes and sends {:,} bytes in a step.",
+    },
+    "zh": {
+        "title": "同一个模型在 {ranks} 个 rank 上的四种存法：权重逐比特相同",
+        "below": "{parameters:,} 个参数，float32，Adam · 全部为实测，且与公式逐字节相等",
+        "kept": "每个 rank 常驻",
+        "sent": "每个 rank 每步发送",
+        "stages": ("数据并行", "切分优化器状态", "再切分梯度", "再切分参数"),
+        "stage": "阶段 {} · {}",
+        "share": "阶段 0 的 {:.1f} %",
+        "bytes": "{:,} 字节",
+        "parameter": "参数",
+        "gradient": "梯度",
+        "optimizer": "优化器状态",
+        "empty": "空白：由别的 rank 保存",
+        "says": "阶段 {}：每个 rank 常驻 {:,} 字节，每步发送 {:,} 字节。",
+    },
+}
+AT_REST = ("16Ψ", "8Ψ + 8Ψ/N", "4Ψ + 12Ψ/N", "16Ψ/N")
+TRAFFIC = ("2Ψ(N−1)/N", "2Ψ(N−1)/N", "2Ψ(N−1)/N", "3Ψ(N−1)/N")
+
+
+def check(records: list[dict]) -> None:
+    """Raises ValueError if anything that the figure says is not so."""
+    if len({record["weights_sha256"] for record in records}) != 1:
+        raise ValueError("the weights differ")
+    for record in records:
+        for rank in record["ranks"]:
+            for what in ("resting_bytes", "sent_bytes_per_step"):
+                for kind, formula in rank["formula"][what].items():
+                    if rank[what].get(kind, 0) != formula:
+                        raise ValueError(f"stage {record['stage']}, {what}: not as the formula says")
+
+
+def row(stage: int, record: dict, records: list[dict], words: dict) -> list[str]:
+    """The lines of SVG of one stage."""
+    y, ranks = TOP + ROW * stage, record["ranks"]
+    whole = records[0]["ranks"][0]["resting_bytes"]  # what stage 0 keeps of each kind
+    total = sum(whole.values())
+    name = words["stage"].format(stage, words["stages"][stage])
+    out = [
+        f'<line class="line" x1="24" x2="956" y1="{y + 92}" y2="{y + 92}"/>',
+        f'<text class="strong" x="24" y="{y + 34}">{name}</text>',
+        f'<text class="less" x="24" y="{y + 54}">{AT_REST[stage]}</text>',
+    ]
+    for r, rank in enumerate(ranks):
+        x, bottom = 250 + 80 * r, float(y + HEIGHT)
+        out.append(f'<rect class="box" x="{x}" y="{y}" width="{SIDE}" height="{HEIGHT}"/>')
+        for kind in KINDS:
+            high = HEIGHT * whole[kind] / total
+            wide = SIDE * rank["resting_bytes"][kind] / whole[kind]
+            left = x + (0 if wide == SIDE else SIDE * r / len(ranks))
+            bottom -= high
+            middle = f'x="{left + wide / 2:g}" y="{bottom + high / 2 + 4:g}"'
+            out += [
+                f'<rect class="{kind}" x="{left:g}" y="{bottom:g}" width="{wide:g}" height="{high:g}"/>',
+                f'<text class="letter" {middle}>{LETTERS[kind]}</text>',
+            ]
+    kept, sent = (
+        [sum(each["ranks"][0][what].values()) for each in records]
+        for what in ("resting_bytes", "sent_bytes_per_step")
+    )
+    for x, name, values, note in (
+        (KEPT, "kept", kept, words["share"].format(100 * kept[stage] / kept[0])),
+        (SENT, "sent", sent, f"{TRAFFIC[stage]} · {sent[stage] / sent[0]:.2f}×"),
+    ):
+        wide = LONGEST * values[stage] / max(values)
+        out += [
+            f'<text class="strong" x="{x}" y="{y + 22}">{words["bytes"].format(values[stage])}</text>',
+            f'<rect class="{name}" x="{x}" y="{y + 28}" width="{wide:g}" height="18"/>',
+            f'<text class="less" x="{x}" y="{y + 64}">{note}</text>',
+        ]
+    return out
+
+
+def draw(records: list[dict], language: str) -> str:
+    """records: of stages 0 to 3, in this order. Raises ValueError as `check` does."""
+    check(records)
+    words, first = WORDS[language], records[0]
+    says = [
+        words["says"].format(
+            stage,
+            sum(record["ranks"][0]["resting_bytes"].values()),
+            sum(record["ranks"][0]["sent_bytes_per_step"].values()),
+        )
+        for stage, record in enumerate(records)
+    ]
+    title = words["title"].format(ranks=first["world_size"])
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 980 560" width="980" height="560" role="img" '
+        f'aria-labelledby="title says" lang="{language}">',
+        f'<title id="title">{title}</title>',
+        f'<desc id="says">{" ".join(says)}</desc>',
+        f"<style>{STYLE}</style>",
+        '<rect class="ground" width="980" height="560"/>',
+        f'<text class="title" x="24" y="34">{title}</text>',
+        f'<text class="less" x="24" y="56">{words["below"].format(parameters=first["parameters"])}</text>',
+        f'<text class="less small" x="{KEPT}" y="86">{words["kept"]}</text>',
+        f'<text class="less small" x="{SENT}" y="86">{words["sent"]}</text>',
+    ]
+    for r in range(first["world_size"]):
+        out.append(f'<text class="less small" x="{280 + 80 * r}" y="86" text-anchor="middle">rank {r}</text>')
+    for stage, record in enumerate(records):
+        out += row(stage, record, records, words)
+    for place, kind in enumerate(KINDS):
+        x = 24 + 140 * place
+        out += [
+            f'<rect class="{kind}" x="{x}" y="528" width="22" height="16"/>',
+            f'<text class="letter" x="{x + 11}" y="540">{LETTERS[kind]}</text>',
+            f'<text x="{x + 30}" y="541">{words[kind]}</text>',
+        ]
+    out += [f'<text class="less" x="474" y="541">{words["empty"]}</text>', "</svg>", ""]
+    return "\n".join(out)
+
+
+def main(records: str, folder: str) -> None:
+    """Read four records, write two figures."""
+    read = [json.loads((Path(records) / f"stage{s}.json").read_text(encoding="utf-8")) for s in range(4)]
+    for language, name in (("en", "stages.svg"), ("zh", "stages.zh.svg")):
+        (Path(folder) / name).write_text(draw(read, language), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
