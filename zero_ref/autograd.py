@@ -10,6 +10,7 @@ such as `linear`; a `reshape` node on it would be a view, and a view keeps the w
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 from zero_ref.array import Array, empty, scalar, track, xp
 
@@ -72,17 +73,22 @@ class Tensor:
                 node.grad = None  # only leaves keep theirs
 
 
+def rows(a: Array) -> Array:
+    """`a` (..., n) as rows: (product of the other lengths, n); a view."""
+    return a.reshape(-1, a.shape[-1])
+
+
 def matmul(a: Array, b: Array, out: Array) -> Array:
-    """out = a @ b. Numbers of 16 bits are multiplied and summed in float32, and the sums rounded once."""
+    """The rows of out = a @ b. Numbers of 16 bits are multiplied and summed in float32, and rounded once."""
     if a.itemsize > 2:
-        return xp.matmul(a, b, out=out)
+        return xp.matmul(a, b, out=rows(out))
     wide_a, wide_b = track("buffer", a.astype("float32")), track("buffer", b.astype("float32"))
-    return rounded(track("buffer", xp.matmul(wide_a, wide_b)), out)
+    return rounded(track("buffer", xp.matmul(wide_a, wide_b)), rows(out))
 
 
 def sum_rows(a: Array, out: Array) -> Array:
-    """out = the sum over the samples of `a` (samples, n): (n,); of 16 bits, summed in float32, too."""
-    if a.itemsize > 2:
+    """out = the sum over the samples of `a` (samples, n): (n,); for 16 bits summed in float32, too."""
+    if out.itemsize > 2:
         return xp.sum(a, axis=0, out=out)
     return rounded(track("buffer", xp.sum(a, axis=0, dtype="float32")), out)
 
@@ -93,21 +99,24 @@ def rounded(a: Array, out: Array) -> Array:
     return out
 
 
-def linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-    """y = x w^T + b for a batch: x (samples, inputs), w (outputs, inputs), b (outputs,)."""
-    y = empty((len(x.data), len(w.data)), x.data.dtype, "activation")  # (samples, outputs)
-    matmul(x.data, w.data.T, out=y)
-    y += b.data
+def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """y = x w^T + b for each row: x (..., inputs), w (outputs, inputs), b (outputs,) or none."""
+    y = empty((*x.data.shape[:-1], len(w.data)), x.data.dtype, "activation")  # (..., outputs)
+    matmul(rows(x.data), w.data.T, out=y)
+    if b:
+        y += b.data
 
-    def backward(g: Array) -> None:  # g = dL/dy, (samples, outputs)
+    def backward(g: Array) -> None:  # g = dL/dy, (..., outputs)
         # For one sample and one weight, y = w x + b, so by the chain rule
         #     dL/dw = dL/dy * dy/dw = dL/dy * x,    dL/db = dL/dy * 1,    dL/dx = dL/dy * w.
         # A batch adds up its samples' contributions; for dL/dw the matrix product is that sum.
-        w.add_grad(matmul, g.T, x.data)  # (outputs, inputs)
-        b.add_grad(sum_rows, g)  # (outputs,)
-        x.add_grad(matmul, g, w.data)  # (samples, inputs)
+        g = rows(g)
+        w.add_grad(matmul, g.T, rows(x.data))  # (outputs, inputs)
+        if b:
+            b.add_grad(sum_rows, g)  # (outputs,)
+        x.add_grad(matmul, g, w.data)  # (..., inputs)
 
-    return Tensor(y, (x, w, b), backward)
+    return Tensor(y, (x, w, b) if b else (x, w), backward)
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:
@@ -133,27 +142,144 @@ def relu(x: Tensor) -> Tensor:
 
 
 def gelu(x: Tensor) -> Tensor:
-    """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), element by element (arXiv 1606.08415, section 2)."""
+    """x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), element by element (arXiv 1606.08415, section 2).
+
+    The tanh is kept for the backward pass: it is most of the work.
+    """
     c = math.sqrt(2 / math.pi)
 
-    def bounded() -> Array:  # beyond +-10 tanh is +-1 in every type, and in 16 bits x^2 would overflow
+    def bounded() -> Array:  # beyond +-10 tanh is +-1 in every type, and x^3 would overflow
         return xp.minimum(xp.maximum(x.data, -10), 10)
 
-    def tanh(near: Array) -> Array:
-        return xp.tanh(c * (near + 0.044715 * near**3))
+    near = track("activation", bounded())
+    t = track("activation", near * near * near)  # NumPy's power would take thirty times as long
+    t *= 0.044715
+    t += near
+    t *= c
+    xp.tanh(t, out=t)
+    y = track("activation", 0.5 * x.data)
+    y *= 1 + t
 
     def backward(g: Array) -> None:
-        near = bounded()
-        t = tanh(near)
-        slope = 0.5 * (1 + t) + 0.5 * near * (1 - t * t) * c * (1 + 3 * 0.044715 * near**2)
-        x.add_grad(xp.multiply, g, track("activation", slope))
+        near = track("activation", bounded())
+        slope = track("activation", 1 - t * t)
+        slope *= near
+        near *= near
+        near *= 3 * 0.044715
+        near += 1
+        slope *= near
+        slope *= c
+        slope += t
+        slope += 1
+        slope *= 0.5
+        x.add_grad(xp.multiply, g, slope)
 
-    return Tensor(track("activation", 0.5 * x.data * (1 + tanh(bounded()))), (x,), backward)
+    return Tensor(y, (x,), backward)
+
+
+def embedding(table: Tensor, ids: Array) -> Tensor:
+    """The rows of `table` (symbols, width) that `ids` (...) name: (..., width)."""
+
+    def add_up(g: Array, out: Array) -> Array:
+        # A symbol that stands at several places gets the sum of their gradients. As a product with rows of
+        # zeros and ones the order of that sum is fixed, on a GPU, too, where a scatter-add has none.
+        symbols = track("buffer", xp.arange(len(out)))[:, None]
+        chosen = track("buffer", xp.equal(symbols, ids.reshape(-1)).astype(g.dtype))  # (symbols, tokens)
+        return matmul(chosen, rows(g), out)
+
+    def backward(g: Array) -> None:
+        table.add_grad(add_up, g)
+
+    return Tensor(track("activation", table.data[ids]), (table,), backward)
+
+
+def layer_norm(x: Tensor, w: Tensor, b: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """(x - mean) / sqrt(variance + epsilon) * w + b over the last axis (arXiv 1607.06450).
+
+    x (..., n), w and b (n,). Numbers of 16 bits are normed in float32, and rounded once.
+    """
+    normed = at_least_float32(x.data)
+    normed = track("activation", normed - normed.mean(axis=-1, keepdims=True))  # (..., n)
+    scale = track("activation", xp.square(normed).mean(axis=-1, keepdims=True))  # (..., 1)
+    scale += epsilon
+    xp.sqrt(scale, out=scale)
+    normed /= scale
+    y = track("activation", normed * w.data)
+    y += b.data
+
+    def backward(g: Array) -> None:
+        g = at_least_float32(g)
+        b.add_grad(sum_rows, rows(g))
+        w.add_grad(sum_rows, rows(track("activation", g * normed)))
+        # With h = dL/d normed: dL/dx = (h - mean(h) - normed mean(h normed)) / sqrt(variance + epsilon).
+        h = track("activation", g * w.data)
+        along = track("activation", (h * normed).mean(axis=-1, keepdims=True))
+        h -= h.mean(axis=-1, keepdims=True)
+        h -= normed * along
+        h /= scale
+        x.add_grad(rounded, h)
+
+    return Tensor(narrowed(y, x.data.dtype), (x, w, b), backward)
+
+
+def causal_attention(qkv: Tensor, heads: int) -> Tensor:
+    """softmax(q k^T / sqrt(n)) v in each head, where a token sees itself and those before it: (s, t, width).
+
+    qkv (s, t, 3 width): queries, keys and values of s samples with t tokens; a head has n = width / heads
+    of each. The probabilities (s, heads, t, t) are kept for the backward pass. Scores and softmax of
+    16-bit numbers are in float32 (arXiv 1706.03762, section 3.2.1).
+    """
+    s, t, width = len(qkv.data), qkv.data.shape[1], qkv.data.shape[2] // 3
+    scale = 1 / math.sqrt(width // heads)
+
+    def split(a: Array) -> Array:  # (s, t, parts width) -> (parts, s, heads, t, n), a view
+        return a.reshape(s, t, -1, heads, width // heads).transpose(2, 0, 3, 1, 4)
+
+    def turned(a: Array) -> Array:  # the last two axes
+        return a.transpose(0, 1, 3, 2)
+
+    wide = at_least_float32(qkv.data)
+    q, k, v = (split(wide)[i] for i in range(3))
+    p = empty((s, heads, t, t), wide.dtype, "activation")
+    xp.matmul(q, turned(k), out=p)
+    p *= scale
+    places = track("buffer", xp.arange(t))
+    hidden = p.dtype.type(-math.inf)
+    p += track("buffer", xp.where(places[:, None] < places, hidden, p.dtype.type(0)))
+    p -= p.max(axis=-1, keepdims=True)
+    xp.exp(p, out=p)
+    p /= p.sum(axis=-1, keepdims=True)
+    y = empty((s, t, width), wide.dtype, "activation")
+    xp.matmul(p, v, out=split(y)[0])
+
+    def backward(g: Array) -> None:
+        g = at_least_float32(g)
+        wide = at_least_float32(qkv.data)
+        q, k, v = (split(wide)[i] for i in range(3))
+        whole = empty(wide.shape, wide.dtype, "activation")
+        gq, gk, gv = (split(whole)[i] for i in range(3))
+        xp.matmul(turned(p), split(g)[0], out=gv)
+        # With h = dL/dp: dL/d scores = p (h - sum of h p over a row), and that sum is the one of g y.
+        h = empty(p.shape, p.dtype, "activation")
+        xp.matmul(split(g)[0], turned(v), out=h)
+        h -= split(track("activation", g * y))[0].sum(axis=-1)[..., None]
+        h *= p
+        h *= scale
+        xp.matmul(h, k, out=gq)
+        xp.matmul(turned(h), q, out=gk)
+        qkv.add_grad(rounded, whole)
+
+    return Tensor(narrowed(y, qkv.data.dtype), (qkv,), backward)
 
 
 def at_least_float32(a: Array) -> Array:
     """`a` itself, or a float32 copy of 16-bit numbers."""
     return a if a.itemsize > 2 else track("activation", a.astype("float32"))
+
+
+def narrowed(a: Array, dtype: Any) -> Array:
+    """`a` itself, or a copy of it rounded to 16 bits."""
+    return a if a.dtype == dtype else track("activation", a.astype(dtype))
 
 
 def once(hand_back: Callable[[float], None]) -> Callable[[float], None]:
