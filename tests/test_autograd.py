@@ -9,19 +9,9 @@ import numpy as np
 import pytest
 
 from zero_ref import autograd
-from zero_ref.autograd import (
-    Tensor,
-    add,
-    causal_attention,
-    cross_entropy,
-    embedding,
-    gelu,
-    layer_norm,
-    linear,
-    mean_squared_error,
-    relu,
-)
+from zero_ref.autograd import Tensor, add, cross_entropy, gelu, linear, mean_squared_error, relu
 from zero_ref.ledger import ledger
+from zero_ref.transformer import add_rows, causal_attention, embedding, layer_norm
 
 RNG, MORE = np.random.default_rng(7), np.random.default_rng(8)
 IDS = np.array([[2, 0, 2], [1, 2, 2]])
@@ -40,6 +30,8 @@ CASES = {
     "gelu": (gelu, [away_from_0((3, 4))]),
     "linear of sequences": (linear, [MORE.normal(size=s) for s in ((2, 3, 5), (4, 5))]),
     "embedding": (lambda table: embedding(table, IDS), [MORE.normal(size=(4, 3))]),
+    "add_rows": (add_rows, [MORE.normal(size=s) for s in ((2, 3, 4), (5, 4))]),
+    "cross_entropy of sequences": (lambda z: cross_entropy(z, IDS, 12), [MORE.normal(size=(2, 3, 4))]),
     "layer_norm": (layer_norm, [MORE.normal(size=s) for s in ((2, 3, 5), (5,), (5,))]),
     "causal_attention": (lambda qkv: causal_attention(qkv, 2), [MORE.normal(size=(2, 3, 12))]),
     "cross_entropy": (lambda z: cross_entropy(z, LABELS, 12), [RNG.normal(size=(3, 4))]),
@@ -219,7 +211,8 @@ def test_mean_squared_error_divides_by_samples_and_targets():
 @pytest.mark.parametrize("samples", [0, 1])
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
 def test_small_batches_work(samples, loss):
-    x, w, b = Tensor(RNG.normal(size=(samples, 5))), Tensor(RNG.normal(size=(4, 5))), Tensor(np.zeros(4))
+    positive = [RNG.uniform(0.1, 1, size) for size in ((samples, 5), (4, 5))]  # or relu might let nothing by
+    x, w, b = *map(Tensor, positive), Tensor(np.zeros(4))
     y = relu(linear(x, w, b))
     if loss == "cross_entropy":
         out = cross_entropy(y, LABELS[:samples], 8)

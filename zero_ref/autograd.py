@@ -177,101 +177,6 @@ def gelu(x: Tensor) -> Tensor:
     return Tensor(y, (x,), backward)
 
 
-def embedding(table: Tensor, ids: Array) -> Tensor:
-    """The rows of `table` (symbols, width) that `ids` (...) name: (..., width)."""
-
-    def add_up(g: Array, out: Array) -> Array:
-        # A symbol that stands at several places gets the sum of their gradients. As a product with rows of
-        # zeros and ones the order of that sum is fixed, on a GPU, too, where a scatter-add has none.
-        symbols = track("buffer", xp.arange(len(out)))[:, None]
-        chosen = track("buffer", xp.equal(symbols, ids.reshape(-1)).astype(g.dtype))  # (symbols, tokens)
-        return matmul(chosen, rows(g), out)
-
-    def backward(g: Array) -> None:
-        table.add_grad(add_up, g)
-
-    return Tensor(track("activation", table.data[ids]), (table,), backward)
-
-
-def layer_norm(x: Tensor, w: Tensor, b: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) * w + b over the last axis (arXiv 1607.06450).
-
-    x (..., n), w and b (n,). Numbers of 16 bits are normed in float32, and rounded once.
-    """
-    normed = at_least_float32(x.data)
-    normed = track("activation", normed - normed.mean(axis=-1, keepdims=True))  # (..., n)
-    scale = track("activation", xp.square(normed).mean(axis=-1, keepdims=True))  # (..., 1)
-    scale += epsilon
-    xp.sqrt(scale, out=scale)
-    normed /= scale
-    y = track("activation", normed * w.data)
-    y += b.data
-
-    def backward(g: Array) -> None:
-        g = at_least_float32(g)
-        b.add_grad(sum_rows, rows(g))
-        w.add_grad(sum_rows, rows(track("activation", g * normed)))
-        # With h = dL/d normed: dL/dx = (h - mean(h) - normed mean(h normed)) / sqrt(variance + epsilon).
-        h = track("activation", g * w.data)
-        along = track("activation", (h * normed).mean(axis=-1, keepdims=True))
-        h -= h.mean(axis=-1, keepdims=True)
-        h -= normed * along
-        h /= scale
-        x.add_grad(rounded, h)
-
-    return Tensor(narrowed(y, x.data.dtype), (x, w, b), backward)
-
-
-def causal_attention(qkv: Tensor, heads: int) -> Tensor:
-    """softmax(q k^T / sqrt(n)) v in each head, where a token sees itself and those before it: (s, t, width).
-
-    qkv (s, t, 3 width): queries, keys and values of s samples with t tokens; a head has n = width / heads
-    of each. The probabilities (s, heads, t, t) are kept for the backward pass. Scores and softmax of
-    16-bit numbers are in float32 (arXiv 1706.03762, section 3.2.1).
-    """
-    s, t, width = len(qkv.data), qkv.data.shape[1], qkv.data.shape[2] // 3
-    scale = 1 / math.sqrt(width // heads)
-
-    def split(a: Array) -> Array:  # (s, t, parts width) -> (parts, s, heads, t, n), a view
-        return a.reshape(s, t, -1, heads, width // heads).transpose(2, 0, 3, 1, 4)
-
-    def turned(a: Array) -> Array:  # the last two axes
-        return a.transpose(0, 1, 3, 2)
-
-    wide = at_least_float32(qkv.data)
-    q, k, v = (split(wide)[i] for i in range(3))
-    p = empty((s, heads, t, t), wide.dtype, "activation")
-    xp.matmul(q, turned(k), out=p)
-    p *= scale
-    places = track("buffer", xp.arange(t))
-    hidden = p.dtype.type(-math.inf)
-    p += track("buffer", xp.where(places[:, None] < places, hidden, p.dtype.type(0)))
-    p -= p.max(axis=-1, keepdims=True)
-    xp.exp(p, out=p)
-    p /= p.sum(axis=-1, keepdims=True)
-    y = empty((s, t, width), wide.dtype, "activation")
-    xp.matmul(p, v, out=split(y)[0])
-
-    def backward(g: Array) -> None:
-        g = at_least_float32(g)
-        wide = at_least_float32(qkv.data)
-        q, k, v = (split(wide)[i] for i in range(3))
-        whole = empty(wide.shape, wide.dtype, "activation")
-        gq, gk, gv = (split(whole)[i] for i in range(3))
-        xp.matmul(turned(p), split(g)[0], out=gv)
-        # With h = dL/dp: dL/d scores = p (h - sum of h p over a row), and that sum is the one of g y.
-        h = empty(p.shape, p.dtype, "activation")
-        xp.matmul(split(g)[0], turned(v), out=h)
-        h -= split(track("activation", g * y))[0].sum(axis=-1)[..., None]
-        h *= p
-        h *= scale
-        xp.matmul(h, k, out=gq)
-        xp.matmul(turned(h), q, out=gk)
-        qkv.add_grad(rounded, whole)
-
-    return Tensor(narrowed(y, qkv.data.dtype), (qkv,), backward)
-
-
 def at_least_float32(a: Array) -> Array:
     """`a` itself, or a float32 copy of 16-bit numbers."""
     return a if a.itemsize > 2 else track("activation", a.astype("float32"))
@@ -300,12 +205,16 @@ def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
     logits (batch, classes), labels (batch,) whole numbers; `data` of the result is a number (see
     array.scalar), and 1.0 is where its backward() begins. `samples` counts the whole optimizer
     step, all ranks and micro-batches, so that gradients are only ever summed, never averaged.
+    A sample may be a window of tokens, logits (batch, tokens, classes) and labels (batch, tokens): its
+    loss is the mean over them.
     """
-    rows = track("activation", xp.arange(len(labels)))
-    z = at_least_float32(logits.data)
+    numbers = samples * math.prod(labels.shape[1:])
+    labels = labels.reshape(-1)
+    each = track("activation", xp.arange(len(labels)))
+    z = at_least_float32(rows(logits.data))
     highest = track("activation", z.max(axis=1, keepdims=True))  # (batch, 1)
     p = track("activation", xp.subtract(z, highest))  # (batch, classes)
-    true = track("activation", p[rows, labels])  # (batch,)
+    true = track("activation", p[each, labels])  # (batch,)
     xp.exp(p, out=p)
     total = track("activation", p.sum(axis=1, keepdims=True))  # (batch, 1)
     xp.divide(p, total, out=p)  # softmax
@@ -314,11 +223,11 @@ def cross_entropy(logits: Tensor, labels: Array, samples: int) -> Tensor:
 
     def backward(g: float) -> None:
         # d(-log softmax_y)/d logits = softmax - onehot(y)
-        p[rows, labels] -= 1
-        xp.multiply(p, g / samples, out=p)
-        logits.add_grad(rounded, p)
+        p[each, labels] -= 1
+        xp.multiply(p, g / numbers, out=p)
+        logits.add_grad(rounded, p.reshape(logits.data.shape))
 
-    return Tensor(scalar(true.sum()) / samples, (logits,), once(backward))
+    return Tensor(scalar(true.sum()) / numbers, (logits,), once(backward))
 
 
 def mean_squared_error(outputs: Tensor, targets: Array, samples: int) -> Tensor:

@@ -21,7 +21,7 @@ from zero_ref.layout import FlatLayout
 DRAWN = 1 << 16  # starting values that are drawn at a time, in float64
 
 Tensors = dict[str, Tensor]
-LayoutOf = Callable[[str, dict[str, tuple[int, ...]]], FlatLayout]  # a unit's name and shapes -> its layout
+LayoutOf = Callable[..., FlatLayout]  # a unit's name and shapes, and a prefix of its tensors -> its layout
 Load = Callable[[str], Array]  # a tensor's name -> its starting values
 LossGrad = Callable[[Array, Array], tuple[Array, Any]]
 
