@@ -10,8 +10,8 @@ import pytest
 
 from zero_ref import autograd
 from zero_ref.autograd import Tensor, add, cross_entropy, gelu, linear, mean_squared_error, relu
+from zero_ref.extras.transformer import add_rows, causal_attention, embedding, layer_norm
 from zero_ref.ledger import ledger
-from zero_ref.transformer import add_rows, causal_attention, embedding, layer_norm
 
 RNG, MORE = np.random.default_rng(7), np.random.default_rng(8)
 IDS = np.array([[2, 0, 2], [1, 2, 2]])
@@ -153,6 +153,19 @@ def test_a_block_keeps_its_probabilities_once_and_no_number_in_float64():
     out = causal_attention(Tensor(MORE.normal(size=(2, 64, 24)).astype("f4")), 4)
     assert ledger.live["activation"] - live == 4 * (2 * 4 * 64 * 64 + 2 * 64 * 8)
     out.backward(np.ones((2, 64, 8), "f4"))
+
+
+def test_no_samples_have_no_gradient():
+    """A rank may have none, and its part of a parameter's gradient is 0."""
+    ids = np.zeros((0, 3), int)
+    table, places, qkv = Tensor(np.ones((4, 6))), Tensor(np.ones((5, 6))), Tensor(np.ones((18, 6)))
+    norm, bias = Tensor(np.ones(6)), Tensor(np.zeros(6))
+    x = layer_norm(add_rows(embedding(table, ids), places), norm, bias)
+    y = causal_attention(linear(x, qkv), 3)
+    assert y.data.shape == (0, 3, 6)
+    loss = cross_entropy(y, ids, 12)
+    loss.backward(1.0)
+    assert loss.data == 0 and all(not t.grad.any() for t in (table, places, qkv, norm, bias))
 
 
 def test_gelu_has_known_values():

@@ -75,7 +75,7 @@ class Tensor:
 
 def rows(a: Array) -> Array:
     """`a` (..., n) as rows: (product of the other lengths, n); a view."""
-    return a.reshape(-1, a.shape[-1])
+    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # -1 would not do: there may be no samples
 
 
 def matmul(a: Array, b: Array, out: Array) -> Array:

@@ -17,8 +17,8 @@ import numpy as np
 
 from zero_ref.autograd import Tensor, add, gelu, linear
 from zero_ref.data import Task
+from zero_ref.extras.transformer import add_rows, causal_attention, embedding, layer_norm
 from zero_ref.model import DRAWN, LayoutOf, Load, Tensors, Unit
-from zero_ref.transformer import add_rows, causal_attention, embedding, layer_norm
 
 START = 0.02  # standard deviation of the starting weights, as GPT-2's
 Shapes = dict[str, tuple[int, ...]]

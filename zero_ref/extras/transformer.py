@@ -1,4 +1,4 @@
-"""What a transformer needs beside autograd.py: embedding, layer norm and causal attention.
+"""What a transformer needs beside the ops of autograd.py: embedding, layer norm and causal attention.
 
 As there, a closure holds nodes and never a parameter's array. An op of several steps is one op where its
 backward pass can do with less memory than that of its steps.
@@ -82,7 +82,7 @@ def causal_attention(qkv: Tensor, heads: int) -> Tensor:
     scale = 1 / math.sqrt(width // heads)
 
     def split(a: Array) -> Array:  # (s, t, parts width) -> (parts, s, heads, t, n), a view
-        return a.reshape(s, t, -1, heads, width // heads).transpose(2, 0, 3, 1, 4)
+        return a.reshape(s, t, a.shape[2] // width, heads, width // heads).transpose(2, 0, 3, 1, 4)
 
     def turned(a: Array) -> Array:  # the last two axes
         return a.transpose(0, 1, 3, 2)
