@@ -262,7 +262,7 @@ DAMAGE = {
     "a tensor that no model has": (edit(lambda m: m["units"]["layers.0"].update({"a.b": [0]})), "its model"),
     "two tensors of one name": (edit(lambda m: m.update(prefixes={"layers.0": "layers.1."})), MANIFEST),
     "another prefix": (edit(lambda m: m.update(prefixes={"layers.0": "x."})), "its model"),
-    "an alphabet too short": (edit(lambda m: m.update(alphabet="ab")), MANIFEST),
+    "an alphabet too short": (edit(lambda m: m.update(alphabet="abcdefgh")), MANIFEST),
     "deep nesting": (lambda p: (p / MANIFEST).write_bytes(signed(b'{"units":' + b"[" * 10**6)), MANIFEST),
     "text that is no UTF-8": (lambda p: (p / MANIFEST).write_bytes(signed(b'{"\xff":1')), MANIFEST),
     "a foreign shard": (resigned(R1, lambda _: b"PK\3\4" + bytes(500)), R1),
