@@ -22,7 +22,8 @@ class Ledger:
 
     Attributes: `live`, `peak`, `sent` and `calls` are dicts (bytes, bytes, bytes, number);
     `live_total` and `peak_total` are bytes. The peak of the total is less than the sum of the
-    peaks, which are reached at different moments.
+    peaks, which are reached at different moments. `between`: those of the bytes sent that have gone to
+    another group of ranks (see extras/groups.py).
     `events`: what is told of every count, while a step is recorded (see train/events.py); None otherwise.
     """
 
@@ -61,6 +62,7 @@ class Ledger:
         """Let bytes sent and calls start again from 0."""
         self.sent: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
         self.calls: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
+        self.between = 0
 
     def track(self, kind: str, array: Any) -> Any:
         """Count `array`, which owns its memory, as `kind` until it dies; return it."""
@@ -83,10 +85,11 @@ class Ledger:
         if self.events is not None:
             self.events.array(kind, nbytes, which)
 
-    def count_sent(self, collective: str, nbytes: int) -> None:
-        """Count one call of `collective` that sends `nbytes` from this rank to others."""
+    def count_sent(self, collective: str, nbytes: int, between: bool = False) -> None:
+        """Count one call of `collective` that sends `nbytes` from this rank, between groups or not."""
         self.sent[collective] += nbytes
         self.calls[collective] += 1
+        self.between += nbytes if between else 0
         if self.events is not None:
             self.events.sent(nbytes)
 

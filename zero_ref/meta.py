@@ -254,6 +254,18 @@ class Silence:
         """Any other call."""
         return Complete()
 
+    def Get_group(self) -> "Silence":
+        """Its ranks."""
+        return self
+
+    def Incl(self, ranks: Sequence[int]) -> "Silence":
+        """Some of its ranks, among them this one."""
+        return Silence(ranks.index(self.rank), len(ranks))
+
+    def Create_group(self, group: "Silence") -> "Silence":
+        """A communicator of these ranks."""
+        return group
+
     Reduce_scatter = Reduce_scatter_block = Iallgather = Iallgatherv = at_once
     Isend = Irecv = Sendrecv = Barrier = at_once
 

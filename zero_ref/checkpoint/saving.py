@@ -109,7 +109,7 @@ def save(folder: str, keep: int | None, manifest: Manifest, step: int, run: Run)
     part = path.with_name(comm.everyone(agree(comm, lambda: attempt(lambda: begin(path, comm.rank))))[0])
     try:
         files = comm.everyone(agree(comm, lambda: attempt(lambda: write_shards(part, run))))
-        whole = describe(manifest, step, run, [File(**about) for about in files])
+        whole = describe(manifest, step, run, [File(**about) for about in files if about])
         on_rank_0(comm, lambda: attempt(lambda: finish(part, path, whole)))
         on_rank_0(comm, lambda: attempt(lambda: drop_old(path.parent, keep)))
     except CleanEnd:
@@ -129,9 +129,11 @@ def begin(path: Path, rank: int) -> str:
     return part.name
 
 
-def write_shards(part: Path, run: Run) -> dict[str, Any]:
-    """Write this rank's file; return what the manifest says of it."""
+def write_shards(part: Path, run: Run) -> dict[str, Any] | None:
+    """Write this rank's file; return what the manifest says of it. Of groups only the first writes."""
     rank, keeps = run.comm.rank, run.stage.KEEPS
+    if run.world.rank != rank:
+        return None  # another rank has the same shards
     tensors = {
         f"{u.layout.name}/{name}": own
         for u in run.units

@@ -60,6 +60,8 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
     unknown = set(config) - set(vars(options.parse([]))) - {"place"}
     if unknown or config.get("place") not in PLACES:
         raise UsageError("its options are not those of zero_ref.train")
+    if config.get("group"):
+        raise UsageError("it was made with --group, of which the planner's times know nothing")
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
     line += ["--prefetch"] if config.get("prefetch") else []
     line += [f"--{name}={config[name]}" for name in ("own", "transport") if config.get(name)]

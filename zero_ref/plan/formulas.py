@@ -7,7 +7,7 @@ runs a stage or reads one, but for what it KEEPS: so these numbers prove somethi
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zero_ref.layout import FlatLayout
+from zero_ref.layout import FlatLayout, bounds
 from zero_ref.stages import STAGES
 
 
@@ -164,6 +164,15 @@ class Bill:
     resting_bytes: dict[str, int]
     peak_bytes: dict[str, int]
     sent_bytes_per_step: dict[str, int]
+    between_bytes_per_step: int = 0  # of those, what goes to other groups
+
+
+def between_groups(shard: int, groups: int, group: int, ring: bool) -> tuple[int, int]:
+    """Elements that a rank of a group sends to sum its shard with other groups: reduced, and gathered."""
+    ends = bounds(shard, [1] * groups)
+    parts = [b - a for a, b in zip(ends, ends[1:])]
+    own, next_has = parts[group], parts[(group + 1) % groups]
+    return shard - own, shard - next_has if ring else own * (groups - 1)
 
 
 def bill(
@@ -177,10 +186,13 @@ def bill(
     accumulate: int | None = None,
     prefetch: bool = False,
     ring: bool = False,
+    groups: int = 1,
+    group: int = 0,
 ) -> Bill:
     """The bill of a rank of stages 0 to 3, for any rule. It knows no stage file, only what it KEEPS.
 
-    layouts: of each unit; itemsize: bytes of a parameter and of its gradient; state_bytes: of the optimizer,
+    layouts: of each unit, in one of `groups` groups of ranks (see extras/groups.py), which has number
+    `group`; rank: in it; itemsize: bytes of a parameter and of its gradient; state_bytes: of the optimizer,
     per parameter; accumulate: bytes of a number of the gradient that is kept, where it is added up in another
     type, and of what is reduced and gathered of it, where that comes after; prefetch: the next unit is
     gathered while one computes; ring: in an all-gather a rank sends on what it gets, all but what its right
@@ -211,6 +223,11 @@ def bill(
     sent = {
         "reduce_scatter": reduced * (sum(whole) - sum(own)) * times["reduce_scatter"],
         "all_gather": (kept if gathers_gradient else itemsize) * gathered * times["all_gather"],
-        "other": 2 * 8 * (size - 1),  # the norm and the loss, a float64 each, to each of the others
+        # the norm inside a group, and the loss, a float64 each, to each of the others
+        "other": 8 * (size - 1) + 8 * (size * groups - 1),
     }
-    return Bill(rest, peak, sent)
+    hops = [between_groups(n, groups, group, ring) for n in own]
+    between = [reduced * sum(each) * times["reduce_scatter"] for each in zip(*hops)]
+    sent["reduce_scatter"] += between[0]
+    sent["all_gather"] += between[1]
+    return Bill(rest, peak, sent, sum(between))

@@ -19,6 +19,7 @@ from string import Template
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
 from zero_ref.stages import STAGES
 
@@ -136,13 +137,13 @@ def step_for_page(step: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
 
 def unit_for_page(unit: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
     """A unit with its length, the first element and the length of the shard of each rank that is drawn, and
-    the smallest and largest shard; with `counts` of all ranks only where these are not too many."""
+    the smallest and largest shard; with `counts` of all ranks (of a group) only where not too many."""
     counts = unit["counts"]
     ends = [0, *itertools.accumulate(counts)]
     return unit | {
         "counts": counts if len(counts) <= MOST_COUNTS else [],
         "padded": ends[-1],
-        "shards": [[ends[number], counts[number]] for number in drawn],
+        "shards": [[ends[place], counts[place]] for place in (number % len(counts) for number in drawn)],
         "least": min(counts),
         "most": max(counts),
     }
@@ -207,23 +208,43 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
     if not step or len(step["ranks"]) < ranks:
         return None
     ring = record["config"].get("reduce") == "ring"
+    group = record["config"].get("group") or ranks
     sent = [[0] * ranks for _ in range(ranks)]
     for sender, recorded in zip(numbers(record), step["ranks"]):
         for _, what, name, unit, nbytes, _, _ in recorded["events"]:
             if what != "end" or nbytes == 0:
                 continue
-            others = [rank for rank in range(ranks) if rank != sender]
-            if ring and unit is not None:
-                sent[sender][(sender + 1) % ranks] += nbytes
-            elif name == "reduce_scatter":  # each gets its own shard
-                counts = step["units"][unit]["counts"]
-                elements = sum(counts[rank] for rank in others)
-                for rank in others:
-                    sent[sender][rank] += nbytes * counts[rank] // elements
+            if unit is None:  # the norm is summed inside a group, the loss by all
+                inside = nbytes == 8 * (group - 1)
+                first = sender // group * group
+                weights = dict.fromkeys(range(first, first + group) if inside else range(ranks), 1)
             else:
-                for rank in others:
-                    sent[sender][rank] += nbytes // len(others)
+                weights = receivers(name, sender, step["units"][unit]["counts"], ranks, ring)
+            weights.pop(sender, None)
+            for rank, weight in weights.items():
+                sent[sender][rank] += nbytes * weight // sum(weights.values())
     return sent
+
+
+def receivers(name: str, sender: int, counts: list[int], ranks: int, ring: bool) -> dict[int, int]:
+    """To which ranks a collective about one unit sends, and in which proportion; perhaps to the sender, too.
+
+    counts: elements of the ranks of a group.
+    """
+    group = len(counts)
+    mine, place = divmod(sender, group)
+    first = mine * group
+    if name == "sum_between_groups":  # a reduce-scatter of the shard, then an all-gather
+        ends = bounds(counts[place], [1] * (ranks // group))
+        parts = [b - a for a, b in zip(ends, ends[1:])]
+        if ring:
+            return {(sender + group) % ranks: 1}
+        return {rank: parts[rank // group] + parts[mine] for rank in range(place, ranks, group)}
+    if ring:
+        return {first + (place + 1) % group: 1}
+    if name == "reduce_scatter":  # each gets its own shard
+        return {first + other: count for other, count in enumerate(counts)}
+    return dict.fromkeys(range(first, first + group), 1)
 
 
 def thinned_events(rank: dict[str, Any], most: int) -> list[list[Any]]:

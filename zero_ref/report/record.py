@@ -3,7 +3,8 @@
 config               the options, complete, and where arrays lived (see array.place)
 world_size, stage    N and 0 to 3
 model, task, units   in words; of how many units
-parameters           how many, without padding; parameters_padded: with it, over all ranks; owned: by rank
+parameters           how many, without padding; parameters_padded: with it, over all ranks; owned: by rank,
+                     with --group the same in every group
 shown_ranks          only of a dry run (--device meta), which has no loss, weights or times: the numbers of
                      the ranks that `ranks` and `recorded_step` are about
 first_step           0, or the steps done before in a resumed run; the rest is about this run alone
@@ -16,12 +17,14 @@ weights_sha256       of the gathered parameters in model order, little-endian, w
 test                 loss, and accuracy or r2; null without test samples
 seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
-                     kind, peak_total_bytes, sent_bytes_per_step, calls_per_step; `predicted`, with the same
-                     keys, by a dry run of the same code (train/dry_run.py); and `formula`, with those keys
-                     of which the papers' formulas speak (plan/formulas.py, `bill`)
+                     kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, between_bytes_per_step
+                     (those of the bytes sent that went to other groups, to sum gradients; absent in older
+                     records); `predicted`, with the same keys, by a dry run of the same code
+                     (train/dry_run.py); and `formula`, with those keys of which the papers' formulas speak
+                     (plan/formulas.py, `bill`)
 recorded_step        only with --report, --trace or --chart: one step, event by event (see train/events.py):
                      step (from 1), file and source of the stage, itemsize (bytes of a number), units (name,
-                     shapes, elements without padding, counts: elements per rank with padding), and per
+                     shapes, elements without padding, counts: elements per rank of a group with padding), per
                      rank: kept (per unit: bytes and length of what lies there between steps, by kind),
                      elements (per unit: how many of its own are not padding), predicted (peaks of this
                      step by a dry run), places, and events: rows of microseconds, what, name, unit,
@@ -38,7 +41,6 @@ import msgspec
 import numpy as np
 
 from zero_ref import array, model, optim
-from zero_ref.comm import RingComm
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
@@ -63,7 +65,7 @@ def rank_entry(
 
 def forecast_of(o: argparse.Namespace, run: Run, sizes: list[tuple[int, ...]]) -> dict[str, Any]:
     """What a dry run says of steps with so many samples in each micro-batch on this rank."""
-    return vars(dry_run.forecast(o, run.task, run.comm.rank, run.comm.size, sorted(set(sizes))))
+    return vars(dry_run.forecast(o, run.task, run.world.rank, run.world.size, sorted(set(sizes))))
 
 
 def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
@@ -78,8 +80,16 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         micro_batches=o.micro_batches,
         accumulate=np.dtype(o.accumulate).itemsize if o.accumulate else None,
         prefetch=o.prefetch,
-        ring=isinstance(run.comm, RingComm),
+        ring=o.reduce == "ring",
+        groups=run.world.size // run.comm.size,
+        group=run.world.rank // run.comm.size,
     )
+
+
+def owned(run: Run) -> list[int]:
+    """How many parameters, with padding, each rank owns: in every group all of them."""
+    size = run.comm.size
+    return [sum(u.layout.counts[rank % size] for u in run.units) for rank in range(run.world.size)]
 
 
 def make_record(
@@ -98,7 +108,7 @@ def make_record(
         "task": f"{run.task.classes} classes" if run.task.classes else "numbers",
         "parameters": sum(u.layout.elements for u in run.units),
         "parameters_padded": sum(u.layout.padded for u in run.units),
-        "owned": [sum(u.layout.counts[r] for u in run.units) for r in range(run.comm.size)],
+        "owned": owned(run),
         "units": len(run.units),
         "first_step": steps.start,
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
@@ -140,20 +150,22 @@ class Peaks(msgspec.Struct):
     peak_total_bytes: Natural
 
 
-class Measured(Peaks):
+class Measured(Peaks, kw_only=True):
     samples: Natural
     resting_bytes: Bytes
     sent_bytes_per_step: Bytes
     calls_per_step: Bytes
+    between_bytes_per_step: Natural = 0  # older records have none
 
 
 class Formula(msgspec.Struct):
     resting_bytes: Bytes
     peak_bytes: Bytes
     sent_bytes_per_step: Bytes
+    between_bytes_per_step: Natural = 0
 
 
-class Rank(Measured):
+class Rank(Measured, kw_only=True):
     predicted: Measured
     formula: Formula | None = None  # older records have none: `predicted` was the formulas'
 
@@ -228,6 +240,9 @@ def inconsistency(record: Record) -> str:
         return f"{len(ranks)} ranks of {record.world_size}"
     if shown is not None and (len(set(shown)) < len(shown) or max(shown) >= record.world_size):
         return f"shown_ranks are not ranks of {record.world_size}"
+    group = record.config.get("group")
+    if group is not None and (not isinstance(group, int) or group < 1 or record.world_size % group):
+        return f"groups of {group} of {record.world_size} ranks"
     if any((rank.formula is None) != (ranks[0].formula is None) for rank in ranks):
         return "some ranks have a formula and some have none"
     for rank in ranks:
@@ -238,8 +253,8 @@ def inconsistency(record: Record) -> str:
 
 def inconsistency_of_step(record: Record, step: RecordedStep) -> str:
     """The same of the recorded step."""
-    counts = [len(unit.counts) for unit in step.units]
-    if len(step.ranks) != len(record.ranks) or any(number != record.world_size for number in counts):
+    counts = {len(unit.counts) for unit in step.units}
+    if len(step.ranks) != len(record.ranks) or counts != {record.config.get("group") or record.world_size}:
         return "recorded_step has another number of ranks"
     for number, rank in enumerate(step.ranks):
         if len(rank.kept) != len(step.units) or len(rank.elements) != len(step.units):

@@ -44,6 +44,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
         word["summary_run" if record["world_size"] > 1 else "summary_run_alone"].format(
             **config | {"ranks": record["world_size"]}
         )
+        + (word["summary_groups"].format(**config) if config.get("group") else "")
         + (word["summary_accumulate"].format(**config) if config.get("accumulate") else ""),
         word["summary_model"].format(
             model=f"{config['model']} {record['model']}",
@@ -116,11 +117,13 @@ def score(value: float | None, word: dict[str, str]) -> str:
 def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
     """Per rank: samples, bytes between steps by kind, in all, at most, and sent in a step."""
     ranks, owned = record["ranks"], record.get("owned") or [1] * record["world_size"]
-    shares = [f"{owned[number] / (sum(owned) or 1):.1%}" for number in numbers(record)]
+    whole = sum(owned[: record["config"].get("group")])  # of the ranks of one group
+    shares = [f"{owned[number] / (whole or 1):.1%}" for number in numbers(record)]
     kinds = [kind for kind in ranks[0]["resting_bytes"] if any(rank["resting_bytes"][kind] for rank in ranks)]
     shown = [kind for kind in ranks[0]["resting_bytes"] if kind in HELD or kind in kinds]
     header = [word[f"summary_{kind}"] for kind in shown]
     header += [word["summary_at_rest"], word["summary_peak"], word["summary_sent"]]
+    header += [word["summary_between"]] if record["config"].get("group") else []
     samples = [rank["samples"] for rank in ranks]
     dealt = {word["summary_samples"]: [f"{n:,}" for n in samples]} if uneven(samples) else {}
     dealt |= {word["summary_share"]: shares} if len(set(shares)) > 1 else {}
@@ -135,6 +138,7 @@ def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
             beside(sum(rest.values()), sum(formula(rank)["resting_bytes"].values())),
             peak,
             beside(sum(sent.values()), sum(formula(rank)["sent_bytes_per_step"].values())),
+            *between(record, rank),
         ]
         cells.append(row)
     groups = grouped(numbers(record), cells, record["world_size"], word)
@@ -145,14 +149,21 @@ def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
 def traffic(record: dict[str, Any], word: dict[str, str]) -> str:
     """Bytes in one step by collective, for each rank."""
     header = ["rank", *(word[f"collective_{name}"] for name in COLLECTIVES), word["total"]]
+    header += [word["summary_between"]] if record["config"].get("group") else []
     cells = []
     for rank in record["ranks"]:
         sent, says = rank["sent_bytes_per_step"], formula(rank)["sent_bytes_per_step"]
         row = [beside(sent[name], says[name]) for name in COLLECTIVES]
-        cells.append([*row, beside(sum(sent.values()), sum(says.values()))])
+        cells.append([*row, beside(sum(sent.values()), sum(says.values())), *between(record, rank)])
     groups = grouped(numbers(record), cells, record["world_size"], word)
     rows = [[name, *cells[group[0]]] for name, group in groups]
     return f"{word['text_traffic']}\n\n{fitting(rows, header)}"
+
+
+def between(record: dict[str, Any], rank: dict[str, Any]) -> list[str]:
+    """The cell of a row that says what of the bytes sent went to other groups, if there are groups."""
+    measured, says = (each.get("between_bytes_per_step", 0) for each in (rank, formula(rank)))
+    return [beside(measured, says)] if record["config"].get("group") else []
 
 
 def peak_of(rank: dict[str, Any], source: str, word: dict[str, str]) -> tuple[str, str]:

@@ -26,7 +26,7 @@ LETTERS = {
 }
 PASSES = {"forward": "F", "backward": "B", "update": "U"}
 AHEAD = {"start_all_gather": "a", "finish_all_gather": "w"}
-CALLS = {**PASSES, "all_gather": "A", **AHEAD, "reduce_scatter": "R", "sum": "+"}
+CALLS = {**PASSES, "all_gather": "A", **AHEAD, "reduce_scatter": "R", "sum_between_groups": "G", "sum": "+"}
 HEIGHT, AXIS = 16, 9  # rows of the chart; columns of the numbers beside it
 
 

@@ -24,6 +24,7 @@ from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
 from zero_ref.extras import accumulate, compiled, kernels
+from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
 from zero_ref.extras.staging import StagedComm
@@ -121,9 +122,18 @@ def check_nccl(chosen: str, world: Comm) -> None:
 
 
 def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
-    """The ranks among which the model is dealt, by --own, --reduce and --transport.
+    """The ranks among which the model is dealt, by --group, --own, --reduce and --transport.
 
-    mpi: their communicator, all ranks if it is not given. 16-bit numbers are always added in rank order.
+    mpi: the communicator of all ranks, if it is not MPI's own. UsageError where --group does not divide them.
+    """
+    if getattr(o, "group", None):  # older records have none
+        return Groups(o.group, functools.partial(comm_of, o), mpi)
+    return comm_of(o, mpi)
+
+
+def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
+    """The Comm of all ranks of `mpi`. 16-bit numbers are always added in rank order.
+
     Somebody's own rings need ranks that answer; without numbers MPI's own collectives stand for them.
     """
     if o.own:
@@ -167,9 +177,13 @@ def memory_here() -> int:
 def batches(
     o: argparse.Namespace, data: DataSet, comm: Comm, test: bool = False, shares: list[int] | None = None
 ) -> Batches:
-    """This rank's part of the samples to train on, or of those held out to test on."""
+    """This rank's part of the samples to train on, or of those held out to test on.
+
+    shares: of the ranks among which the model is dealt; every group of them has the same.
+    """
+    shares = shares or [1]
     train_ids, test_ids = split(len(data.x), o.test_fraction, o.seed, data.held_out)
-    deal = functools.partial(Batches, data, rank=comm.rank, shares=shares or [1] * comm.size)
+    deal = functools.partial(Batches, data, rank=comm.rank, shares=shares * (comm.size // len(shares)))
     if test:
         return deal(test_ids, o.batch_size, shuffle=False)
     return deal(train_ids, o.batch_size, o.micro_batches, o.shard_data, o.seed, not o.no_shuffle)

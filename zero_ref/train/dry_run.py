@@ -22,13 +22,17 @@ from zero_ref.train.choose import Run
 
 @dataclass
 class Forecast:
-    """Bytes at rest and at most, by kind; the most at any one moment; per step bytes sent and calls."""
+    """Bytes at rest and at most, by kind; the most at any one moment; per step bytes sent and calls.
+
+    between_bytes_per_step: those of the bytes sent that go to other groups.
+    """
 
     resting_bytes: dict[str, int]
     peak_bytes: dict[str, int]
     peak_total_bytes: int
     sent_bytes_per_step: dict[str, int]
     calls_per_step: dict[str, int]
+    between_bytes_per_step: int
 
 
 def forecast(
@@ -63,8 +67,8 @@ def on_rank(
     """In here arrays have no numbers, and the run of the options is set up on `rank`, with its samples."""
     with dry(place or array.place()):
         comm, world = choose.comm(o, Silence(rank, ranks)), Comm(Silence(rank, ranks))
-        units = choose.units(o, task, ranks, start=lambda name: Meta(0))
-        shares = choose.model_rule(o, ranks)[1]
+        units = choose.units(o, task, comm.size, start=lambda name: Meta(0))
+        shares = choose.model_rule(o, comm.size)[1]
         batches = choose.batches(o, data, world, shares=shares) if data else None
         run = Run(choose.stage(o), units, comm, world, choose.guard(o, units), batches, task)
         run.stage.setup(units, comm, choose.optimizer(o))
@@ -92,4 +96,4 @@ def step(run: Run, micro_batches: Iterator[tuple[Array, Array]]) -> None:
 def forecast_of_ledger(resting: dict[str, int]) -> Forecast:
     """What the ledger has seen of the steps."""
     sent, calls = dict(ledger.sent), dict(ledger.calls)
-    return Forecast(resting, dict(ledger.peak), ledger.peak_total, sent, calls)
+    return Forecast(resting, dict(ledger.peak), ledger.peak_total, sent, calls, ledger.between)

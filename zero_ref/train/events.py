@@ -67,7 +67,7 @@ class Events:
             for number, u in enumerate(self.units):
                 for owner, name in ((u, "forward"), (u, "backward"), (u.optimizer, "update")):
                     until_the_end.enter_context(replaced(owner, name, self.span, number))
-            self.comm.mpi.Barrier()  # so that the ranks' times begin together
+            self.world.mpi.Barrier()  # so that the ranks' times begin together
             self.start = time.perf_counter()
             ledger.events = self
             try:

@@ -36,6 +36,7 @@ ACCUMULATE = (
 )
 parts = number(int, 1, f"a whole number from 1 to {MOST_PARTS:,}", below=MOST_PARTS + 1)
 DATA_HELP = "digits (mlp), diabetes (linear), persuasion or tang (gpt), synthetic, FILE.npz, .csv or .txt"
+GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=samples.RULES, default="contiguous", help="samples (default contiguous)")
     ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
+    ranks("--group", type=positive, metavar="G", help=GROUP)
     ranks("--reduce", choices=tuple(REDUCE), default="auto", help="(default auto)")
     where = ("auto", "cpu", "gpu", "meta")
     ranks("--device", choices=where, default="auto", help="where arrays live; meta: nowhere, a dry run")
@@ -152,7 +154,7 @@ FIXED = (
 )
 # Options that say nothing about the trained model: a resumed run may have others, or none.
 PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
-PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
+PASSING |= {"group", "verify_every", "own", "save", "save_every", "keep", "resume"}
 PASSING |= {"report", "compare", "trace", "chart", "language", "ranks"}
 
 
@@ -216,6 +218,8 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--own goes with equal slices of 32 or 64 bits, and without --prefetch and --reduce")
     if o.transport == "nccl" and (o.device == "cpu" or o.own or o.reduce in ("native", "ring")):
         p.error("--transport nccl is for GPUs, and goes with --reduce auto or ordered, not with --own")
+    if o.group and (o.own or o.transport == "nccl"):
+        p.error("--group goes neither with --own nor with --transport nccl")
     if o.device == "meta" and o.ranks is None:
         p.error("--device meta needs --ranks N")
     if o.device != "meta" and o.ranks is not None:

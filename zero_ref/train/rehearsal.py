@@ -91,10 +91,10 @@ def shapes_of(o: argparse.Namespace) -> DataSet:
 
 def ranks_to_look_at(run: Run) -> list[int]:
     """All of up to four ranks; else the first, the last, and those with the largest and smallest shares."""
-    size = run.comm.size
+    size = run.world.size
     if size <= 4:
         return list(range(size))
-    owned = [sum(u.layout.counts[rank] for u in run.units) for rank in range(size)]
+    owned = record.owned(run)
     return sorted({0, size - 1, owned.index(max(owned)), owned.index(min(owned))})
 
 

@@ -181,9 +181,12 @@ class Watch:
 
 
 def watch(comm: Comm, timeout: float) -> None:
-    """Watch the collectives of `comm` from now on; a rank that is alone waits for nobody."""
+    """Watch the collectives of `comm` from now on; a rank that is alone waits for nobody.
+
+    The first `comm` is of all ranks. Even a rank that is a group by itself waits for other groups.
+    """
     global _watch
-    if comm.size > 1:
+    if comm.size > 1 or _watch:
         _watch = _watch or Watch(comm)
         _watch.comm, _watch.timeout = comm, timeout
         comm.observers.append(_watch)
