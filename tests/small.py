@@ -67,6 +67,7 @@ class Small:
     reduce: str = "native"
     prefetch: bool = False
     accumulate: str | None = None
+    group: int | None = None
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -79,7 +80,7 @@ class Small:
         o = options.parse([])
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
-        names += ("reduce", "prefetch", "transport", "seed", "accumulate")
+        names += ("reduce", "prefetch", "transport", "seed", "accumulate", "group")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         return o
@@ -87,19 +88,9 @@ class Small:
     def _run(self) -> "Small":
         """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
         o, problem = self.options(), self.problem(self.dtype)
-        self.comm, self.task = choose.comm(o), problem.task
-        size = self.comm.size
-        self.units = choose.units(o, problem.task, size, self.weights().__getitem__)
-        self.batches = Batches(
-            problem,
-            np.arange(SAMPLES),
-            self.batch_size,
-            self.micro_batches,
-            self.shard_data,
-            self.seed,
-            rank=self.comm.rank,
-            shares=self.shares or [1] * size,
-        )
+        self.comm, self.world, self.task = choose.comm(o), Comm(), problem.task
+        self.units = choose.units(o, problem.task, self.comm.size, self.weights().__getitem__)
+        self.batches = self.batches_of(self.world.rank)
         self.module = choose.stage(o)
         self.module.setup(self.units, self.comm, choose.optimizer(o))
         self.guard = choose.guard(o, self.units)
@@ -114,13 +105,20 @@ class Small:
             ledger.forget_sent()
             arrays = self.batches.arrays(parts)
             loss, norm = self.module.step(self.units, self.comm, arrays, loss_grad, self.guard)
-            self.losses.append(self.comm.sum(loss))
+            self.losses.append(self.world.sum(loss))
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
-        self.sent, self.calls = dict(ledger.sent), dict(ledger.calls)
+        self.sent, self.calls, self.between = dict(ledger.sent), dict(ledger.calls), ledger.between
         self.tensors = [t.copy() for _, t in named_tensors(self.module, self.units, self.comm)]
         self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self
+
+    def batches_of(self, rank: int) -> Batches:
+        """A rank's samples; in every group of ranks the shares are the same."""
+        where = (self.micro_batches, self.shard_data, self.seed)
+        shares = (self.shares or [1]) * (self.world.size // len(self.shares or [1]))
+        problem = self.problem(self.dtype)
+        return Batches(problem, np.arange(SAMPLES), self.batch_size, *where, rank=rank, shares=shares)
 
     @property
     def widths(self) -> list[int]:
@@ -141,7 +139,7 @@ class Small:
 
     def nouns(self) -> choose.Run:
         """The run, for what takes one."""
-        return choose.Run(self.module, self.units, self.comm, self.comm, self.guard, self.batches, self.task)
+        return choose.Run(self.module, self.units, self.comm, self.world, self.guard, self.batches, self.task)
 
     def global_batches(self):
         """The batches of the run as one process would read them."""

@@ -5,7 +5,6 @@ import pytest
 from small import NARROW, Small
 
 from zero_ref import array
-from zero_ref.comm import RingComm
 from zero_ref.ledger import ledger
 from zero_ref.plan.formulas import bill, model_state_bytes, sent_elements
 from zero_ref.train import dry_run
@@ -140,17 +139,21 @@ def compare(run):
         micro_batches=run.micro_batches,
         accumulate=4 if run.accumulate else None,
         prefetch=run.prefetch,
-        ring=isinstance(comm, RingComm),
+        ring=run.reduce == "ring",
+        groups=run.world.size // comm.size,
+        group=run.world.rank // comm.size,
     )
     assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
     assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
     assert run.sent == said.sent_bytes_per_step
+    assert run.between == said.between_bytes_per_step
 
-    found = dry_run.forecast(o, run.task, comm.rank, comm.size, set(run.sizes))
+    found = dry_run.forecast(o, run.task, run.world.rank, run.world.size, set(run.sizes))
     assert found.resting_bytes == run.resting
     assert found.peak_bytes == run.peak
     assert found.peak_total_bytes == run.peak_total
     assert found.sent_bytes_per_step == run.sent
+    assert found.between_bytes_per_step == run.between
     assert found.calls_per_step == run.calls
 
 

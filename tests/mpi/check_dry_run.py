@@ -84,5 +84,5 @@ def test_each_rank_is_predicted_wherever_the_dry_run_is_made(stage, comm):
     next_rank = (comm.rank + 1) % comm.size
     sizes = comm.everyone(sorted(set(run.sizes)))[next_rank]
     said = forecast(run.options(), run.task, next_rank, comm.size, map(tuple, sizes))
-    measured = [run.resting, run.peak, run.peak_total, run.sent, run.calls]
+    measured = [run.resting, run.peak, run.peak_total, run.sent, run.calls, run.between]
     assert list(vars(said).values()) == comm.everyone(measured)[next_rank]

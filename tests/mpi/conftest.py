@@ -35,14 +35,14 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """At 3 ranks all cases, at 1, 2 and 4 a third, at 5 and 8 a twelfth.
+    """At 3 ranks all cases, at 1, 2 and 4 a third, at 5 and 8 a twelfth; at 6 (test_groups.py) a seventh.
 
     ZERO_REF_ALL_CASES=1 runs all. Two ranks hide mistakes, and more than three crowd two cores. At 1, 2 and 4
     together every case is run. Of the files for which a GPU makes less of a difference, ZERO_REF_TWELFTH says
     which twelfth.
     """
     part = {1: slice(0, None, 3), 2: slice(1, None, 3), 4: slice(2, None, 3)}
-    part |= {5: slice(0, None, 12), 8: slice(1, None, 12)}
+    part |= {5: slice(0, None, 12), 8: slice(1, None, 12), 6: slice(0, None, 7)}
     if twelfth := os.environ.get("ZERO_REF_TWELFTH"):
         whole = ("check_comm.py", "check_gpu.py")
         items[:] = [i for n, i in enumerate(items) if n % 12 == int(twelfth) or i.path.name in whole]

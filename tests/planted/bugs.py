@@ -963,6 +963,76 @@ PRECISION = [
         "in zip(self.units, shards)",
     ),
 ]
+BETWEEN = [
+    Bug(
+        "the groups are added twice",
+        "extras/groups.py",
+        "        self.sum_between_groups(shard, layout)\n",
+        "        self.sum_between_groups(shard, layout)\n        self.sum_between_groups(shard, layout)\n",
+    ),
+    Bug(
+        "the sum between groups is forgotten",
+        "extras/groups.py",
+        "        self.sum_between_groups(shard, layout)\n",
+        "",
+    ),
+    Bug(
+        "the norm is over all ranks, and counts every shard once for each group",
+        "extras/groups.py",
+        "    def everyone(self, value: Any) -> list[Any]:",
+        "    def sum(self, value: Any) -> float:\n        return self.world.sum(value)\n\n"
+        "    def everyone(self, value: Any) -> list[Any]:",
+    ),
+    Bug(
+        "a shard is summed with a neighbour's, not with the same one",
+        "extras/groups.py",
+        "range(place, size, group)",
+        "range(place * (size // group), (place + 1) * (size // group))",
+    ),
+    Bug(
+        "what goes between groups is counted as if it stayed inside",
+        "ledger.py",
+        "self.between += nbytes if between else 0",
+        "self.between += 0",
+    ),
+    Bug(
+        "the bill has every group pay once a step",
+        "plan/formulas.py",
+        'sum(each) * times["reduce_scatter"] for each in zip',
+        "sum(each) for each in zip",
+    ),
+    Bug(
+        "samples are dealt inside a group, and every group computes all of them",
+        "train/choose.py",
+        "rank=comm.rank, shares=shares * (comm.size // len(shares))",
+        "rank=comm.rank % len(shares), shares=shares",
+    ),
+    Bug(
+        "every group writes the same files of a checkpoint",
+        "checkpoint/saving.py",
+        "    if run.world.rank != rank:\n        return None  # another rank has the same shards\n",
+        "",
+    ),
+    Bug(
+        "copies of a shard in other groups are not compared",
+        "train/replicas.py",
+        "for u in run.units if run.comm.size < run.world.size else []:",
+        "for u in []:",
+    ),
+    Bug(
+        "only the ranks of a group report",
+        "extras/groups.py",
+        "return self.world.everyone(value)",
+        "return super().everyone(value)",
+    ),
+    Bug(
+        "the map of traffic sends a sum between groups to neighbours",
+        "report/page.py",
+        'if name == "sum_between_groups":',
+        'if name == "sum_between":',
+    ),
+]
+
 PLANS = [
     Bug(
         "the scores of attention count only where a block is computed again",
@@ -1433,8 +1503,8 @@ EVENTS = [
     Bug(
         "the map of traffic takes all numbers for as long as the parameters",
         "report/page.py",
-        "nbytes * counts[rank] // elements",
-        'counts[rank] * step["itemsize"]',
+        "nbytes * weight // sum(weights.values())",
+        'weight * step["itemsize"] if name == "reduce_scatter" else nbytes * weight // sum(weights.values())',
     ),
     Bug(
         "the end of a collective has the bytes of all collectives so far",
@@ -1493,8 +1563,8 @@ EVENTS = [
     Bug(
         "a reduce-scatter sends everyone the sender's shard",
         PAGE,
-        "nbytes * counts[rank] // elements",
-        "nbytes * counts[sender] // elements",
+        "return {first + other: count for other, count in enumerate(counts)}",
+        "return {first + other: counts[place] for other in range(group)}",
     ),
     Bug(
         "the losses of a resumed run are compared from its beginning",
@@ -1899,6 +1969,7 @@ GROUPS = {
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
     "accumulate": ACCUMULATE,
+    "groups": BETWEEN,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
