@@ -108,7 +108,7 @@ class Small:
             self.losses.append(self.world.sum(loss))
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
-        self.sent, self.calls, self.between = dict(ledger.sent), dict(ledger.calls), ledger.between
+        self.sent, self.calls, self.between = dict(ledger.sent), dict(ledger.calls), dict(ledger.between)
         self.tensors = [t.copy() for _, t in named_tensors(self.module, self.units, self.comm)]
         self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self

@@ -26,9 +26,10 @@ MEASURED = {
     "peak_bytes",
     "peak_total_bytes",
     "sent_bytes_per_step",
+    "between_bytes_per_step",
     "calls_per_step",
 }
-BY_FORMULA = {"resting_bytes", "peak_bytes", "sent_bytes_per_step"}
+BY_FORMULA = {"resting_bytes", "peak_bytes", "sent_bytes_per_step", "between_bytes_per_step"}
 
 
 def train(ranks, *options, **keywords):

@@ -62,7 +62,7 @@ class Ledger:
         """Let bytes sent and calls start again from 0."""
         self.sent: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
         self.calls: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
-        self.between = 0
+        self.between: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
 
     def track(self, kind: str, array: Any) -> Any:
         """Count `array`, which owns its memory, as `kind` until it dies; return it."""
@@ -89,7 +89,7 @@ class Ledger:
         """Count one call of `collective` that sends `nbytes` from this rank, between groups or not."""
         self.sent[collective] += nbytes
         self.calls[collective] += 1
-        self.between += nbytes if between else 0
+        self.between[collective] += nbytes if between else 0
         if self.events is not None:
             self.events.sent(nbytes)
 

@@ -5,6 +5,7 @@ import pytest
 from small import NARROW, Small
 
 from zero_ref import array
+from zero_ref.comm import RingComm
 from zero_ref.ledger import ledger
 from zero_ref.plan.formulas import bill, model_state_bytes, sent_elements
 from zero_ref.train import dry_run
@@ -139,7 +140,7 @@ def compare(run):
         micro_batches=run.micro_batches,
         accumulate=4 if run.accumulate else None,
         prefetch=run.prefetch,
-        ring=run.reduce == "ring",
+        ring=isinstance(getattr(comm, "inside", comm), RingComm),
         groups=run.world.size // comm.size,
         group=run.world.rank // comm.size,
     )

@@ -992,14 +992,14 @@ BETWEEN = [
     Bug(
         "what goes between groups is counted as if it stayed inside",
         "ledger.py",
-        "self.between += nbytes if between else 0",
-        "self.between += 0",
+        "self.between[collective] += nbytes if between else 0",
+        "self.between[collective] += 0",
     ),
     Bug(
         "the bill has every group pay once a step",
         "plan/formulas.py",
-        'sum(each) * times["reduce_scatter"] for each in zip',
-        "sum(each) for each in zip",
+        '(reduced * sum(each) * times["reduce_scatter"] for each',
+        "(reduced * sum(each) for each",
     ),
     Bug(
         "samples are dealt inside a group, and every group computes all of them",

@@ -164,7 +164,7 @@ class Bill:
     resting_bytes: dict[str, int]
     peak_bytes: dict[str, int]
     sent_bytes_per_step: dict[str, int]
-    between_bytes_per_step: int = 0  # of those, what goes to other groups
+    between_bytes_per_step: dict[str, int]  # of those, what goes to other groups
 
 
 def between_groups(shard: int, groups: int, group: int, ring: bool) -> tuple[int, int]:
@@ -227,7 +227,6 @@ def bill(
         "other": 8 * (size - 1) + 8 * (size * groups - 1),
     }
     hops = [between_groups(n, groups, group, ring) for n in own]
-    between = [reduced * sum(each) * times["reduce_scatter"] for each in zip(*hops)]
-    sent["reduce_scatter"] += between[0]
-    sent["all_gather"] += between[1]
-    return Bill(rest, peak, sent, sum(between))
+    reduces, gathers = (reduced * sum(each) * times["reduce_scatter"] for each in zip(*hops))
+    between = {"reduce_scatter": reduces, "all_gather": gathers, "other": 0}
+    return Bill(rest, peak, {name: sent[name] + between[name] for name in sent}, between)

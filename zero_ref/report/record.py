@@ -155,14 +155,14 @@ class Measured(Peaks, kw_only=True):
     resting_bytes: Bytes
     sent_bytes_per_step: Bytes
     calls_per_step: Bytes
-    between_bytes_per_step: Natural = 0  # older records have none
+    between_bytes_per_step: Bytes = {}  # older records have none
 
 
 class Formula(msgspec.Struct):
     resting_bytes: Bytes
     peak_bytes: Bytes
     sent_bytes_per_step: Bytes
-    between_bytes_per_step: Natural = 0
+    between_bytes_per_step: Bytes = {}
 
 
 class Rank(Measured, kw_only=True):

@@ -162,7 +162,8 @@ def traffic(record: dict[str, Any], word: dict[str, str]) -> str:
 
 def between(record: dict[str, Any], rank: dict[str, Any]) -> list[str]:
     """The cell of a row that says what of the bytes sent went to other groups, if there are groups."""
-    measured, says = (each.get("between_bytes_per_step", 0) for each in (rank, formula(rank)))
+    sent = [each.get("between_bytes_per_step", {}) for each in (rank, formula(rank))]
+    measured, says = (sum(each.values()) for each in sent)
     return [beside(measured, says)] if record["config"].get("group") else []
 
 

@@ -32,7 +32,7 @@ class Forecast:
     peak_total_bytes: int
     sent_bytes_per_step: dict[str, int]
     calls_per_step: dict[str, int]
-    between_bytes_per_step: int
+    between_bytes_per_step: dict[str, int]
 
 
 def forecast(
@@ -95,5 +95,5 @@ def step(run: Run, micro_batches: Iterator[tuple[Array, Array]]) -> None:
 
 def forecast_of_ledger(resting: dict[str, int]) -> Forecast:
     """What the ledger has seen of the steps."""
-    sent, calls = dict(ledger.sent), dict(ledger.calls)
-    return Forecast(resting, dict(ledger.peak), ledger.peak_total, sent, calls, ledger.between)
+    sent, calls, between = dict(ledger.sent), dict(ledger.calls), dict(ledger.between)
+    return Forecast(resting, dict(ledger.peak), ledger.peak_total, sent, calls, between)

@@ -229,7 +229,7 @@ def fit(
         "peak_total_bytes": ledger.peak_total,
         "sent_bytes_per_step": dict(ledger.sent),  # of the last step; all are alike
         "calls_per_step": dict(ledger.calls),
-        "between_bytes_per_step": ledger.between,
+        "between_bytes_per_step": dict(ledger.between),
     }
     return history, measured, sizes
 
