@@ -246,6 +246,7 @@ def test_record_and_map_of_traffic_add_up(stage, group, folder):
     extra = f"--group {group} --stage {stage} --shard-model hash --micro-batches 2 --steps 3"
     result = run(LINE, extra, f"--reduce {reduce} --report {folder}/page.html --language en")
     assert result["config"]["group"] == group and len(result["owned"]) == N
+    assert sum(rank["samples"] for rank in result["ranks"]) == 3 * 12, "every sample once, in one group"
     sent = page.traffic(result)
     for rank, (row, events) in enumerate(zip(sent, result["recorded_step"]["ranks"])):
         ended = [event for event in events["events"] if event[1] == "end"]
