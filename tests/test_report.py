@@ -19,7 +19,7 @@ from zero_ref.launch.cli import table
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, summary, text, trace
 from zero_ref.report.__main__ import main
-from zero_ref.report.record import duration, read
+from zero_ref.report.record import read
 from zero_ref.train import options
 
 pytest_plugins = ["browser"]  # the fixture `opened`
@@ -794,4 +794,4 @@ def test_the_options_are_those_of_the_training_command():
 
 
 def test_a_step_of_more_than_a_second_is_told_in_seconds():
-    assert [duration(s) for s in (0.0025, 0.9994, 1.3645)] == ["2.50 ms", "999.40 ms", "1.36 s"]
+    assert [summary.duration(s) for s in (0.0025, 0.9994, 1.3645)] == ["2.50 ms", "999.40 ms", "1.36 s"]
