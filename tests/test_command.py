@@ -277,6 +277,7 @@ def test_a_model_keeps_the_names_of_its_columns(tmp_path):
     train(0, "--resume", "ck", "--steps", "12", "--quiet", cwd=tmp_path)
 
 
+@pytest.mark.rest("one of two", every=2)
 @pytest.mark.parametrize("dtype, optimizer", [("float16", "sgd"), ("bfloat16", "adam")])
 def test_a_model_of_16_bits_predicts_alike_on_any_number_of_ranks(dtype, optimizer, tmp_path):
     line = ("--dtype", dtype, "--optimizer", optimizer, "--steps", "4", "--hidden", "7", "--save", "ck")
@@ -339,6 +340,7 @@ BAD = {
 }
 
 
+@pytest.mark.rest("a run for each", every=5)
 @pytest.mark.parametrize("options", BAD)
 def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
     (tmp_path / "text.csv").write_text("1,2\n3,four\n")
@@ -374,16 +376,19 @@ RAISES = [
 
 
 @pytest.fixture(scope="module")
-def raising():
-    """The runs of RAISES, three at a time: much of it is waiting."""
+def raising(request):
+    """The runs of RAISES that were asked for, three at a time: much of it is waiting."""
+    tests = [item for item in request.session.items if "ends_all_ranks_with_one_message[" in item.name]
+    plants = [(item.callspec.params["function"], item.callspec.params["call"]) for item in tests]
 
     def run(plant):
         return failing(plant[0], 2, plant[1], "raise ValueError('planted')", *STEPS)
 
     with ThreadPoolExecutor(3) as three:
-        return {plant: three.submit(run, plant) for plant in RAISES}
+        return {plant: three.submit(run, plant) for plant in plants}
 
 
+@pytest.mark.rest("a run for each", every=4)
 @pytest.mark.parametrize("function, call", RAISES)
 def test_a_rank_that_raises_ends_all_ranks_with_one_message(function, call, raising):
     fails_with_one_message(raising[function, call].result())
@@ -397,6 +402,7 @@ def test_running_out_of_memory_ends_all_ranks_with_one_message():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+@pytest.mark.rest("fills its memory", every=2)
 @pytest.mark.parametrize("data", ["digits", "synthetic"])
 def test_a_model_that_does_not_fit_is_told_in_one_line(data):
     main = (

@@ -562,6 +562,7 @@ def test_a_fault_of_the_checker_costs_nobody_points(monkeypatch, tmp_path, check
     assert (found["status"], found["key"]) == ("error", "checker_failed") and word in found["says"]
 
 
+@pytest.mark.rest("waits")
 def test_ctrl_c_ends_all(tmp_path):
     (tmp_path / "class" / "a").mkdir(parents=True)
     (tmp_path / "class" / "a" / f"{RING}.py").write_text(CLASS["f endless"][0])
@@ -661,6 +662,7 @@ def test_a_released_tree_has_stubs_and_no_solutions(student_tree):
     } == set()
 
 
+@pytest.mark.rest("several checks")
 def test_a_released_tree_works(student_tree, tmp_path):
     keep = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     environment = keep | {"ZERO_REF_LEARN": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -153,6 +153,7 @@ def test_help_names_all_commands(student):
         assert max(map(words.width, text.splitlines())) <= 80
 
 
+@pytest.mark.rest("a dozen runs")
 def test_hints_come_one_after_another_and_are_counted(student):
     own = words.catalogue(FIRST)["exercise"]["hints"]["en"]
     student.write("overwrites")
@@ -201,6 +202,7 @@ def test_two_backups_of_one_second_are_two_files(tmp_path, monkeypatch):
     assert len(list(kept.parent.iterdir())) == 3
 
 
+@pytest.mark.rest("several runs")
 def test_the_solution_comes_after_passing_or_giving_up(student):
     solution = (ROOT / "tests" / "answers" / f"{FIRST}.py").read_text(encoding="utf-8")
     done = student("solution", "06")
@@ -243,6 +245,7 @@ def test_an_unwritable_place_is_said_in_one_line(student):
     assert done.returncode == 3 and len(done.stderr.splitlines()) == 1 and "doctor" in done.stderr
 
 
+@pytest.mark.rest("all exercises")
 def test_list_and_all(student):
     student.write()
     done = student("all")
@@ -761,6 +764,7 @@ def test_watching_from_the_stub_to_the_solution(student, watched):
     assert "已通过" in student("list").stdout
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_watching_whatever_is_saved(student, watched):
     terminal = watched("--language", "en", "--limit", "1000")
     terminal.shows("not started", "Saving")
@@ -793,6 +797,7 @@ def test_watching_whatever_is_saved(student, watched):
     assert terminal.ended() == 0
 
 
+@pytest.mark.rest("waits for a terminal", every=3)
 @pytest.mark.parametrize("how", ["q", "\x03", signal.SIGTERM, signal.SIGHUP])
 def test_leaving_during_a_check_leaves_nothing(student, watched, how):
     student.write("endless")
@@ -806,6 +811,7 @@ def test_leaving_during_a_check_leaves_nothing(student, watched, how):
     assert terminal.ended() == {"q": 0, "\x03": 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[how]
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_a_check_on_the_command_line_can_be_interrupted(student, watched):
     student.write("endless")
     terminal = watched("run", "06", "--limit", "1000")
@@ -814,6 +820,7 @@ def test_a_check_on_the_command_line_can_be_interrupted(student, watched):
     assert terminal.ended() == 130
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_watching_plainly(student, watched):
     terminal = watched("--plain")
     terminal.shows("keys: ", "checking ...", "result: not started", "0 of 2 passed")
@@ -825,6 +832,7 @@ def test_watching_plainly(student, watched):
     assert terminal.ended() == 0 and b"\x1b" not in terminal.text
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_no_color_is_respected(watched):
     terminal = watched(NO_COLOR="1")
     terminal.shows("not started", "Saving")
@@ -833,6 +841,7 @@ def test_no_color_is_respected(watched):
     assert not re.search(rb"\x1b\[[\d;]*m", terminal.text)
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_a_check_that_cannot_be_made_is_said(student, watched):
     student.write()
     student.learn.mkdir()
@@ -843,6 +852,7 @@ def test_a_check_that_cannot_be_made_is_said(student, watched):
     assert terminal.ended() == 0
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_reset_asks_at_a_terminal(student, watched):
     student.write()
     for answer, text in (("n", "Nothing was changed"), ("y", "as it was at first")):
