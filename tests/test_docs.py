@@ -74,7 +74,8 @@ def known_options():
         module.add_options(p, "en")
         known |= options(p)
     others = {"--no-index", "--find-links", "--nodes", "--ntasks-per-node", "--gpus-per-node"}
-    return known | others | {"--rounds", "--load"}  # of pip, sbatch, benchmarks and soak.py
+    others |= {"--rounds", "--load", "--part", "--quick"}
+    return known | others  # of pip, sbatch, benchmarks, soak.py, pytest and planted/run.py
 
 
 @of_each_page
