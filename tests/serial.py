@@ -37,14 +37,23 @@ def loss_and_gradients(weights: list, x: np.ndarray, y: np.ndarray, classes: boo
     return loss, gradients
 
 
-def train(weights, batches, classes, optimizer, lr, momentum=0.0, weight_decay=0.0, clip_norm=None):
-    """Train on the whole batches; return final weights, losses and gradient norms."""
-    p = [a.astype(np.float64) for pair in weights for a in pair]
+def train(weights, batches, classes, optimizer, **settings):
+    """Train an MLP on the whole batches; return final weights, losses and gradient norms."""
+
+    def gradients_of(p, x, y):
+        loss, gradients = loss_and_gradients(list(zip(p[::2], p[1::2])), x, y, classes)
+        return loss, [a for pair in gradients for a in pair]
+
+    return descend([a for pair in weights for a in pair], batches, gradients_of, optimizer, **settings)
+
+
+def descend(start, batches, gradients_of, optimizer, lr, momentum=0.0, weight_decay=0.0, clip_norm=None):
+    """The same of any model: gradients_of(weights, x, y) -> loss and a gradient for each of the weights."""
+    p = [a.astype(np.float64) for a in start]
     m, v = [np.zeros_like(a) for a in p], [np.zeros_like(a) for a in p]
     losses, norms = [], []
     for t, (x, y) in enumerate(batches, 1):
-        loss, gradients = loss_and_gradients(list(zip(p[::2], p[1::2])), x, y, classes)
-        g = [a for pair in gradients for a in pair]
+        loss, g = gradients_of(p, x, y)
         norm = math.sqrt(sum((a**2).sum() for a in g))
         if clip_norm is not None:
             g = [a * min(1, clip_norm / (norm + 1e-6)) for a in g]

@@ -11,6 +11,7 @@ from zero_ref import model
 from zero_ref.checkpoint.weights import named_tensors, sha256
 from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet
+from zero_ref.extras import gpt
 from zero_ref.ledger import ledger
 from zero_ref.train import choose, options
 
@@ -85,16 +86,10 @@ class Small:
 
     def _run(self) -> "Small":
         """Train on all ranks; afterwards `tensors`, `sha256`, `losses`, `norms`, `resting`, `units`."""
-        o, problem = self.options(), data(self.classes, self.dtype)
+        o, problem = self.options(), self.problem(self.dtype)
         self.comm, self.task = choose.comm(o), problem.task
         size = self.comm.size
-        self.widths = [6, *self.hidden, problem.task.outputs]
-        weights = {
-            f"layers.{i}.{name}": values
-            for i, pair in enumerate(start(self.widths))
-            for name, values in zip(("weight", "bias"), pair)
-        }
-        self.units = choose.units(o, problem.task, size, weights.__getitem__)
+        self.units = choose.units(o, problem.task, size, self.weights().__getitem__)
         self.batches = Batches(
             problem,
             np.arange(SAMPLES),
@@ -127,13 +122,64 @@ class Small:
         self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self
 
+    @property
+    def widths(self) -> list[int]:
+        """Of the MLP."""
+        return [6, *self.hidden, 3 if self.classes else 2]
+
+    def problem(self, dtype: str) -> DataSet:
+        """What is learned."""
+        return data(self.classes, dtype)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The starting weights, by name."""
+        return {
+            f"layers.{i}.{name}": values
+            for i, pair in enumerate(start(self.widths))
+            for name, values in zip(("weight", "bias"), pair)
+        }
+
     def nouns(self) -> choose.Run:
         """The run, for what takes one."""
         return choose.Run(self.module, self.units, self.comm, self.comm, self.guard, self.batches, self.task)
 
     def global_batches(self):
         """The batches of the run as one process would read them."""
-        problem = data(self.classes, "float64")
+        problem = self.problem("float64")
         for number in range(self.steps):
             ids = self.batches.global_batch(*divmod(number, self.batches.steps_per_epoch))
             yield problem.x[ids], problem.y[ids]
+
+
+LAYERS, WIDTH, HEADS, CONTEXT, SYMBOLS = 2, 12, 3, 7, 11  # units of 216, 1,884 (twice) and 156 parameters
+
+
+@dataclass
+class SmallGpt(Small):
+    """The same of a GPT: 41 windows of 7 tokens, 10 symbols and one for all others."""
+
+    def options(self) -> Namespace:
+        o = super().options()
+        o.model, o.layers, o.width, o.heads, o.context = "gpt", LAYERS, WIDTH, HEADS, CONTEXT
+        return o
+
+    def problem(self, dtype: str) -> DataSet:
+        random = np.random.default_rng(9)
+        x = random.integers(0, SYMBOLS, (SAMPLES, CONTEXT)).astype("int32")
+        y = (x.astype("int64") * 3 + np.roll(x, 1, axis=1)) % SYMBOLS  # of a token and the one before it
+        return DataSet(x, y, SYMBOLS, alphabet="abcdefghij", held_out=0)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Larger than a GPT starts with, so that every part of it matters; biases, too."""
+        shapes = {
+            f"h.{i}.{name}": shape
+            for i in range(LAYERS)
+            for name, shape in gpt.shapes_of_block(WIDTH).items()
+        }
+        shapes |= {"wte.weight": (SYMBOLS, WIDTH), "wpe.weight": (CONTEXT, WIDTH)}
+        shapes |= {"ln_f.weight": (WIDTH,), "ln_f.bias": (WIDTH,), "lm_head.weight": (SYMBOLS, WIDTH)}
+        random, found = np.random.default_rng(10), {}
+        for name, shape in sorted(shapes.items()):
+            noise = random.normal(size=shape, scale=0.3)
+            found[name] = (noise + (1 if "ln_" in name and name.endswith("weight") else 0)).astype("f4")
+        return found

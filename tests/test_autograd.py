@@ -10,8 +10,11 @@ import pytest
 
 from zero_ref import autograd
 from zero_ref.autograd import Tensor, add, cross_entropy, gelu, linear, mean_squared_error, relu
+from zero_ref.extras.transformer import add_rows, causal_attention, embedding, layer_norm
+from zero_ref.ledger import ledger
 
-RNG = np.random.default_rng(7)
+RNG, MORE = np.random.default_rng(7), np.random.default_rng(8)
+IDS = np.array([[2, 0, 2], [1, 2, 2]])
 LABELS = np.array([2, 0, 1])
 TARGETS = RNG.normal(size=(3, 4))
 
@@ -25,6 +28,12 @@ CASES = {
     "add": (add, [RNG.normal(size=(3, 4)), RNG.normal(size=(3, 4))]),
     "relu": (relu, [away_from_0((3, 4))]),
     "gelu": (gelu, [away_from_0((3, 4))]),
+    "linear of sequences": (linear, [MORE.normal(size=s) for s in ((2, 3, 5), (4, 5))]),
+    "embedding": (lambda table: embedding(table, IDS), [MORE.normal(size=(4, 3))]),
+    "add_rows": (add_rows, [MORE.normal(size=s) for s in ((2, 3, 4), (5, 4))]),
+    "cross_entropy of sequences": (lambda z: cross_entropy(z, IDS, 12), [MORE.normal(size=(2, 3, 4))]),
+    "layer_norm": (layer_norm, [MORE.normal(size=s) for s in ((2, 3, 5), (5,), (5,))]),
+    "causal_attention": (lambda qkv: causal_attention(qkv, 2), [MORE.normal(size=(2, 3, 12))]),
     "cross_entropy": (lambda z: cross_entropy(z, LABELS, 12), [RNG.normal(size=(3, 4))]),
     "mean_squared_error": (lambda z: mean_squared_error(z, TARGETS, 12), [RNG.normal(size=(3, 4))]),
 }
@@ -72,6 +81,91 @@ def test_a_batch_adds_up_its_samples():
     linear(x, w, b).backward(np.array([[10.0], [100.0]]))
     assert (w.grad, b.grad) == (10 * 3 + 100 * 5, 110)
     assert x.grad.tolist() == [[20], [200]]
+
+
+def test_tokens_that_are_alike_add_their_gradients_up():
+    table = Tensor(np.zeros((4, 2)))
+    g = np.arange(12.0).reshape(2, 3, 2)
+    embedding(table, IDS).backward(g)
+    assert table.grad.tolist() == [[2, 3], [6, 7], [0 + 4 + 8 + 10, 1 + 5 + 9 + 11], [0, 0]]
+
+
+def test_layer_norm_is_its_formula():
+    x, w, b = (MORE.normal(size=s) for s in ((2, 3, 6), (6,), (6,)))
+    y = layer_norm(Tensor(x), Tensor(w), Tensor(b)).data
+    for sample in range(2):
+        for token in range(3):
+            row = x[sample, token]
+            expected = (row - row.mean()) / math.sqrt(row.var() + 1e-5) * w + b
+            assert np.allclose(y[sample, token], expected, rtol=1e-13, atol=0)
+
+
+def attention_of_one_head(q, k, v):
+    """What it says, token by token."""
+    found = []
+    for token in range(len(q)):
+        scores = [q[token] @ k[other] / math.sqrt(len(q[token])) for other in range(token + 1)]
+        weights = np.exp(scores) / np.exp(scores).sum()
+        found.append(sum(w * v[other] for other, w in enumerate(weights)))
+    return np.array(found)
+
+
+def test_attention_is_its_formula_in_each_head():
+    qkv = MORE.normal(size=(2, 5, 3 * 6))
+    y = causal_attention(Tensor(qkv), 3).data
+    for sample in range(2):
+        q, k, v = np.split(qkv[sample], 3, axis=1)
+        for head in range(3):
+            own = slice(2 * head, 2 * head + 2)
+            expected = attention_of_one_head(q[:, own], k[:, own], v[:, own])
+            assert np.allclose(y[sample][:, own], expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_token_sees_nothing_of_what_follows():
+    qkv = MORE.normal(size=(1, 5, 12))
+    later = qkv.copy()
+    later[:, 3:] = 100.0
+    before, after = (causal_attention(Tensor(a), 2).data for a in (qkv, later))
+    assert (before[:, :3] == after[:, :3]).all() and (before[:, 3:] != after[:, 3:]).any()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", ml_dtypes.bfloat16])
+@pytest.mark.parametrize("op", ["layer_norm", "causal_attention", "embedding", "linear of sequences"])
+def test_short_numbers_are_summed_in_float32(op, dtype):
+    """The error is that of one rounding, or of a few: of inputs, of the gradient, and of the result."""
+    call, inputs = CASES[op]
+    short = [Tensor(x.astype(dtype)) for x in inputs]
+    wide = [Tensor(t.data.astype("float64")) for t in short]
+    outputs = [call(*tensors) for tensors in (short, wide)]
+    assert outputs[0].data.dtype == dtype
+    for tensor in outputs:
+        tensor.backward(np.ones(tensor.data.shape, tensor.data.dtype))
+    unit = float(ml_dtypes.finfo(dtype).eps)
+    pairs = [(outputs[0].data, outputs[1].data), *((a.grad, b.grad) for a, b in zip(short, wide))]
+    for ours, exact in pairs:
+        assert ours.dtype == dtype
+        assert np.abs(ours.astype("float64") - exact).max() <= 4 * unit * max(1, np.abs(exact).max())
+
+
+def test_a_block_keeps_its_probabilities_once_and_no_number_in_float64():
+    ledger.forget_peaks()
+    live = ledger.live["activation"]
+    out = causal_attention(Tensor(MORE.normal(size=(2, 64, 24)).astype("f4")), 4)
+    assert ledger.live["activation"] - live == 4 * (2 * 4 * 64 * 64 + 2 * 64 * 8)
+    out.backward(np.ones((2, 64, 8), "f4"))
+
+
+def test_no_samples_have_no_gradient():
+    """A rank may have none, and its part of a parameter's gradient is 0."""
+    ids = np.zeros((0, 3), int)
+    table, places, qkv = Tensor(np.ones((4, 6))), Tensor(np.ones((5, 6))), Tensor(np.ones((18, 6)))
+    norm, bias = Tensor(np.ones(6)), Tensor(np.zeros(6))
+    x = layer_norm(add_rows(embedding(table, ids), places), norm, bias)
+    y = causal_attention(linear(x, qkv), 3)
+    assert y.data.shape == (0, 3, 6)
+    loss = cross_entropy(y, ids, 12)
+    loss.backward(1.0)
+    assert loss.data == 0 and all(not t.grad.any() for t in (table, places, qkv, norm, bias))
 
 
 def test_gelu_has_known_values():
@@ -130,7 +224,8 @@ def test_mean_squared_error_divides_by_samples_and_targets():
 @pytest.mark.parametrize("samples", [0, 1])
 @pytest.mark.parametrize("loss", ["cross_entropy", "mean_squared_error"])
 def test_small_batches_work(samples, loss):
-    x, w, b = Tensor(RNG.normal(size=(samples, 5))), Tensor(RNG.normal(size=(4, 5))), Tensor(np.zeros(4))
+    positive = [RNG.uniform(0.1, 1, size) for size in ((samples, 5), (4, 5))]  # or relu might let nothing by
+    x, w, b = *map(Tensor, positive), Tensor(np.zeros(4))
     y = relu(linear(x, w, b))
     if loss == "cross_entropy":
         out = cross_entropy(y, LABELS[:samples], 8)
@@ -273,16 +368,23 @@ def test_gelu_is_finite_for_every_finite_number(dtype):
     assert np.isfinite(x.grad.astype(float)).all()
 
 
-def test_gelu_keeps_its_bits():
-    x = np.linspace(-30, 30, 4001, dtype="f4")
-    inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+def test_gelu_has_the_bits_of_its_formula():
+    """With a product where the formula has a power, so that each is one rounding after the other."""
+    x = np.linspace(-9, 9, 4001, dtype="f4")
+    c = np.float32(math.sqrt(2 / math.pi))
+    inner = np.tanh(c * (x * x * x * np.float32(0.044715) + x))
     tensor = Tensor(x)
-    assert gelu(tensor).data.tobytes() == (0.5 * x * (1 + inner)).tobytes()
+    assert gelu(tensor).data.tobytes() == (np.float32(0.5) * x * (1 + inner)).tobytes()
     gelu(tensor).backward(np.ones_like(x))
-    slope = 0.5 * (1 + inner) + 0.5 * x * (1 - inner * inner) * math.sqrt(2 / math.pi) * (
-        1 + 3 * 0.044715 * x**2
-    )
-    assert (tensor.grad == slope).all()
+    slope = 0.5 * (1 + (inner + (1 - inner * inner) * x * (1 + 3 * np.float32(0.044715) * (x * x)) * c))
+    assert np.abs(tensor.grad - slope).max() < 1e-6
+
+
+def test_gelu_takes_its_slope_from_both_parts():
+    """In float64, beside central differences: at 0, and where the tanh has no slope any more."""
+    x = Tensor(np.array([0.0, 12.0, -12.0, 1e200]))
+    gelu(x).backward(np.ones(4))
+    assert x.grad.tolist() == [0.5, 1.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize("loss_of, target", [(cross_entropy, [1]), (mean_squared_error, [[1.0, 0.0]])])

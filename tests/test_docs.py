@@ -73,9 +73,12 @@ def known_options():
         p = argparse.ArgumentParser()
         module.add_options(p, "en")
         known |= options(p)
-    others = {"--no-index", "--find-links", "--nodes", "--ntasks-per-node", "--gpus-per-node"}
-    others |= {"--rounds", "--load", "--part", "--quick"}
-    return known | others  # of pip, sbatch, benchmarks, soak.py, pytest and planted/run.py
+    of_pip = {"--no-index", "--find-links", "--no-build-isolation", "--no-deps", "--editable"}
+    of_docker = {"--rm", "--network", "--shm-size", "--memory", "--pids-limit", "--tmpfs"}
+    of_sbatch = {"--nodes", "--ntasks-per-node", "--gpus-per-node"}
+    others = {"--rounds", "--load", "--clean"}  # of benchmarks, soak.py and lessons doctor
+    others |= {"--part", "--quick"}  # of tests/conftest.py and planted/run.py
+    return known | of_pip | of_docker | of_sbatch | others
 
 
 @of_each_page

@@ -28,32 +28,39 @@ class Task:
 
     features: numbers per sample; outputs: numbers that a model gives for one; classes: how many, 0
     where y holds numbers. columns: the names of the features, and then the target's, if they have any: one
-    or several, numbers or one-hot labels.
+    or several, numbers or one-hot labels. alphabet: of a text, whose features are the tokens of a window,
+    and whose classes are its characters and one for all others (see datasets/texts.py).
     """
 
     features: int
     outputs: int
     classes: int
     columns: list[str] | None = None
+    alphabet: str | None = None
 
 
 @dataclass
 class DataSet:
     """x (samples, features) and y: labels (samples,) int64, or numbers (samples, targets).
 
-    classes: how many, or 0 where y holds numbers. columns: as in a Task. The ids of the samples are
-    their places.
+    classes: how many, or 0 where y holds numbers. columns, alphabet: as in a Task. The ids of the samples
+    are their places. Of a text y is (samples, features) like x, the `held_out` last samples are not to
+    train on, and `unigram` is a loss to compare with (see datasets/texts.py).
     """
 
     x: np.ndarray
     y: np.ndarray
     classes: int
     columns: list[str] | None = None
+    alphabet: str | None = None
+    held_out: int | None = None
+    unigram: float | None = None
 
     @property
     def task(self) -> Task:
         """Its shape, without its samples."""
-        return Task(self.x.shape[1], self.classes or self.y.shape[1], self.classes, self.columns)
+        outputs = self.classes or self.y.shape[1]
+        return Task(self.x.shape[1], outputs, self.classes, self.columns, self.alphabet)
 
     def sha256(self) -> str:
         """The SHA-256 of shapes and values: a resumed run must find what it was trained on."""
@@ -72,11 +79,15 @@ def variance(y: np.ndarray) -> float:
     return 0.0 if (y == y[:1]).all() else float(((y - y.mean(axis=0)) ** 2).mean())
 
 
-def split(samples: int, test_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of the training and of the test samples, sorted, chosen by seed alone.
+def split(
+    samples: int, test_fraction: float, seed: int, held_out: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of the training and of the test samples, sorted, chosen by seed alone; or the last `held_out`.
 
     UsageError if none is left to train on.
     """
+    if held_out is not None:
+        return np.arange(samples - held_out), np.arange(samples - held_out, samples)
     order = np.random.default_rng([seed, 0]).permutation(samples)
     test = round(samples * test_fraction)
     if test == samples:

@@ -60,6 +60,7 @@ class FlatLayout:
     """The layout of one unit's flat vector over `size` ranks.
 
     name, shapes: of the unit; tensor name -> shape, in model order
+    prefix: what stands before the tensors' names in the whole model ("NAME." if it is not given)
     elements: how many, without padding
     padded: how many with padding, the unit's psi in formulas; every "full" array has shape (padded,)
     counts: elements per rank, in rank order; rank r's shard has shape (counts[r],)
@@ -77,6 +78,7 @@ class FlatLayout:
         rule: str = "contiguous",
         shares: Sequence[int] | None = None,
         seed: int = 0,
+        prefix: str | None = None,
     ) -> None:
         deal = RULES.get(rule)
         if rule not in RULES:
@@ -86,6 +88,7 @@ class FlatLayout:
         if shares is not None and (len(shares) != size or min(shares) < 0 or sum(shares) == 0):
             raise ValueError(f"{size} ranks need {size} shares, not {shares}")
         self.name, self.shapes = name, shapes
+        self.prefix = f"{name}." if prefix is None else prefix
         self.elements = sum(math.prod(shape) for shape in shapes.values())
         self.blocks: Array = None  # block numbers in rank order, where blocks move
         self.block = 1  # elements per block

@@ -21,7 +21,7 @@ from zero_ref.layout import FlatLayout
 DRAWN = 1 << 16  # starting values that are drawn at a time, in float64
 
 Tensors = dict[str, Tensor]
-LayoutOf = Callable[[str, dict[str, tuple[int, ...]]], FlatLayout]  # a unit's name and shapes -> its layout
+LayoutOf = Callable[..., FlatLayout]  # a unit's name and shapes, and a prefix of its tensors -> its layout
 Load = Callable[[str], Array]  # a tensor's name -> its starting values
 LossGrad = Callable[[Array, Array], tuple[Array, Any]]
 
@@ -152,7 +152,9 @@ def describe(units: Sequence[Unit]) -> str:
     """The widths of a chain of linear layers: 64-128-10, or where many are equal 64-128x96-10; else names."""
     weights = [u.layout.shapes.get("weight", ()) for u in units]
     if any(len(shape) != 2 for shape in weights):
-        return ", ".join(u.layout.name for u in units)
+        alike = itertools.groupby(units, lambda u: list(u.layout.shapes.items()))
+        names = [[u.layout.name for u in group] for _, group in alike]
+        return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0] for run in names)
     widths = itertools.groupby([weights[0][1], *(outputs for outputs, _ in weights)])
     runs = [
         [n] * times if times <= 3 else [f"{n}x{times}"] for n, times in ((n, len([*s])) for n, s in widths)

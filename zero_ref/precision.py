@@ -106,7 +106,7 @@ class Guard:
         for unit, shard in reversed(list(zip(self.units, shards))):
             places = (~(abs(shard) < math.inf)).nonzero()[0]
             if len(places):
-                bad = f"{unit.layout.name}.{unit.layout.tensor_of(comm.rank, int(places[0]))}"
+                bad = f"{unit.layout.prefix}{unit.layout.tensor_of(comm.rank, int(places[0]))}"
         found = [f"{name} (rank {rank}'s shard)" for rank, name in enumerate(comm.everyone(bad)) if name]
         where = f"is not finite, first in {', '.join(found)}" if found else "is too large to have a norm"
         bad_loss = not all(math.isfinite(loss) for loss in self.losses)

@@ -61,10 +61,11 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What the shards mean, and the rest of the state of a run.
 
     arguments: the options that a resumed run goes on with. data_sha256: of the data set; features,
-    outputs, classes, columns: what it asks of the model (see data.Task). step: steps done, which with
-    the options is the position in the data; optimizer_steps: those that were not left out. vectors:
+    outputs, classes, columns, alphabet: what it asks of the model (see data.Task). step: steps done, which
+    with the options is the position in the data; optimizer_steps: those that were not left out. vectors:
     what there is of every unit (its parameters, and the optimizer's state), and its type. units: unit
-    -> tensor -> shape, in model order. files: by rank.
+    -> tensor -> shape, in model order. prefixes: unit -> what stands before its tensors' names in the
+    whole model, where that is not the unit's own name. files: by rank.
     """
 
     format: Literal["zero_ref checkpoint 1"] = FORMAT
@@ -74,17 +75,19 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     outputs: Natural
     classes: Natural
     columns: list[str] | None = None
+    alphabet: str | None = None
     step: Natural = 0
     optimizer_steps: Natural = 0
     loss_scale: Scale | None = None
     vectors: dict[Vector, DType] = {}
     units: dict[str, dict[str, list[Natural]]] = {}
+    prefixes: dict[str, str] = {}
     files: list[File] = []
 
     @property
     def task(self) -> Task:
         """What the model was trained to do."""
-        return Task(self.features, self.outputs, self.classes, self.columns)
+        return Task(self.features, self.outputs, self.classes, self.columns, self.alphabet)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -157,6 +160,7 @@ class Checkpoint:
                 unit: sum(math.prod(shape) for shape in tensors.values())
                 for unit, tensors in self.manifest.units.items()
             }
+            self.places = dict(places(self.manifest))  # name of a tensor -> unit, first element, shape
             self._check_names()
         except OSError as error:
             raise self._wrong(Path(error.filename or MANIFEST).name, error.strerror) from None
@@ -192,17 +196,12 @@ class Checkpoint:
 
     def names(self) -> Iterator[str]:
         """The names of the model's tensors, "layers.0.weight" and so on, in model order."""
-        return (f"{unit}.{name}" for unit, tensors in self.manifest.units.items() for name in tensors)
+        return iter(self.places)
 
     def tensor(self, name: str) -> np.ndarray:
         """One tensor of the model, whole."""
-        unit, _, wanted = name.rpartition(".")
-        start = 0
-        for tensor, shape in self.manifest.units[unit].items():
-            if tensor == wanted:
-                return self.read(unit, "param", start, start + math.prod(shape)).reshape(shape)
-            start += math.prod(shape)
-        raise KeyError(name)
+        unit, start, shape = self.places[name]
+        return self.read(unit, "param", start, start + math.prod(shape)).reshape(shape)
 
     def _wrong(self, name: str, what: object) -> UsageError:
         return UsageError(f"checkpoint {self.folder}: {name} {launch.one_line(what)}")
@@ -231,8 +230,10 @@ class Checkpoint:
                 raise self._wrong(file.name, f"has {about.st_size:,} bytes, not {file.bytes:,}")
             if file.ranges.keys() != self.elements.keys():
                 raise ValueError(f"does not give every unit's ranges in {file.name}")
-        if any("." in name for tensors in manifest.units.values() for name in tensors):
-            raise ValueError("has a tensor with a point in its name")
+        if len(self.places) != sum(map(len, manifest.units.values())):
+            raise ValueError("has two tensors of one name")
+        if manifest.alphabet is not None and len(manifest.alphabet) + 1 != manifest.classes:
+            raise ValueError(f"has {len(manifest.alphabet)} characters for {manifest.classes} classes")
         if manifest.columns is not None and not names_fit(manifest, len(manifest.columns)):
             raise ValueError(f"names {len(manifest.columns)} columns for {manifest.features} features")
         if "param" not in manifest.vectors or not sum(self.elements.values()):
@@ -270,6 +271,15 @@ class Checkpoint:
         if found != expected:
             raise self._wrong(file.name, "holds other arrays than the manifest says")
         return opened
+
+
+def places(manifest: Manifest) -> Iterator[tuple[str, tuple[str, int, list[int]]]]:
+    """Each tensor's name in the whole model; its unit, where it begins there, its shape. In model order."""
+    for unit, tensors in manifest.units.items():
+        prefix, start = manifest.prefixes.get(unit, f"{unit}."), 0
+        for name, shape in tensors.items():
+            yield prefix + name, (unit, start, shape)
+            start += math.prod(shape)
 
 
 def names_fit(manifest: Manifest, columns: int) -> bool:

@@ -160,6 +160,7 @@ def describe(manifest: Manifest, step: int, run: Run, files: list[File]) -> Mani
         loss_scale=Scale(guard.scale, guard.good, guard.skipped) if isinstance(guard, LossScale) else None,
         vectors={name: vector.dtype.name for name, vector in vectors(units[0]).items()},
         units={u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units},
+        prefixes=prefixes(units),
         files=files,
     )
 
@@ -219,8 +220,18 @@ def check_options(checkpoint: Checkpoint, o: argparse.Namespace) -> None:
 def check_model(checkpoint: Checkpoint, units: list[Unit]) -> None:
     """UsageError unless the checkpoint's model has these units, tensors, shapes and type of numbers."""
     ours = {u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units}
-    if checkpoint.manifest.units != ours or checkpoint.manifest.vectors["param"] != units[0].dtype.name:
+    named = checkpoint.manifest.prefixes == prefixes(units)
+    if (
+        not named
+        or checkpoint.manifest.units != ours
+        or checkpoint.manifest.vectors["param"] != units[0].dtype.name
+    ):
         raise UsageError(f"checkpoint {checkpoint.folder}: its model is not that of its own options")
+
+
+def prefixes(units: list[Unit]) -> dict[str, str]:
+    """What stands before the names of a unit's tensors, where that is not the unit's own name."""
+    return {u.layout.name: u.layout.prefix for u in units if u.layout.prefix != f"{u.layout.name}."}
 
 
 def vectors(u: Unit) -> dict[str, Array]:

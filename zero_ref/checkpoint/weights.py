@@ -31,7 +31,7 @@ def named_tensors(stage: ModuleType, units: list[Unit], comm: Comm) -> Iterator[
     """
     for u in units:
         for name, view in u.layout.views(stage.full_param(u, comm)).items():
-            yield f"{u.layout.name}.{name}", to_numpy(view)
+            yield f"{u.layout.prefix}{name}", to_numpy(view)
 
 
 def sha256(tensors: Named) -> str:

@@ -1,4 +1,4 @@
-"""Data sets by name or file: a user's FILE.npz or FILE.csv, the built-in ones, made-up ones of any size."""
+"""Data sets: a user's FILE.npz, FILE.csv or FILE.txt, built-in ones by name, made-up ones of any size."""
 
 import argparse
 import math
@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from zero_ref.data import DataSet, Task
-from zero_ref.datasets import csv_files, npz_files
+from zero_ref.datasets import csv_files, npz_files, texts
 from zero_ref.datasets.reading import AS_WRITTEN, LIMIT, Reading, Samples, ending
 from zero_ref.launch import UsageError
 
 MOST_CLASSES = 1_000_000  # a greater label is more likely a number that was stored as whole
 TELLING, NOISE = 32, 0.1  # of synthetic data: features that tell of y; noise beside targets of size 1
 BUILT_IN = {"digits": "digits.npz", "diabetes": "diabetes.csv"}
+TEXTS = {"persuasion": "persuasion.txt", "tang": "tang.txt"}
 
 
 def load(name: str, dtype: str, how: Reading = AS_WRITTEN) -> DataSet:
@@ -81,7 +82,27 @@ def data_set_of(o: argparse.Namespace) -> DataSet:
     """The data set that the options of zero_ref.train name; UsageError as `load` raises it."""
     if o.data == "synthetic":
         return synthetic(o.samples, o.features, o.classes, o.seed, o.dtype)
+    if is_text(o.data):
+        return text(o.data, o.context, o.test_fraction, reading_of(o).limit)
     return load(o.data, o.dtype, reading_of(o))
+
+
+def is_text(name: str) -> bool:
+    """Whether --data names a text, for a language model."""
+    return name in TEXTS or ending(Path(name)) == ".txt"
+
+
+def text(name: str, context: int, test_fraction: float, limit: float = LIMIT) -> DataSet:
+    """The text `name`, or the user's FILE.txt, as windows of tokens; UsageError if there are none."""
+    path = Path(__file__).parent / TEXTS[name] if name in TEXTS else Path(name)
+    try:
+        found = texts.windows(texts.read(path, limit), context, test_fraction)
+    except OSError as error:
+        raise UsageError(f"--data {name}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"--data {name}: {error}") from error
+    symbols = len(found.alphabet) + 1
+    return DataSet(found.x, found.y, symbols, None, found.alphabet, found.held_out, found.unigram)
 
 
 def reading_of(o: argparse.Namespace) -> Reading:

@@ -168,7 +168,7 @@ def batches(
     o: argparse.Namespace, data: DataSet, comm: Comm, test: bool = False, shares: list[int] | None = None
 ) -> Batches:
     """This rank's part of the samples to train on, or of those held out to test on."""
-    train_ids, test_ids = split(len(data.x), o.test_fraction, o.seed)
+    train_ids, test_ids = split(len(data.x), o.test_fraction, o.seed, data.held_out)
     deal = functools.partial(Batches, data, rank=comm.rank, shares=shares or [1] * comm.size)
     if test:
         return deal(test_ids, o.batch_size, shuffle=False)

@@ -75,8 +75,9 @@ def on_rank(
 def samples(o: argparse.Namespace, task: Task, sizes: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
     """x and y of each micro-batch. Only the stage holds them, as it does those of data.Batches."""
     kind = "int64" if task.classes else "float64" if o.dtype == "float64" else "float32"
+    targets = (task.features,) if task.alphabet else () if task.classes else (task.outputs,)
     for n in sizes:
-        shapes = ((n, task.features), o.dtype), ((n,) if task.classes else (n, task.outputs), kind)
+        shapes = ((n, task.features), "int32" if task.alphabet else o.dtype), ((n, *targets), kind)
         yield tuple(track("activation", Meta(*each)) for each in shapes)
 
 

@@ -3,10 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from zero_ref import data as samples
 from zero_ref import optim
 from zero_ref.comm import REDUCE
+from zero_ref.datasets import is_text
+from zero_ref.extras import gpt
 from zero_ref.launch import UsageError, size_by_launcher
 from zero_ref.launch.cli import (
     LANGUAGES,
@@ -23,6 +26,7 @@ from zero_ref.launch.cli import (
 from zero_ref.layout import RULES
 from zero_ref.model import MODELS
 
+MODELS.setdefault("gpt", gpt.build)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
 DTYPES = ("float32", "float64", *NARROW)
 MOST_PARTS = 1 << 16  # micro-batches of a step; a list of all of them is made
@@ -31,6 +35,7 @@ ACCUMULATE = (
     "bits loses what is small beside the sum; or float32"
 )
 parts = number(int, 1, f"a whole number from 1 to {MOST_PARTS:,}", below=MOST_PARTS + 1)
+DATA_HELP = "digits (mlp), diabetes (linear), persuasion or tang (gpt), synthetic, FILE.npz, .csv or .txt"
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
@@ -53,14 +58,18 @@ def parser() -> argparse.ArgumentParser:
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
     choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
     choice("--own", metavar="DIR", help="collectives and stage from exercises in DIR")
-    choice("--model", choices=tuple(MODELS), default="mlp", help="y = wx + b, or ReLU layers (default)")
+    choice("--model", choices=tuple(MODELS), default="mlp", help="y = wx + b; ReLU layers (default); text")
     choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
+    choice("--layers", type=positive, metavar="L", help="blocks of a GPT (default 2)")
+    choice("--width", type=positive, metavar="W", help="numbers for each of its tokens (default 64)")
+    choice("--heads", type=positive, metavar="A", help="of attention in a block (default 4)")
+    choice("--context", type=positive, metavar="T", help="tokens that it sees at a time (default 64)")
     choice("--init", metavar="FILE.safetensors", help="start from these weights")
     choice("--seed", type=natural, default=0, help="for weights, split, order and rules (default 0)")
     choice("--dtype", choices=DTYPES, default="float32", metavar="TYPE", help=", ".join(DTYPES))
 
     data = p.add_argument_group("data").add_argument
-    data("--data", metavar="DATA", help="digits (mlp), diabetes (linear), synthetic, FILE.npz or FILE.csv")
+    data("--data", metavar="DATA", help=DATA_HELP)
     data("--header", choices=("yes", "no"), help="whether a .csv begins with a line of names")
     data(
         "--target",
@@ -129,6 +138,10 @@ MOST_LETTERS = 1 << 16  # of a checkpoint's options: more than any model's width
 FIXED = (
     "model",
     "hidden",
+    "layers",
+    "width",
+    "heads",
+    "context",
     "dtype",
     "seed",
     "test_fraction",
@@ -216,8 +229,7 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
             p.error(f"--{name.replace('_', '-')} has no meaning with --device meta, which computes nothing")
     if o.prefetch and o.stage != 3:
         p.error(f"--prefetch is for --stage 3: stage {o.stage} gathers nothing to compute with")
-    if linear and o.hidden:
-        p.error("--hidden is for --model mlp")
+    _complete_model(p, o)
     defaults = optim.settings(optim.KINDS[o.optimizer])
     if o.momentum and "momentum" not in defaults:
         have = [name for name, kind in optim.KINDS.items() if "momentum" in optim.settings(kind)]
@@ -233,8 +245,6 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--save-every and --keep need --save DIR")
     if o.compare and o.report is None:
         p.error("--compare needs --report FILE.html")
-    o.hidden = [] if linear else o.hidden or [128, 64]
-    o.data = o.data or ("diabetes" if linear else "digits")
     if o.save and not all(map(is_utf8, lasting(o))):
         p.error(f"--data {o.data}: the name of its folder is not UTF-8, as it has to be in a checkpoint")
     if o.save and sum(map(len, lasting(o))) > MOST_LETTERS:
@@ -249,11 +259,37 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         if o.classes == 1:
             p.error("--classes 1: there is nothing to tell apart")
     if o.steps is None and o.epochs is None:
-        o.epochs = 100 if linear else 30
+        o.epochs = {"linear": 100, "gpt": 5}.get(o.model, 30)
     for name in ("lr", "weight_decay", "momentum"):
         if getattr(o, name) is None:
             setattr(o, name, defaults.get(name, 0.0) * (10 if linear and name == "lr" else 1))
     return o
+
+
+SHAPES: dict[str, dict[str, Any]] = {  # what says the shape of a model, and its default
+    "mlp": {"hidden": [128, 64]},
+    "gpt": {"layers": 2, "width": 64, "heads": 4, "context": 64},
+}
+DATA = {"linear": "diabetes", "gpt": "persuasion"}  # and "digits"
+
+
+def _complete_model(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """The options of the model's shape and its data, completed; an error of the parser if they do not fit."""
+    for model, shape in SHAPES.items():
+        for name, default in shape.items():
+            value = getattr(o, name)
+            if value is not None and o.model != model:
+                p.error(f"--{name} is for --model {model}")
+            if value is None and o.model == model:
+                setattr(o, name, default)
+    o.hidden = o.hidden or []
+    o.data = o.data or DATA.get(o.model, "digits")
+    if (o.model == "gpt") != is_text(o.data):
+        p.error(f"--data {o.data} is {'text, and' if is_text(o.data) else 'not text, as is'} for --model gpt")
+    if o.model == "gpt" and o.width % o.heads:
+        p.error(f"--heads {o.heads} does not divide --width {o.width}")
+    if o.model == "gpt" and {o.header, o.target, o.task} != {None}:
+        p.error("--header, --target and --task are for tables")
 
 
 def model_rule(o: argparse.Namespace, size: int) -> tuple[str, list[int] | None]:

@@ -51,5 +51,5 @@ def hashes(run: Run) -> dict[str, Any]:
         for kind, vector in vectors.items():
             for name, view in u.layout.views(vector).items():
                 data = np.ascontiguousarray(to_numpy(view)).reshape(-1).view(np.uint8).data
-                found[f"{kind}{u.layout.name}.{name}"] = hashlib.sha256(data).hexdigest()
+                found[f"{kind}{u.layout.prefix}{name}"] = hashlib.sha256(data).hexdigest()
     return found

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     check = Check([world, comm]) if o.check else None
     shares = options.model_rule(o, comm.size)[1]
     data = agree(world, lambda: choose.data_set(o))
-    task = data.task
+    task, unigram = data.task, data.unigram
     contents = agree(world, functools.partial(check_contents, o, data, checkpoint))
     check_alike(world, contents)
 
@@ -101,6 +102,8 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
 
     # 5. Gather the parameters of all ranks into the whole model.
     history["test"] = evaluate(run, held_out)
+    if unigram is not None and history["test"]:
+        history["test"] |= {"bits": history["test"]["loss"] / math.log(2), "unigram": unigram}
     history["weights_sha256"] = weights.sha256(weights.named_tensors(stage, units, comm))
 
     ranks = world.everyone(record.rank_entry(o, run, measured, sizes))
@@ -172,7 +175,7 @@ def check_files(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None =
     if o.save and run.world.rank == 0:
         saving.prepare(o.save, checkpoint)
     if o.init:
-        shapes = {f"{u.layout.name}.{n}": s for u in run.units for n, s in u.layout.shapes.items()}
+        shapes = {f"{u.layout.prefix}{n}": s for u in run.units for n, s in u.layout.shapes.items()}
         weights.check(o.init, shapes, o.dtype)
     if run.world.rank == 0:
         if o.compare:
@@ -247,6 +250,7 @@ def evaluate(run: Run, held_out: Batches) -> dict[str, float | None] | None:
     samples, classes, world = len(held_out.ids), run.task.classes > 0, run.world
     if not samples:
         return None
+    tokens = math.prod(held_out.y.shape[1:]) if classes else 1  # of a sample that is a window of text
     loss_grad = model.loss_grad(classes, samples)
     loss = right = 0.0
     for step in range(held_out.steps_per_epoch):
@@ -255,10 +259,10 @@ def evaluate(run: Run, held_out: Batches) -> dict[str, float | None] | None:
                 x = u.forward(run.stage.full_param(u, run.comm), x)
                 u.forget()
             loss += loss_grad(x, y)[1]
-            right += float((x.argmax(axis=1) == y).sum()) if classes else 0.0
+            right += float((x.argmax(axis=-1) == y).sum()) if classes else 0.0
     loss = world.sum(loss)
     if classes:
-        return {"loss": loss, "accuracy": world.sum(right) / samples}
+        return {"loss": loss, "accuracy": world.sum(right) / (samples * tokens)}
     targets = array.to_numpy(held_out.y).astype(np.float64)
     deviations = variance(targets)
     return {"loss": loss, "r2": 1 - loss / deviations if deviations else None}
