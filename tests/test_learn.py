@@ -176,6 +176,7 @@ def flat(text):
     return "".join(text.split())
 
 
+@pytest.mark.rest("several runs")
 def test_reset_keeps_what_was_written(student):
     fresh = student.file.read_bytes()
     student.write()
@@ -219,6 +220,7 @@ def test_the_solution_comes_after_passing_or_giving_up(student):
     assert student("solution", "06").stdout == solution and not student.record()["gave_up"]
 
 
+@pytest.mark.rest("runs for each", every=3)
 @pytest.mark.parametrize(
     "content",
     [
@@ -266,6 +268,7 @@ def test_list_and_all(student):
     assert "current" in plain.splitlines()[0]
 
 
+@pytest.mark.rest("several runs")
 def test_next_goes_to_what_has_not_passed(student):
     assert "06 Ring" in student("next").stdout  # nobody has begun it
     assert "07 Ring" in student("next").stdout and student.progress()["current"] == SECOND
@@ -446,6 +449,7 @@ FOUND = [
 ]
 
 
+@pytest.mark.rest("a list of faults", every=4)
 @pytest.mark.parametrize("number", range(len(FOUND)))
 def test_doctor_says_what_to_type(number):
     found, level, what = FOUND[number]
@@ -592,6 +596,7 @@ def runs(tmp_path_factory):
 KINDS = ("", "hang_circle", "hang_absent", "raised", "syntax", "root_bytes", "endless", "hostile", "gone")
 
 
+@pytest.mark.rest("a dozen checks to make pictures of")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_is_well_formed_and_loads_nothing(runs, kind):
     for language in words.LANGUAGES:
@@ -609,6 +614,7 @@ def test_a_picture_is_well_formed_and_loads_nothing(runs, kind):
         assert len(list(page.iter("svg"))) == text.count("<details>"), "each picture also as a table"
 
 
+@pytest.mark.rest("a dozen checks to make pictures of")
 def test_a_picture_shows_every_message(runs):
     page = picture.page(FIRST, runs[""], "en")
     assert runs[""]["trial"]["size"] == 4 and runs[""]["trial"]["case"]["size"] == "4"
@@ -617,6 +623,7 @@ def test_a_picture_shows_every_message(runs):
     assert english.count("24 B · L9") == 12 and "72 bytes in 3 messages" in english
 
 
+@pytest.mark.rest("a dozen checks to make pictures of")
 def test_a_picture_of_a_hang_shows_where_each_rank_stands(runs):
     circle = picture.page(FIRST, runs["hang_circle"], "en")
     assert circle.count('class="waits"') == 2 * 2 and circle.count("end stop") == 2 * 2

@@ -344,6 +344,7 @@ def start(lines, folder, module="train", **keywords):
     return mpirun(1, *words, cwd=folder, limit=20, **keywords)
 
 
+@pytest.mark.rest("a run for each", every=4)
 @pytest.mark.parametrize("lines", ALIKE)
 def test_ranks_with_different_options_do_not_train(lines, tmp_path):
     result = start([f"--steps 3 {line}" if "--steps" not in line else line for line in lines], tmp_path)
@@ -542,6 +543,7 @@ def test_a_script_may_be_submitted_again_and_again(tmp_path):
     assert other.returncode == 0, other.stderr
 
 
+@pytest.mark.rest("a run for each", every=2)
 @pytest.mark.parametrize("line", (["grade", ""], ["grade", ".", "--out", ""], ["release", ""], ["run", ""]))
 def test_a_course_takes_no_empty_names_either(line):
     command = [sys.executable, "-m", "lessons", *line]
