@@ -71,6 +71,7 @@ def test_the_loss_told_is_the_mean_over_the_samples_of_the_last_epoch(tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mpirun is looked up in /proc")
+@pytest.mark.rest("one of two", every=2)
 @pytest.mark.parametrize("quiet, bars", [((), 1), (("--quiet",), 0)])
 def test_a_terminal_behind_mpirun_shows_one_progress_bar(quiet, bars):
     ours, theirs = os.openpty()
@@ -89,6 +90,7 @@ def test_the_linear_model_learns_diabetes(tmp_path):
     assert record["test"].keys() == {"loss", "r2"} and record["test"]["r2"] > 0.45
 
 
+@pytest.mark.rest("runs of every stage, as tests/mpi has them")
 def test_the_command_gives_the_same_weights_at_every_stage(tmp_path):
     records = [recorded(tmp_path, 3, "--steps", "25", "--stage", str(stage)) for stage in range(4)]
     assert len({record["weights_sha256"] for record in records}) == 1
@@ -402,7 +404,7 @@ def test_running_out_of_memory_ends_all_ranks_with_one_message():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
-@pytest.mark.rest("fills its memory", every=2)
+@pytest.mark.rest("fills its memory")
 @pytest.mark.parametrize("data", ["digits", "synthetic"])
 def test_a_model_that_does_not_fit_is_told_in_one_line(data):
     main = (
@@ -456,6 +458,7 @@ def test_sys_exit_of_one_rank_ends_all():
     assert result.stderr.startswith("[rank 1] failed") and "sys.exit(5)" in result.stderr
 
 
+@pytest.mark.rest("waits")
 def test_a_time_limit_shows_the_stack_of_every_rank():
     waiting = "import time; time.sleep(60)"
     with pytest.raises(AssertionError) as failure:

@@ -144,7 +144,7 @@ def ring_reduce_scatter(x, comm):
 """
 
 
-@pytest.mark.rest("waits", every=2)
+@pytest.mark.rest("waits", every=4)
 @pytest.mark.parametrize(
     "body", ("os._exit(3)", "os.kill(os.getpid(), 9)", "while True: pass", "[0] * 10**10", "return x")
 )

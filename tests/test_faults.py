@@ -80,6 +80,7 @@ def test_a_rank_that_does_not_come_to_the_start_of_nccl_is_named():
     assert "waits for" in ranks[0] and "all_gather of layers.0" in ranks[0] and len(ranks) == 3
 
 
+@pytest.mark.rest("waits")
 def test_over_nccl_it_is_a_number_that_the_others_wait_for():
     """Vectors are in the GPUs' hands there, and Python waits in the sum of the norm."""
     result, head, *ranks = over_nccl("model Unit.backward", 3, "import time; time.sleep(60)")
@@ -96,7 +97,7 @@ def test_a_slow_rank_is_not_a_fault():
 WAIT = "zero_ref: all wait for 2 s, and go on waiting, for rank {}, in "
 
 
-@pytest.mark.rest("waits", every=2)
+@pytest.mark.rest("waits")
 @pytest.mark.parametrize("stage", [0, 3])
 def test_a_disk_that_is_slower_than_the_timeout_ends_no_run(stage, tmp_path):
     slow = ("checkpoint.saving to_disk", 1, 0, "import time; time.sleep(5)")
@@ -201,6 +202,7 @@ def test_other_mismatches_are_told_at_once(how):
     assert "; rank 1: " in result.stderr
 
 
+@pytest.mark.rest("two runs")
 def test_what_the_check_costs_is_printed_and_recorded(tmp_path):
     result = mpirun(3, "-m", "zero_ref.train", *STEPS, "--check", "--record", str(tmp_path / "r"))
     assert re.search(r"^check    \d+\.\d\d ms of each step$", result.stdout, re.M)

@@ -103,6 +103,7 @@ def student(tmp_path):
 # Commands
 
 
+@pytest.mark.rest("a dozen runs")
 def test_run_says_what_is_wrong_and_its_exit_code_does(student):
     assert student("run", "6").returncode == 2
     assert not student.record()["attempts"]

@@ -369,6 +369,7 @@ def test_a_stage_that_does_not_fit_is_not_the_fastest():
 # Against real runs
 
 
+@pytest.mark.rest("a run for each", every=5)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("options", ["--optimizer sgd --momentum 0.9 --micro-batches 3", "--optimizer adam"])
 @pytest.mark.parametrize("stage", STAGES)
@@ -452,6 +453,7 @@ def test_predicted_beside_measured(calibrated, tmp_path):
         assert predicted == pytest.approx(sum(map(float, row[9:])), abs=0.02)
 
 
+@pytest.mark.rest("a command for each", every=3)
 @pytest.mark.parametrize("name", ["resting_bytes", "sent_bytes_per_step", "peak_total_bytes"])
 def test_a_byte_too_many_is_an_error(name, calibrated, tmp_path):
     file = tmp_path / "record.json"
@@ -602,6 +604,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
 """
 
 
+@pytest.mark.rest("a command for each", every=4)
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_record_is_refused_before_anything_is_made_of_it(case, small_record, calibrated, tmp_path):
     config, rest, message = HOSTILE[case]

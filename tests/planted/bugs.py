@@ -669,7 +669,7 @@ GRADIENTS = [
     Bug(
         "cross-entropy is divided by the rank's own samples: a mean of means",
         "autograd.py",
-        "xp.multiply(p, g / samples, out=p)",
+        "xp.multiply(p, g / numbers, out=p)",
         "xp.multiply(p, g / max(1, len(labels)), out=p)",
     ),
     Bug(
@@ -738,8 +738,8 @@ COMMAND = [
     Bug(
         "the test counts right answers of one rank only",
         "train/run.py",
-        "world.sum(right) / samples",
-        "right / samples",
+        "world.sum(right) / (samples * tokens)",
+        "right / (samples * tokens)",
     ),
     Bug(
         "the initial weights differ between ranks",
@@ -807,7 +807,7 @@ BYTES = [
     Bug(
         "linear's backward function holds the array of the weights, not their node",
         "autograd.py",
-        "    def backward(g: Array) -> None:  # g = dL/dy, (samples, outputs)\n",
+        "    def backward(g: Array) -> None:  # g = dL/dy, (..., outputs)\n",
         "    def backward(g: Array, held: Array = w.data) -> None:\n",
     ),
     Bug(
