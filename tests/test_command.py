@@ -105,6 +105,7 @@ NCCL = ("--transport", "nccl")
 MACHINE = Machine(reduce_scatter=Link(0, 1), all_gather=Link(0, 1))
 
 
+@pytest.mark.rest("trains twice")
 def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
     """On a pretended one, which multiplies matrices as the CPU does: see tests/pretend."""
     line = ("--epochs", "1", "--micro-batches", "2", "--clip-norm", "0.3")

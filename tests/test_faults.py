@@ -53,7 +53,7 @@ def absent(request):
         return {how: three.submit(run, how) for how in hows}
 
 
-@pytest.mark.rest("waits", every=2)
+@pytest.mark.rest("waits", every=3)
 @pytest.mark.parametrize("how", ABSENT)
 def test_a_rank_that_does_not_come_is_named_with_those_who_wait(how, absent):
     told, result = ABSENT[how][1], absent[how].result()
@@ -74,6 +74,7 @@ def over_nccl(function, call, statement):
     return result, *lines(result)
 
 
+@pytest.mark.rest("waits")
 def test_a_rank_that_does_not_come_to_the_start_of_nccl_is_named():
     result, head, *ranks = over_nccl("extras.nccl library", 0, "import time; time.sleep(60)")
     assert result.returncode != 0 and "was not complete after 2 s" in head

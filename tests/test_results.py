@@ -192,6 +192,7 @@ READERS = {
 }
 
 
+@pytest.mark.rest("a command for each", every=3)
 @pytest.mark.parametrize("line", READERS)
 def test_no_command_waits_for_a_pipe(tmp_path, line):
     program, *options = line.split()
