@@ -767,6 +767,7 @@ def test_an_error_of_the_command_is_one_line(line, run, monkeypatch):
     assert sorted(run.iterdir()) == before
 
 
+@pytest.mark.rest("a run for each", every=3)
 @pytest.mark.parametrize(
     "line, said",
     [
