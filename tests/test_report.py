@@ -15,7 +15,7 @@ from terminal import width
 
 from zero_ref import launch, report
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import table
+from zero_ref.launch.terminal import table
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, summary, text, trace
 from zero_ref.report.__main__ import main
