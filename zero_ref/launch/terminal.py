@@ -21,7 +21,7 @@ WIDE = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-
 UNIT = r"(?: (?:G?B|[mu]?s)\b)?"
 # What stays together in a line: a word, or one Chinese character, with the marks that open and close it.
 PIECE = re.compile(rf"\s*[{OPENS}]*(?:[^\s{OPENS}{WIDE}]+{UNIT}|[{WIDE}]|.)[{CLOSES}]*\s*")
-LABEL = re.compile(r"- |(?:\S+ )?\S+ {2,}")  # that a line begins with: what follows it hangs beside it
+LABEL = re.compile(r" *(?:- |(?:\S+ )?\S+ {2,})?")  # that a line begins with: what follows hangs beside it
 
 
 def both_languages(package: str) -> dict[str, dict[str, str]]:
@@ -52,7 +52,8 @@ def folded(line: str) -> list[str]:
     place to break, as a path, stays whole: nobody could copy it otherwise.
     """
     label = LABEL.match(line)
-    indent = wcwidth.width(label[0]) if label else 0
+    assert label  # it may be empty
+    indent = wcwidth.width(label[0])
     lines = [""]
     for piece in PIECE.findall(line):
         if wcwidth.width(lines[-1]) > indent and wcwidth.width(lines[-1] + piece.rstrip()) > columns():
