@@ -1,7 +1,9 @@
 """What commands print: in 80 columns, in either language, and where a file lies that they have written."""
 
 import json
+import os
 import re
+import shutil
 import string
 import subprocess
 import sys
@@ -201,6 +203,35 @@ def test_what_writes_a_file_says_where_and_what_opens_it(language, trained):
             page = (trained / name).read_text() if name.endswith("html") else ""
             said = re.findall(r'LANGUAGE = "(\w+)"|"language":"(\w+)"', page)
             assert [a or b for a, b in said] == [language] * bool(page)
+
+
+STUB = """#!/bin/sh
+echo "$(basename "$0") $*" >> {log}
+case "$*" in *"--stage $FAILS"*) exit 3;; *zero_ref.report*) exec {python} "$@";; esac
+"""
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+@pytest.mark.parametrize("fails", ["none", "2"])
+def test_make_compare_says_how_far_it_is_and_where_the_page_lies(fails, trained, tmp_path):
+    (tmp_path / "bin").mkdir()
+    for name in ("mpirun", "python"):
+        (tmp_path / "bin" / name).write_text(STUB.format(log=tmp_path / "log", python=sys.executable))
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "runs").mkdir()
+    for stage in range(4):
+        shutil.copy(trained / "r.json", tmp_path / "runs" / f"stage{stage}.json")
+    line = ["make", "-f", ROOT / "Makefile", "-o", "setup", "VENV=.", "compare"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "FAILS": fails, "MAKEFLAGS": ""}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    said, ran = done.stdout.splitlines(), (tmp_path / "log").read_text().splitlines()
+    stages = 4 if fails == "none" else 3
+    shown = [f"[{k + 1}/4] mpirun -n 4 python -m zero_ref.train --stage {k}" for k in range(stages)]
+    assert said[:stages] == shown and len(ran) == stages + (fails == "none"), done
+    assert [f"--stage {k} " in command for k, command in enumerate(ran[:stages])] == [True] * stages
+    page = tmp_path / "runs" / "compare.html"
+    assert (done.returncode == 0) == page.exists() == (fails == "none")
+    assert said[stages:] == ([f"page     {page}", " " * 9 + "open it in a browser"] if page.exists() else [])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
