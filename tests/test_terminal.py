@@ -137,9 +137,10 @@ def test_nothing_gets_lost_by_folding(text, monkeypatch):
 
 def test_lines_break_where_a_reader_expects_it(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    lines = terminal.folded("模型状态，" * 40)
-    assert all(width(line) <= 80 and line[0] not in terminal.CLOSES for line in lines)
-    assert all(width(line) > 70 for line in lines[:-1]), "Chinese fills a line"
+    for before in range(12):
+        lines = terminal.folded("型" * before + "模型（状态），" * 40)
+        assert all(width(line) <= 80 and line[0] not in terminal.CLOSES for line in lines)
+        assert all(width(line) > 70 and line[-1] not in terminal.OPENS for line in lines[:-1])
     assert terminal.folded(f"{'x' * 73} 135.0 GB.") == ["x" * 73, "135.0 GB."]
     assert terminal.folded(f"{'x' * 60} (yes") == [f"{'x' * 60} (yes"]
     path = "/" + "a" * 90

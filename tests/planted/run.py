@@ -50,6 +50,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
+    "terminal": (0, "tests/test_terminal.py", "-k", "not make"),
     "extending": (0, "tests/test_extending.py"),
     "predict": (RANKS, "tests/mpi/check_predict.py"),
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
@@ -82,6 +83,7 @@ FIRST = {  # by group, where it is not the order above
     "events": ["events", "report"],
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
+    "terminal": ["terminal"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M

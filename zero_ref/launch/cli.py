@@ -10,9 +10,11 @@ from zero_ref.launch import UsageError, one_line, rank_by_launcher, say
 LANGUAGES = ("en", "zh")
 
 
-def add_language(p: argparse.ArgumentParser, **keywords: Any) -> None:
+def add_language(p: argparse.ArgumentParser) -> None:
     """The option --language. Without it the environment says (see launch.language)."""
-    p.add_argument("--language", choices=LANGUAGES, help="(default: as LANG says)", **keywords)
+    p.add_argument(
+        "--language", choices=LANGUAGES, help="of what is printed and drawn (default: as LANG says)"
+    )
 
 
 class Parser(argparse.ArgumentParser):
