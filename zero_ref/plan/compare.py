@@ -192,6 +192,7 @@ def tables(held: list[list[str]], timed: list[list[str]], machine: Machine, word
             word["compared_bytes"],
             "",
             fitting([["", "", ms, ms, "", ms, ms, ms], *timed], of_times, keep=2),
-            crowd if machine.ranks else word["compared_times"],
+            word["compared_times"],
+            *([crowd] if machine.ranks else []),
         ]
     )
