@@ -25,8 +25,9 @@ from zero_ref.comm import Comm, plain
 from zero_ref.data import Task, variance
 from zero_ref.datasets import Reading, load_inputs, reading_of
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import Parser, above_0, positive
+from zero_ref.launch.cli import Parser, above_0, add_language, positive
 from zero_ref.launch.files import check_writable, in_one_piece
+from zero_ref.launch.terminal import fold, words_of, written
 from zero_ref.launch.together import agree, check_alike, check_started_alike, on_rank_0
 from zero_ref.ledger import ledger
 from zero_ref.model import Unit
@@ -93,12 +94,14 @@ def write(path: str, found: np.ndarray, classes: int) -> None:
                 table.writerow([most_likely, *numbers] if classes else numbers)
 
 
-def score(found: np.ndarray, y: np.ndarray, classes: int) -> str:
+def score(found: np.ndarray, y: np.ndarray, classes: int, language: str | None = None) -> str:
     """How good the outputs are: accuracy for classes, r2 for numbers (see train/run.py)."""
+    word = words_of("zero_ref.checkpoint", language)
     if classes:
-        return f"accuracy {(found.argmax(axis=1) == y).mean():.4f}"
-    deviations = variance(y)
-    return f"r2 {1 - ((found - y) ** 2).mean() / deviations:.4f}" if deviations else "r2 undefined"
+        return word["accuracy"].format(value=f"{(found.argmax(axis=1) == y).mean():.4f}")
+    if not (deviations := variance(y)):
+        return word["r2_undefined"]
+    return word["r2"].format(value=f"{1 - ((found - y) ** 2).mean() / deviations:.4f}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -116,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=positive, default=64, metavar="B", help="(default 64)")
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     p.add_argument("--timeout", type=above_0, default=60.0, metavar="S", help="seconds a rank may wait")
+    add_language(p)
     return p
 
 
@@ -149,12 +153,16 @@ def main(arguments: list[str] | None = None) -> None:
         assert found is not None
         if o.output:
             write(o.output, found, m.classes)
-        parts = [f"{len(x):,} samples of {o.data}"]
-        parts += [] if y is None else [score(found.astype(np.float64), y, m.classes)]
-        parts += [f"outputs in {o.output}"] if o.output else []
-        launch.say(
-            f"{'; '.join(parts)}\nmodel of step {m.step:,}, {whole:,} bytes; a rank held at most {held:,}"
-        )
+        word = words_of("zero_ref.checkpoint", o.language)
+        how_good = "" if y is None else score(found.astype(np.float64), y, m.classes, o.language)
+        said = word["predicted_scored" if how_good else "predicted"]
+        lines = [
+            said.format(samples=f"{len(x):,}", data=o.data, score=how_good),
+            word["held"].format(step=f"{m.step:,}", whole=f"{whole:,}", held=f"{held:,}"),
+        ]
+        kind = "arrays" if (o.output or "").endswith(".npz") else "outputs"
+        lines += ["", written({kind: o.output}, o.language)] if o.output else []
+        launch.say(fold("\n".join(lines)))
 
     on_rank_0(comm, report)
 

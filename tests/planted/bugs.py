@@ -1516,7 +1516,7 @@ EVENTS = [
     ),
     Bug(
         "a Chinese character takes one column",
-        "launch/cli.py",
+        "launch/terminal.py",
         "tabulate.MIN_PADDING = 0\n",
         "tabulate.MIN_PADDING = 0\ntabulate.WIDE_CHARS_MODE = False\n",
     ),
@@ -1877,6 +1877,78 @@ CHECKER = [
     ),
 ]
 
+TERMINAL = [
+    Bug(
+        "a plan speaks as the environment does, whatever --language says",
+        "plan/answer.py",
+        "words_of(__package__, o.language)",
+        "words_of(__package__)",
+    ),
+    Bug(
+        "a line is as long as its words are",
+        "launch/terminal.py",
+        'return "\\n".join(part for line in text.split("\\n") for part in folded(line))',
+        "return text",
+    ),
+    Bug("a line begins with a comma", "launch/terminal.py", "[{CLOSES}]*\\s*", "\\s*"),
+    Bug("a number is parted from its unit", "launch/terminal.py", "]+{UNIT}|", "]+|"),
+    Bug(
+        "what follows a label begins below it",
+        "launch/terminal.py",
+        'lines.append(" " * indent)',
+        'lines.append("")',
+    ),
+    Bug(
+        "a path leaves its label alone",
+        "launch/terminal.py",
+        "wcwidth.width(lines[-1]) > indent and",
+        "lines[-1].strip() and",
+    ),
+    Bug(
+        "a table is as wide as its columns are",
+        "launch/terminal.py",
+        "<= columns() or parts < 2",
+        "<= 1000 or parts < 2",
+    ),
+    Bug(
+        "the other half of a table lacks what its rows begin with",
+        "launch/terminal.py",
+        "[*row[:keep], *row[a:b]]",
+        "[*row[:1], *row[a:b]]",
+    ),
+    Bug(
+        "a table is cut within a model",
+        "launch/terminal.py",
+        "keep + (parts + 1) // 2 * together",
+        "(len(header) + keep) // 2",
+    ),
+    Bug("a wide terminal is filled", "launch/terminal.py", "min(120, max(80,", "min(400, max(80,"),
+    Bug("a file is told as it was given", "launch/terminal.py", "path=os.path.abspath(path)", "path=path"),
+    Bug(
+        "the checkpoint does not hear --language",
+        "checkpoint/__main__.py",
+        'written({"export": o.file}, o.language)',
+        'written({"export": o.file})',
+    ),
+    Bug(
+        "the predictor does not hear --language",
+        "predict.py",
+        "written({kind: o.output}, o.language)",
+        "written({kind: o.output})",
+    ),
+    Bug(
+        "a page of records begins in the browser's language",
+        "report/page.py",
+        '"language": language or launch.language()',
+        '"language": language',
+    ),
+    Bug(
+        "the planner's page begins in the browser's language",
+        "explore/__main__.py",
+        "page(o.language or launch.language())",
+        "page()",
+    ),
+]
 GROUPS = {
     "install": INSTALL,
     "seams": SEAMS,
@@ -1910,4 +1982,5 @@ GROUPS = {
     "nccl": NCCL,
     "leftovers": LEFTOVERS,
     "checker": CHECKER,
+    "terminal": TERMINAL,
 }
