@@ -24,6 +24,10 @@ from zero_ref.model import Unit
 ParamOf = Callable[[Unit], Array]  # a unit -> its whole parameters, gathered if they are not here
 
 
+class NoNumbers(CleanEnd):
+    """The model's outputs are not numbers."""
+
+
 @dataclass
 class How:
     """How tokens are drawn.
@@ -72,7 +76,7 @@ def generate(
     """What each sample goes on with after `prompt`, on every rank; all ranks must call it together.
 
     The text depends on no number of ranks: each sample is computed alone, and has its own random numbers.
-    CleanEnd on all ranks if an output is not a number.
+    NoNumbers on all ranks if an output is none.
     """
     assert task.alphabet
     start, spoilt = first_ids(prompt, task.alphabet), 0
@@ -91,7 +95,7 @@ def generate(
             token = choose(known, how.temperature, how.top_k, sample.random)
             sample.add(token, task.alphabet[token], how)
     if comm.sum(spoilt):
-        raise CleanEnd("the model's outputs are not numbers: it has diverged in training")
+        raise NoNumbers("the model's outputs are not numbers: it has diverged in training")
     found = comm.everyone([sample.text for sample in mine])
     return [found[number % comm.size][number // comm.size] for number in range(samples)]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.checkpoint import BEST
 from zero_ref.launch.files import in_one_piece
 
 
@@ -55,6 +56,7 @@ def tell_where(o: argparse.Namespace, result: dict[str, Any]) -> None:
     files = {name: os.path.abspath(path) for name in (*drawn, "export") if (path := getattr(o, name))}
     if o.save and o.device != "meta":
         files["save"] = os.path.abspath(o.save)
+        files |= {"best": os.path.join(files["save"], BEST)} if result.get("best") else {}
     if files:
         launch.say("\n" + written(files, o.language))
 
