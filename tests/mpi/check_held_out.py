@@ -86,7 +86,7 @@ def test_a_resumed_run_remembers_the_best(folder, scripted):  # noqa: F811
     assert found_in(folder / "c") == {"step-00000006": 1.0}
     forget(folder / "c/step-00000006")
     again = f"--quiet --eval-every 2 --save {folder}/c --keep 1"
-    scripted(1.0, 1.5)
+    scripted(1.2, 1.5)
     end = run(again, "--steps 8", resume=folder / "c")
     assert end["best"] == (1.0, 6) and found_in(folder / "c") == {"step-00000006": 1.0}
     assert [row[0] for row in end["held_out"]] == [6, 8]

@@ -211,6 +211,7 @@ class Record(msgspec.Struct):
     model: str = ""
     samples_per_step: Natural | None = None
     shown_ranks: list[Natural] | None = None
+    held_out: list[tuple[Natural, float | None, float | None]] | None = None
     recorded_step: RecordedStep | None = None
 
 
