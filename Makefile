@@ -19,10 +19,11 @@ learn: setup
 	python -m lessons
 
 compare: setup
-	mkdir -p runs
-	for stage in 0 1 2 3; do mpirun -n 4 python -m zero_ref.train --quiet --stage $$stage \
+	@mkdir -p runs
+	@for stage in 0 1 2 3; do echo "[$$((stage + 1))/4] mpirun -n 4 python -m zero_ref.train --stage $$stage"; \
+	    mpirun -n 4 python -m zero_ref.train --quiet --stage $$stage \
 	    --report runs/stage$$stage.html --record runs/stage$$stage.json || exit; done
-	python -m zero_ref.report runs/compare.html runs/stage0.json runs/stage1.json runs/stage2.json runs/stage3.json
+	@python -m zero_ref.report runs/compare.html runs/stage0.json runs/stage1.json runs/stage2.json runs/stage3.json
 
 figures: compare
 	python docs/figures/draw.py runs docs/figures

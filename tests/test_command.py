@@ -150,6 +150,12 @@ def test_nccl_wants_a_gpu_for_each_rank():
     assert "3 ranks have 2" in result.stderr
 
 
+def test_what_an_outer_open_mpi_has_announced_silences_no_error():
+    """There this program would be rank 3 of 4, and MPI knows of none of the others."""
+    result = mpirun(0, *TRAIN, "--steps", "1", OMPI_COMM_WORLD_RANK="3", OMPI_COMM_WORLD_SIZE="4")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "different families" in result.stderr
+
+
 def test_without_mpirun_it_runs_as_one_rank(tmp_path):
     record = recorded(tmp_path, 0, "--steps", "3")
     assert record["world_size"] == 1 and sum(record["ranks"][0]["sent_bytes_per_step"].values()) == 0

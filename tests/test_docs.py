@@ -75,8 +75,11 @@ def known_options():
         p = argparse.ArgumentParser()
         module.add_options(p, "en")
         known |= options(p)
-    others = {"--no-index", "--find-links", "--nodes", "--ntasks-per-node", "--gpus-per-node"}
-    return known | others | {"--rounds", "--load"}  # of pip, sbatch, benchmarks and soak.py
+    of_pip = {"--no-index", "--find-links", "--no-build-isolation", "--no-deps", "--editable"}
+    of_docker = {"--rm", "--network", "--shm-size", "--memory", "--pids-limit", "--tmpfs"}
+    of_sbatch = {"--nodes", "--ntasks-per-node", "--gpus-per-node"}
+    others = {"--rounds", "--load", "--clean"}  # of benchmarks, soak.py and lessons doctor
+    return known | of_pip | of_docker | of_sbatch | others
 
 
 @of_each_page

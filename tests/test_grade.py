@@ -239,7 +239,10 @@ def test_who_is_who(school):
     assert keys["d syntax"] == ["grade_broken_toml"] and keys["s no archive.zip"] == ["grade_broken_zip"]
     assert keys["r outside.zip"] == ["grade_unsafe"] * 5
     assert "list.txt" in school.printed.splitlines()[0]
-    assert all(len(line) < 300 for line in school.printed.splitlines())
+    lines = [line for line in school.printed.splitlines() if str(school.out) not in line]
+    assert max(map(words.width, lines)) <= 80, max(lines, key=words.width)
+    page = school.out / "class.html"
+    assert f"open it in a browser: {page}" in " ".join(school.printed.split()) and page.exists()
 
 
 def test_lines_are_the_students_own(school):

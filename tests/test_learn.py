@@ -1,5 +1,6 @@
 """What a student types and sees: commands, hints, the watched file, the doctor, the picture of a run."""
 
+import argparse
 import fcntl
 import json
 import os
@@ -22,7 +23,8 @@ from confusion import answers
 from launching import left_behind
 
 from lessons.checker import progress, stub, words
-from lessons.checker.student import attempt, doctor, doctor_mpi, picture, screen
+from lessons.checker.student import attempt, commands, doctor, doctor_mpi, picture, screen
+from lessons.checker.student.finding import Finding
 from lessons.checker.student.sequence import Bar, Message, course
 from zero_ref.launch import leftovers
 from zero_ref.launch.shared import Room
@@ -183,7 +185,7 @@ def test_reset_keeps_what_was_written(student):
         student.file.write_bytes(content)
         done = student("reset", "06")
         assert done.returncode == 0 and student.file.read_bytes() == fresh
-        assert Path(done.stdout.splitlines()[-1].partition(": ")[2]).read_bytes() == content
+        assert Path(done.stdout.split()[-1]).read_bytes() == content
     assert sorted(f.read_bytes() for f in (student.learn / "backup").iterdir()) == [b"first \xff", b"second"]
     assert not student.record()["passed"] and student.record()["attempts"] == 1
     student.file.unlink()
@@ -241,6 +243,34 @@ def test_an_unwritable_place_is_said_in_one_line(student):
     (student.learn).write_text("a file in the folder's place")
     done = student("run", "06")
     assert done.returncode == 3 and len(done.stderr.splitlines()) == 1 and "doctor" in done.stderr
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_eighty_columns_hold_what_is_printed(language, monkeypatch, tmp_path, capsys):
+    """Each command, before anything was checked; --plain has a fact in a line, and a program is as it is."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
+    o = argparse.Namespace(language=language, plain=False, give_up=False)
+    for exercise in words.exercises():
+        monkeypatch.setattr(screen, "current", lambda exercise=exercise: exercise)
+        for command in (commands.show, commands.solution, *[commands.hint] * 3):
+            command(exercise, o)
+        commands.print_lines(commands.introduce(exercise, language))
+        commands.print_lines(screen.what_follows(exercise, language))
+    commands.list_all(o)
+    for key in ("all_passed", "show_nothing", "solution_later", "only_this"):
+        commands.print_lines(words.say(key, language, number="06"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 200 and max(map(words.width, lines)) <= 80, max(lines, key=words.width)
+    params = {"path": "/a/mpirun" * 2, "launcher": "MPICH", "library": "Open MPI"}
+    found = Finding("bad", "doctor_mismatch", params, "type this")
+    monkeypatch.setattr(doctor, "find_all", lambda: [found])
+    for plain in (False, True):
+        doctor.main(language, plain)
+        lines = capsys.readouterr().out.splitlines()
+        assert (max(map(words.width, lines)) <= 80) == (not plain), lines
+    commands.print_lines("x " * 90, whole=True)
+    assert capsys.readouterr().out == "x " * 90 + "\n"
 
 
 def test_list_and_all(student):
@@ -647,7 +677,7 @@ def test_show_writes_the_picture_of_the_last_run(student):
     student.write("hang_circle")
     student("run", "06")
     done = student("show", "--language", "zh")
-    file = Path(done.stdout.strip().rpartition("：")[2])
+    file = Path(done.stdout.rpartition("：")[2].strip())
     assert done.returncode == 0 and file == student.learn / "picture" / "06.html"
     assert '<html lang="zh">' in file.read_text(encoding="utf-8")
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from launching import ROOT, mpirun
+from wcwidth import width
 
 sys.path.insert(0, str(ROOT / "lessons"))
 
@@ -23,6 +24,7 @@ def test_a_lesson_runs(name):
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.count("\n") >= 5
     assert bool(CHINESE.search(found.stdout)) == (language == "zh")
+    assert max(map(width, found.stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", LESSONS)

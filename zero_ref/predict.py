@@ -26,15 +26,16 @@ from zero_ref.comm import Comm, plain
 from zero_ref.data import Task, variance
 from zero_ref.datasets import Reading, is_text, load_inputs, read_text, reading_of, texts
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import Parser, above_0, positive
+from zero_ref.launch.cli import Parser, above_0, add_language, positive
 from zero_ref.launch.files import check_writable, in_one_piece
+from zero_ref.launch.terminal import fold, words_of, written
 from zero_ref.launch.together import agree, check_alike, check_started_alike, on_rank_0
 from zero_ref.ledger import ledger
 from zero_ref.model import Unit
 from zero_ref.train import choose, options
 from zero_ref.train.watch import watch
 
-Report = Callable[[], list[str]]  # writes the outputs on rank 0; what is to be said of them
+Report = Callable[[], str]  # writes the outputs on rank 0; what is to be said of them
 
 
 def load_units(checkpoint: Checkpoint, comm: Comm) -> list[Unit]:
@@ -96,12 +97,14 @@ def write(path: str, found: np.ndarray, classes: int) -> None:
                 table.writerow([most_likely, *numbers] if classes else numbers)
 
 
-def score(found: np.ndarray, y: np.ndarray, classes: int) -> str:
+def score(found: np.ndarray, y: np.ndarray, classes: int, language: str | None = None) -> str:
     """How good the outputs are: accuracy for classes, r2 for numbers (see train/run.py)."""
+    word = words_of("zero_ref.checkpoint", language)
     if classes:
-        return f"accuracy {(found.argmax(axis=1) == y).mean():.4f}"
-    deviations = variance(y)
-    return f"r2 {1 - ((found - y) ** 2).mean() / deviations:.4f}" if deviations else "r2 undefined"
+        return word["accuracy"].format(value=f"{(found.argmax(axis=1) == y).mean():.4f}")
+    if not (deviations := variance(y)):
+        return word["r2_undefined"]
+    return word["r2"].format(value=f"{1 - ((found - y) ** 2).mean() / deviations:.4f}")
 
 
 # -- a text --
@@ -183,19 +186,21 @@ def write_text(path: str, text: str, found: np.ndarray, alphabet: str) -> None:
             table.writerows(zip(text[1:], map(str, found[:, 0].tolist()), best))
 
 
-def score_text(ids: np.ndarray, found: np.ndarray, alphabet: str) -> list[str]:
+def score_text(
+    data: str, ids: np.ndarray, found: np.ndarray, alphabet: str, language: str | None = None
+) -> str:
     """Mean loss in nats and bits, accuracy, the unigram that has counted this very text, what is unknown."""
     nats, right = -float(found[:, 0].mean()), float((found[:, 1] == ids[1:]).mean())
     shares = np.bincount(ids[1:]) / len(found)
     unigram = -float(np.log(shares[ids[1:]]).mean())
     unknown = int((ids == len(alphabet)).sum())
-    return [
-        f"loss {nats:.4f} nats, {texts.bits(nats):.4f} bits per character",
-        f"whoever knows only how often each stands in this text: {unigram:.4f} nats, "
-        f"{texts.bits(unigram):.4f} bits",
-        f"accuracy {right:.4f}",
-        *([f"{unknown:,} are not in the model's alphabet"] if unknown else []),
-    ]
+    word = words_of("zero_ref.checkpoint", language)
+    numbers = {"loss": nats, "bits": texts.bits(nats), "unigram": unigram, "accuracy": right}
+    numbers["unigram_bits"] = texts.bits(unigram)
+    said = word["predicted_text"].format(
+        characters=f"{len(ids):,}", data=data, **{name: f"{value:.4f}" for name, value in numbers.items()}
+    )
+    return said + (word["unknown"].format(unknown=f"{unknown:,}") if unknown else "")
 
 
 # -- the command --
@@ -216,6 +221,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--batch-size", type=positive, default=64, metavar="B", help="(default 64)")
     p.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     p.add_argument("--timeout", type=above_0, default=60.0, metavar="S", help="seconds a rank may wait")
+    add_language(p)
     return p
 
 
@@ -226,12 +232,14 @@ def use_on_table(o: argparse.Namespace, comm: Comm, m: Manifest, units: list[Uni
     check_alike(comm, {"the content of --data": sha256(x)})
     found = outputs(units, comm, x, o.batch_size)
 
-    def report() -> list[str]:
+    def report() -> str:
         assert found is not None
         if o.output:
             write(o.output, found, m.classes)
-        said = [] if y is None else [score(found.astype(np.float64), y, m.classes)]
-        return [f"{len(x):,} samples of {o.data}", *said]
+        word = words_of("zero_ref.checkpoint", o.language)
+        how_good = "" if y is None else score(found.astype(np.float64), y, m.classes, o.language)
+        said = word["predicted_scored" if how_good else "predicted"]
+        return said.format(samples=f"{len(x):,}", data=o.data, score=how_good)
 
     return report
 
@@ -244,11 +252,11 @@ def use_on_text(o: argparse.Namespace, comm: Comm, m: Manifest, units: list[Unit
     check_alike(comm, {"the content of --data": sha256(ids)})
     found = log_probabilities(units, comm, ids, m.features, o.batch_size)
 
-    def report() -> list[str]:
+    def report() -> str:
         assert found is not None
         if o.output:
             write_text(o.output, text, found, alphabet)
-        return [f"{len(text):,} characters of {o.data}", *score_text(ids, found, alphabet)]
+        return score_text(o.data, ids, found, alphabet, o.language)
 
     return report
 
@@ -272,10 +280,16 @@ def open_model(o: argparse.Namespace) -> tuple[Comm, Checkpoint, list[Unit]]:
     return comm, checkpoint, units
 
 
-def tell_of_model(comm: Comm, units: Sequence[Unit]) -> tuple[str, str]:
+def bytes_held(comm: Comm, units: Sequence[Unit]) -> tuple[int, int]:
     """Bytes of the whole model, and the most that a rank has held of it."""
     held = max(comm.everyone(ledger.peak["parameter"] + ledger.peak["gathered"]))
-    return f"{sum(u.layout.elements for u in units) * units[0].dtype.itemsize:,}", f"{held:,}"
+    return sum(u.layout.elements for u in units) * units[0].dtype.itemsize, held
+
+
+def tell_of_model(step: int, whole: int, held: int, language: str | None) -> str:
+    """The same in words, with the step that the model is of."""
+    word = words_of("zero_ref.checkpoint", language)
+    return word["held"].format(step=f"{step:,}", whole=f"{whole:,}", held=f"{held:,}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -291,12 +305,13 @@ def main(arguments: list[str] | None = None) -> None:
     on_rank_0(comm, lambda: check_output(o, checkpoint))
     with np.errstate(over="ignore", invalid="ignore"):  # outputs may be infinite: they are the model's
         report = (use_on_text if m.alphabet is not None else use_on_table)(o, comm, m, units)
-    whole, held = tell_of_model(comm, units)
+    whole, held = bytes_held(comm, units)
 
     def tell() -> None:
-        parts = [*report(), *([f"outputs in {o.output}"] if o.output else [])]
-        model = f"model of step {m.step:,}, {whole} bytes; a rank held at most {held}"
-        launch.say(f"{'; '.join(parts)}\n{model}")
+        lines = [report(), tell_of_model(m.step, whole, held, o.language)]
+        kind = "arrays" if (o.output or "").endswith(".npz") else "outputs"
+        lines += ["", written({kind: o.output}, o.language)] if o.output else []
+        launch.say(fold("\n".join(lines)))
 
     on_rank_0(comm, tell)
 

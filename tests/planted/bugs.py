@@ -669,7 +669,7 @@ GRADIENTS = [
     Bug(
         "cross-entropy is divided by the rank's own samples: a mean of means",
         "autograd.py",
-        "xp.multiply(p, g / samples, out=p)",
+        "xp.multiply(p, g / numbers, out=p)",
         "xp.multiply(p, g / max(1, len(labels)), out=p)",
     ),
     Bug(
@@ -738,8 +738,8 @@ COMMAND = [
     Bug(
         "the test counts right answers of one rank only",
         "train/run.py",
-        "world.sum(right) / samples",
-        "right / samples",
+        "world.sum(right) / (samples * tokens)",
+        "right / (samples * tokens)",
     ),
     Bug(
         "the initial weights differ between ranks",
@@ -807,7 +807,7 @@ BYTES = [
     Bug(
         "linear's backward function holds the array of the weights, not their node",
         "autograd.py",
-        "    def backward(g: Array) -> None:  # g = dL/dy, (samples, outputs)\n",
+        "    def backward(g: Array) -> None:  # g = dL/dy, (..., outputs)\n",
         "    def backward(g: Array, held: Array = w.data) -> None:\n",
     ),
     Bug(
@@ -1269,8 +1269,8 @@ CHECKPOINTS = [
     Bug(
         "latest needs a checkpoint",
         "checkpoint/saving.py",
-        "    if all(comm.everyone(there)):\n",
-        "    if False:\n",
+        "        if not all(comm.everyone(there)):\n",
+        "        if True:\n",
     ),
     Bug(
         "a run that finds all done fails",
@@ -1604,7 +1604,7 @@ EVENTS = [
     ),
     Bug(
         "a Chinese character takes one column",
-        "launch/cli.py",
+        "launch/terminal.py",
         "tabulate.MIN_PADDING = 0\n",
         "tabulate.MIN_PADDING = 0\ntabulate.WIDE_CHARS_MODE = False\n",
     ),
@@ -1965,6 +1965,78 @@ CHECKER = [
     ),
 ]
 
+TERMINAL = [
+    Bug(
+        "a plan speaks as the environment does, whatever --language says",
+        "plan/answer.py",
+        "words_of(__package__, o.language)",
+        "words_of(__package__)",
+    ),
+    Bug(
+        "a line is as long as its words are",
+        "launch/terminal.py",
+        'return "\\n".join(part for line in text.split("\\n") for part in folded(line))',
+        "return text",
+    ),
+    Bug("a line begins with a comma", "launch/terminal.py", "[{CLOSES}]*\\s*", "\\s*"),
+    Bug("a number is parted from its unit", "launch/terminal.py", "]+{UNIT}|", "]+|"),
+    Bug(
+        "what follows a label begins below it",
+        "launch/terminal.py",
+        'lines.append(" " * indent)',
+        'lines.append("")',
+    ),
+    Bug(
+        "a path leaves its label alone",
+        "launch/terminal.py",
+        "wcwidth.width(lines[-1]) > indent and",
+        "lines[-1].strip() and",
+    ),
+    Bug(
+        "a table is as wide as its columns are",
+        "launch/terminal.py",
+        "<= columns() or parts < 2",
+        "<= 1000 or parts < 2",
+    ),
+    Bug(
+        "the other half of a table lacks what its rows begin with",
+        "launch/terminal.py",
+        "[*row[:keep], *row[a:b]]",
+        "[*row[:1], *row[a:b]]",
+    ),
+    Bug(
+        "a table is cut within a model",
+        "launch/terminal.py",
+        "keep + (parts + 1) // 2 * together",
+        "(len(header) + keep) // 2",
+    ),
+    Bug("a wide terminal is filled", "launch/terminal.py", "min(120, max(80,", "min(400, max(80,"),
+    Bug("a file is told as it was given", "launch/terminal.py", "path=os.path.abspath(path)", "path=path"),
+    Bug(
+        "the checkpoint does not hear --language",
+        "checkpoint/__main__.py",
+        'written({"export": o.file}, o.language)',
+        'written({"export": o.file})',
+    ),
+    Bug(
+        "the predictor does not hear --language",
+        "predict.py",
+        "written({kind: o.output}, o.language)",
+        "written({kind: o.output})",
+    ),
+    Bug(
+        "a page of records begins in the browser's language",
+        "report/page.py",
+        '"language": language or launch.language()',
+        '"language": language',
+    ),
+    Bug(
+        "the planner's page begins in the browser's language",
+        "explore/__main__.py",
+        "page(o.language or launch.language())",
+        "page()",
+    ),
+]
 GROUPS = {
     "install": INSTALL,
     "seams": SEAMS,
@@ -2000,4 +2072,5 @@ GROUPS = {
     "nccl": NCCL,
     "leftovers": LEFTOVERS,
     "checker": CHECKER,
+    "terminal": TERMINAL,
 }

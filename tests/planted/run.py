@@ -52,6 +52,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
+    "terminal": (0, "tests/test_terminal.py", "-k", "not make"),
     "extending": (0, "tests/test_extending.py"),
     "install": (0, "tests/test_install.py", "-k", INSTALL),
     "predict": (RANKS, "tests/mpi/check_predict.py"),
@@ -96,6 +97,7 @@ FIRST = {  # by group, where it is not the order above
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
     "checker": ["mischief", "shadows", "leftovers"],
+    "terminal": ["terminal"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M

@@ -31,7 +31,9 @@ def load(name: str, dtype: str, how: Reading = AS_WRITTEN) -> DataSet:
     for array, what in ((x, "x"), (y, "y")):
         if array.dtype.kind not in "iufb":
             raise UsageError(f"--data {name}: {what} holds {array.dtype}, not real numbers")
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+    if x.ndim == 0 or y.ndim == 0:
+        raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: a sample is a row of each")
+    if len(x) != len(y):
         raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: lengths differ")
     if x.size == 0 or y.size == 0:
         raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: nothing to learn from")
@@ -170,8 +172,8 @@ def _read(name: str, how: Reading) -> Samples:
     path = Path(__file__).parent / BUILT_IN[name] if name in BUILT_IN else Path(name)
     reader = READERS.get(ending(path))
     if reader is None:
-        files = " or ".join(f"FILE{suffix}" for suffix in READERS)
-        raise UsageError(f"--data {name}: expected {', '.join(BUILT_IN)}, {files}")
+        files = ", ".join(f"FILE{suffix}" for suffix in (*READERS, ".txt"))
+        raise UsageError(f"--data {name}: expected {', '.join((*BUILT_IN, *TEXTS))} or one of {files}")
     try:
         return Samples(*reader(path, how))
     except OSError as error:

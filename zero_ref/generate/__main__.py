@@ -13,10 +13,10 @@ from zero_ref import launch
 from zero_ref.datasets import texts
 from zero_ref.generate.sampling import How, generate
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import LANGUAGES, Parser, above_0, natural, number, positive, rate
+from zero_ref.launch.cli import Parser, above_0, add_language, natural, number, positive, rate
+from zero_ref.launch.terminal import words_of
 from zero_ref.launch.together import on_rank_0
-from zero_ref.predict import open_model, tell_of_model
-from zero_ref.report.page import words
+from zero_ref.predict import bytes_held, open_model, tell_of_model
 
 MOST_SAMPLES = 1 << 16
 SHOWN = 8  # characters that a message names
@@ -41,8 +41,8 @@ def parser() -> argparse.ArgumentParser:
     add("--samples", type=samples, default=1, metavar="M", help="texts, dealt to the ranks (default 1)")
     add("--stop", metavar="TEXT", help="end a text before this")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    add("--language", choices=LANGUAGES, help="of messages (default: as LANG says)")
     add("--timeout", type=above_0, default=60.0, metavar="S", help="seconds a rank may wait")
+    add_language(p)
     return p
 
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     if o.stop and set(o.stop) - set(m.alphabet):
         raise UsageError(f"--stop {o.stop}: the model's alphabet has no {listed(o.stop, m.alphabet)}")
-    word = {key: texts_of[o.language or launch.language()] for key, texts_of in words().items()}
+    word = words_of("zero_ref.generate", o.language)
     prompt, how = o.prompt or "", How(o.tokens, o.temperature, o.top_k, o.seed, o.stop)
     if comm.rank == 0:
         for line in about_prompt(prompt, m.alphabet, m.features, word):
@@ -66,14 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
         found = generate(
             units, lambda u: comm.all_gather(u.param, u.layout), comm, m.task, how, prompt, o.samples
         )
-    whole, held = tell_of_model(comm, units)
+    whole, held = bytes_held(comm, units)
 
     def tell() -> None:
-        heads = [word["generate_sample"].format(number=i + 1, samples=o.samples) for i in range(o.samples)]
+        heads = [word["sample"].format(number=i + 1, samples=o.samples) for i in range(o.samples)]
         lines = [part for pair in zip(heads, (prompt + text for text in found)) for part in pair]
         launch.say("\n".join(lines if o.samples > 1 else lines[1:]))
-        about = word["generate_model"].format(step=f"{m.step:,}", whole=whole, held=held)
-        launch.tell(f"zero_ref: {about}\n")
+        launch.tell(f"zero_ref: {tell_of_model(m.step, whole, held, o.language)}\n")
 
     on_rank_0(comm, tell)
 
@@ -84,9 +83,9 @@ def about_prompt(prompt: str, alphabet: str, context: int, word: dict[str, str])
     said = []
     if unknown:
         shown = listed(prompt, alphabet)
-        said.append(word["generate_unknown"].format(unknown=f"{unknown:,}", characters=shown))
+        said.append(word["unknown"].format(unknown=f"{unknown:,}", characters=shown))
     if len(prompt) > context:
-        said.append(word["generate_long"].format(length=f"{len(prompt):,}", context=f"{context:,}"))
+        said.append(word["long"].format(length=f"{len(prompt):,}", context=f"{context:,}"))
     return said
 
 

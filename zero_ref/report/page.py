@@ -19,6 +19,7 @@ from string import Template
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.launch.terminal import both_languages
 from zero_ref.ledger import KINDS
 from zero_ref.stages import STAGES
 
@@ -42,7 +43,7 @@ def make_page(
     computed = [(name, record) for name, record in named if origin(record) != "dry"]
     others = dict(computed[1:])
     data = {
-        "language": language,
+        "language": language or launch.language(),
         "words": words(),
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
@@ -88,7 +89,7 @@ def template(name: str) -> str:
 
 def words() -> dict[str, dict[str, str]]:
     """Every word of the page and of the terminal: key -> language -> text."""
-    return json.loads(template("words.json"))
+    return both_languages(__package__)
 
 
 def digest(text: str) -> str:

@@ -4,37 +4,21 @@ Ranks that hold and send the same share a row. '=' behind a number: formulas and
 """
 
 import itertools
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
-import wcwidth
-
-from zero_ref import launch
 from zero_ref.datasets.texts import bits
-from zero_ref.launch.cli import table
+from zero_ref.launch.terminal import fitting, folded, words_of
 from zero_ref.ledger import COLLECTIVES
-from zero_ref.report.page import formula, numbers, origin, words
+from zero_ref.report.page import formula, numbers, origin
 
 HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
 
 
 def words_for(record: dict[str, Any], language: str | None) -> dict[str, str]:
     """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
-    language = language or launch.language()
-    word = {key: texts[language] for key, texts in words().items()}
-    own = f"_{origin(record)}"
+    word, own = words_of(__package__, language), f"_{origin(record)}"
     return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
-
-
-def columns() -> int:
-    """The width of the terminal, but at least 80 and at most 120."""
-    return min(120, max(80, shutil.get_terminal_size().columns))
-
-
-def folded(line: str) -> list[str]:
-    """A line in as many as the terminal needs for it."""
-    return wcwidth.wrap(line, columns(), subsequent_indent=" " * 9)
 
 
 def summary(record: dict[str, Any], language: str | None = None) -> str:
@@ -218,22 +202,3 @@ def runs(found: list[int], word: dict[str, str]) -> str:
     return (
         ", ".join(parts) if len(parts) < 4 else word["summary_among"].format(first=parts[0], ranks=len(found))
     )
-
-
-def fitting(rows: list[list[str]], header: list[str]) -> str:
-    """A table; where the terminal is too narrow for it, its columns in two tables, each with the ranks."""
-    whole = table(rows, header)
-    if max(map(wcwidth.width, whole.splitlines())) <= columns() or len(header) < 4:
-        return whole
-    middle = (len(header) + 2) // 2
-    parts = [[row[:1] + row[a:b] for row in (header, *rows)] for a, b in ((1, middle), (middle, len(header)))]
-    return "\n\n".join(fitting(part[1:], part[0]) for part in parts)
-
-
-# -- where it has been written --
-
-
-def written(files: dict[str, str], language: str | None = None) -> str:
-    """Where each result lies, and what opens it. files: what it is (see words.json, written_*) -> path."""
-    language = language or launch.language()
-    return "\n".join(words()[f"written_{what}"][language].format(path=path) for what, path in files.items())

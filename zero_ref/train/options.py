@@ -127,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
     result("--compare", metavar="FILE.json", help="a record of another run, which --report shows beside this")
     result("--trace", metavar="FILE.json", help="write one step for Perfetto or chrome://tracing")
     result("--chart", action="store_true", help="print memory over one step, and traffic")
-    result("--language", choices=LANGUAGES, help="of --report and --chart (default: as LANG says)")
+    result("--language", choices=LANGUAGES, help="of what is printed and drawn (default: as LANG says)")
     result("--quiet", action="store_true", help="print nothing but errors")
     return p
 

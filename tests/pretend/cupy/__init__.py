@@ -186,6 +186,9 @@ class ndarray:
     def view(self, dtype):
         return self._view(self._values.view(dtype))
 
+    def transpose(self, *axes):
+        return self._view(self._values.transpose(*axes))
+
     def __getitem__(self, place):
         places = place if isinstance(place, tuple) else (place,)
         if any(isinstance(p, ndarray) for p in places):
@@ -326,6 +329,7 @@ def _function(name):
 for _name in (
     *("matmul", "dot", "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "square"),
     *("sqrt", "exp", "log", "tanh", "negative", "abs", "invert", "isfinite", "sum", "max", "argmax"),
+    *("mean", "where"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
 ):
     globals()[_name] = _function(_name)
@@ -354,7 +358,7 @@ for _operator, _name in dict(
     setattr(ndarray, f"__{_operator}__", _method(_name))
 for _operator, _name in dict(neg="negative", abs="abs", invert="invert").items():
     setattr(ndarray, f"__{_operator}__", _method(_name))
-for _name in ("sum", "max", "argmax"):
+for _name in ("sum", "max", "mean", "argmax"):
     setattr(ndarray, _name, _method(_name))
 ndarray.__hash__ = object.__hash__
 
