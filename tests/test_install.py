@@ -205,6 +205,7 @@ def test_a_command_trains_as_its_module_does(installed, tmp_path):
         ("train --version", 0),
         ("plan --ranks 3", 2),
         ("predict --data digits", 2),
+        ("generate --prompt x", 2),
         ("report --text nothing.json", 2),
         ("explore --version", 0),
         ("checkpoint inspect nowhere", 2),

@@ -370,6 +370,23 @@ def test_a_loss_that_is_not_finite_is_shown(run, opened, tmp_path):
     assert page.difference("b", ours, record_of(run))["most"] is None
 
 
+def test_what_was_held_out_is_drawn_beside_the_loss(run, opened, tmp_path):
+    record = record_of(run)
+    record["held_out"] = [[3, 2.5, 0.25], [6, None, None], [9, 1.25, 0.5]]
+    view = opened(written(tmp_path, {"a": record}, language="en"))
+    rings = view.locator("#loss-picture .held-out")
+    heights = [float(rings.nth(i).get_attribute("cy")) for i in range(rings.count())]
+    assert len(heights) == 2 and heights[0] < heights[1], (
+        "the higher loss lies higher; none where it is no number"
+    )
+    assert "held out" in view.locator("#loss-legend").inner_text()
+    assert "On the samples held out: loss 1.2500." in view.locator("#loss-caption").inner_text()
+    view.locator("#loss-picture svg").press("ArrowLeft")
+    assert "held out" not in view.locator("#loss-caption").inner_text()
+    view = opened(written(tmp_path, {"a": record_of(run)}, language="en"))
+    assert view.locator("#loss-picture .held-out").count() == 0 and record_of(run)["held_out"] == []
+
+
 def test_a_record_without_events_has_a_page_without_them(run, opened, tmp_path):
     record = record_of(run)
     del record["recorded_step"]

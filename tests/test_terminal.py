@@ -57,7 +57,7 @@ def fields(text):
     return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
 
 
-@pytest.mark.parametrize("package", ["plan", "checkpoint", "launch", "report"])
+@pytest.mark.parametrize("package", ["plan", "checkpoint", "generate", "launch", "report"])
 def test_every_word_is_there_in_both_languages(package):
     found = terminal.both_languages(f"zero_ref.{package}")
     source = "".join(file.read_text() for file in (ROOT / "zero_ref").rglob("*.[jp][sy]"))

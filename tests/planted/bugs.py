@@ -1269,8 +1269,8 @@ CHECKPOINTS = [
     Bug(
         "latest needs a checkpoint",
         "checkpoint/saving.py",
-        "    if all(comm.everyone(there)):\n",
-        "    if False:\n",
+        "        if not all(comm.everyone(there)):\n",
+        "        if True:\n",
     ),
     Bug(
         "a run that finds all done fails",
@@ -1357,6 +1357,94 @@ PREDICTING = [
         "predict.py",
         "min(first + r * batch_size, len(x)) for r",
         "first + (len(x) - first) * r // comm.size for r",
+    ),
+]
+WRITING = [
+    Bug(
+        "all ranks end as soon as one of them has no sample left",
+        "generate/sampling.py",
+        "while comm.sum(sum(not sample.done for sample in mine)):",
+        "while all(comm.everyone(any(not sample.done for sample in mine))):",
+    ),
+    Bug(
+        "a sample's random numbers are those of its rank",
+        "generate/sampling.py",
+        "np.random.default_rng([how.seed, number])",
+        "np.random.default_rng([how.seed, comm.rank])",
+    ),
+    Bug(
+        "a window keeps the beginning of a long text",
+        "generate/sampling.py",
+        "sample.ids[-task.features :]",
+        "sample.ids[: task.features]",
+    ),
+    Bug(
+        "the outputs are multiplied by the temperature",
+        "generate/sampling.py",
+        ") / temperature",
+        ") * temperature",
+    ),
+    Bug(
+        "the least likely tokens are drawn from",
+        "generate/sampling.py",
+        'np.argsort(-logits, kind="stable")[:top_k]',
+        'np.argsort(logits, kind="stable")[:top_k]',
+    ),
+    Bug(
+        "what is written may be the token for all others",
+        "generate/sampling.py",
+        "known = logits[: len(task.alphabet)]",
+        "known = logits",
+    ),
+    Bug(
+        "two units are gathered at a time",
+        "generate/sampling.py",
+        "        del param  # or two units would be here at once\n",
+        "",
+    ),
+    Bug(
+        "batches of a text come in the order of the ranks",
+        "predict.py",
+        "    return ordered\n",
+        "    return result\n",
+    ),
+    Bug(
+        "the shorter window at the end is left out",
+        "predict.py",
+        "last = len(ids) - 1\n",
+        "last = max(len(ids) - 1 - (len(ids) - 1) % context, 1)\n",
+    ),
+]
+LOOKS = [
+    Bug(
+        "what is tested on the way is counted",
+        "train/run.py",
+        "        with ledger.set_aside():\n",
+        "        if True:\n",
+    ),
+    Bug(
+        "the best is the last that was looked at",
+        "train/run.py",
+        "if loss is not None and loss < (self.best or [math.inf])[0]:",
+        "if loss is not None:",
+    ),
+    Bug(
+        "a resumed run knows no best",
+        "train/run.py",
+        "next((tuple(found) for found in run.world.everyone(ours) if found), None)",
+        "None if run.world.everyone(ours) else None",
+    ),
+    Bug(
+        "the best lies where --keep deletes",
+        "checkpoint/__init__.py",
+        'BEST = "best"',
+        'BEST = "."',
+    ),
+    Bug(
+        "the best before stays beside the new one",
+        "checkpoint/best.py",
+        "    on_rank_0(run.world, lambda: drop_others(True))\n",
+        "",
     ),
 ]
 FAULTS = [
@@ -1975,6 +2063,8 @@ GROUPS = {
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,
+    "writing": WRITING,
+    "looks": LOOKS,
     "faults": FAULTS,
     "starts": STARTS,
     "events": EVENTS,

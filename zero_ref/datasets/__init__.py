@@ -96,15 +96,24 @@ def is_text(name: str) -> bool:
 
 def text(name: str, context: int, test_fraction: float, limit: float = LIMIT) -> DataSet:
     """The text `name`, or the user's FILE.txt, as windows of tokens; UsageError if there are none."""
-    path = Path(__file__).parent / TEXTS[name] if name in TEXTS else Path(name)
+    whole = read_text(name, limit)
     try:
-        found = texts.windows(texts.read(path, limit), context, test_fraction)
-    except OSError as error:
-        raise UsageError(f"--data {name}: {error.strerror or error}") from error
+        found = texts.windows(whole, context, test_fraction)
     except ValueError as error:
         raise UsageError(f"--data {name}: {error}") from error
     symbols = len(found.alphabet) + 1
     return DataSet(found.x, found.y, symbols, None, found.alphabet, found.held_out, found.unigram)
+
+
+def read_text(name: str, limit: float = LIMIT) -> str:
+    """The characters of the text `name`, or of the user's FILE.txt; UsageError if there are none."""
+    path = Path(__file__).parent / TEXTS[name] if name in TEXTS else Path(name)
+    try:
+        return texts.read(path, limit)
+    except OSError as error:
+        raise UsageError(f"--data {name}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"--data {name}: {error}") from error
 
 
 def reading_of(o: argparse.Namespace) -> Reading:

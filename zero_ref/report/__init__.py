@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.checkpoint import BEST
 from zero_ref.launch.files import in_one_piece
 
 
@@ -54,6 +55,7 @@ def tell_where(o: argparse.Namespace, result: dict[str, Any]) -> None:
     files = {name: path for name in (*drawn, "export") if (path := getattr(o, name))}
     if o.save and o.device != "meta":
         files["save"] = o.save
+        files |= {"best": str(Path(o.save, BEST))} if result.get("best") else {}
     if files:
         launch.say("\n" + written(files, o.language))
 

@@ -152,11 +152,16 @@ def unit_for_page(unit: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
 def losses(name: str, record: dict[str, Any]) -> dict[str, Any]:
     """The loss of every step, or the lowest and highest of neighbours where there are too many.
 
-    Of a dry run none.
+    held_out: the same of what --eval-every found. Of a dry run none.
     """
     about = {"name": name, "stage": record["stage"], "origin": origin(record)}
     points = [] if about["origin"] == "dry" else list(enumerate(record["loss"], record["first_step"] + 1))
-    return about | {"steps": len(points), "loss": thinned_points(points)}
+    held_out = [(step, value) for step, value, _ in record.get("held_out") or []]
+    return about | {
+        "steps": len(points),
+        "loss": thinned_points(points),
+        "held_out": thinned_points(held_out),
+    }
 
 
 def thinned_points(points: list[tuple[int, Any]], most: int = MOST_POINTS) -> list[tuple[int, Any]]:

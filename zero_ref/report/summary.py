@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from zero_ref.datasets.texts import bits
 from zero_ref.launch.terminal import fitting, folded, words_of
 from zero_ref.ledger import COLLECTIVES
 from zero_ref.report.page import formula, numbers, origin
@@ -49,6 +50,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
             ),
             word["summary_loss"].format(loss=loss(record, word)),
             word["summary_test"].format(scores=scores(record["test"] or {}, word)),
+            *best(record, word),
             word["summary_weights"].format(
                 sha256=record["weights_sha256"][:16], share=f"{max(owned) * len(owned) / sum(owned):.3f}"
             ),
@@ -60,7 +62,9 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
     if (checks := record["check_seconds_per_step"]) is not None:
         lines.append(word["summary_check"].format(milliseconds=f"{1e3 * checks:.2f}"))
     lines = [part for line in lines for part in folded(line)]
-    return "\n".join(lines if not record["loss"] else [*lines, "", holdings(record, word)])
+    lines += ["", holdings(record, word)] if record["loss"] else []
+    lines += ["", word["summary_text"], record["text"]] if record.get("text") else []
+    return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:
@@ -80,11 +84,24 @@ def loss(record: dict[str, Any], word: dict[str, str]) -> str:
         return word["summary_untrained"]
     last = record["last_epoch"]
     key = "summary_of_epoch" if last["whole"] else "summary_of_steps"
-    return word[key].format(first=f"{record['loss'][0]:.4f}", mean=f"{last['loss']:.4f}", steps=last["steps"])
+    said = word[key].format(first=f"{record['loss'][0]:.4f}", mean=f"{last['loss']:.4f}", steps=last["steps"])
+    return said + (word["summary_nats"] if "bits" in (record["test"] or {}) else "")
+
+
+def best(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """The least loss that --eval-every has found, in a line, if it was asked for."""
+    if not record.get("best"):
+        return []
+    loss, step = record["best"]
+    return [word["summary_best"].format(loss=f"{loss:.4f}", step=f"{step:,}")]
 
 
 def scores(test: dict[str, float | None], word: dict[str, str]) -> str:
-    """What the held-out samples say."""
+    """What the held-out samples say; of text also in bits, beside one who knows no more than frequencies."""
+    if test.get("bits") is not None:
+        units = {name: score(test[name], word) for name in ("loss", "bits", "unigram", "accuracy")}
+        unigram = test["unigram"]
+        return word["score_text"].format(**units, unigram_bits=score(unigram and bits(unigram), word))
     found = [f"{word.get(f'score_{name}', name)} {score(value, word)}" for name, value in test.items()]
     return ", ".join(found) or word["summary_no_test"]
 

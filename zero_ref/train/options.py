@@ -110,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
     keep("--save-every", type=positive, metavar="K", help="one after every K steps, too")
     keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: none)")
+    keep("--eval-every", type=positive, metavar="K", help="test every K steps; the best is kept in DIR/best")
     keep(
         "--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: that of --save, if any"
     )
@@ -153,7 +154,7 @@ FIXED = (
 # Options that say nothing about the trained model: a resumed run may have others, or none.
 PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
 PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
-PASSING |= {"report", "compare", "trace", "chart", "language", "ranks"}
+PASSING |= {"report", "compare", "trace", "chart", "language", "ranks", "eval_every"}
 
 
 def given(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -224,7 +225,9 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--steps 0 leaves no step for --device meta, --report, --trace or --chart to look at")
     if o.device == "meta" and size_by_launcher() > 1:
         p.error("--device meta needs no mpirun: one process looks at the ranks of --ranks one by one")
-    for name in ("export", "save", "resume", "verify_every", "check") if o.device == "meta" else ():
+    for name in (
+        ("export", "save", "resume", "verify_every", "check", "eval_every") if o.device == "meta" else ()
+    ):
         if getattr(o, name):
             p.error(f"--{name.replace('_', '-')} has no meaning with --device meta, which computes nothing")
     if o.prefetch and o.stage != 3:
