@@ -22,6 +22,7 @@ DEFAULTS = {
     "resume": None,
     "stage": 3,
     "prefetch": False,
+    "recompute": False,
     "own": None,
     "model": "mlp",
     "hidden": [128, 64],
@@ -294,8 +295,9 @@ def test_a_resumed_run_may_change_where_it_runs_and_how_far():
         2,
     )
     assert (o.steps, o.epochs, o.lr, o.hidden) == (None, 9, 1.0, [9, 8])
-    ahead = options.lasting(parse("--prefetch"))  # is how one command works, and asks nothing of the next
-    assert options.parse(["--resume", "x", "--stage", "2"], ahead).prefetch is False
+    ahead = options.lasting(parse("--prefetch --recompute"))  # how one command works, no more
+    again = options.parse(["--resume", "x", "--stage", "2"], ahead)
+    assert (again.prefetch, again.recompute) == (False, False)
 
 
 @pytest.mark.parametrize(

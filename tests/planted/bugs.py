@@ -669,7 +669,7 @@ GRADIENTS = [
     Bug(
         "cross-entropy is divided by the rank's own samples: a mean of means",
         "autograd.py",
-        "xp.multiply(p, g / samples, out=p)",
+        "xp.multiply(p, g / numbers, out=p)",
         "xp.multiply(p, g / max(1, len(labels)), out=p)",
     ),
     Bug(
@@ -738,8 +738,8 @@ COMMAND = [
     Bug(
         "the test counts right answers of one rank only",
         "train/run.py",
-        "world.sum(right) / samples",
-        "right / samples",
+        "world.sum(right) / (samples * tokens)",
+        "right / (samples * tokens)",
     ),
     Bug(
         "the initial weights differ between ranks",
@@ -807,7 +807,7 @@ BYTES = [
     Bug(
         "linear's backward function holds the array of the weights, not their node",
         "autograd.py",
-        "    def backward(g: Array) -> None:  # g = dL/dy, (samples, outputs)\n",
+        "    def backward(g: Array) -> None:  # g = dL/dy, (..., outputs)\n",
         "    def backward(g: Array, held: Array = w.data) -> None:\n",
     ),
     Bug(
@@ -1033,6 +1033,38 @@ ACCUMULATE = [
         "train/options.py",
         'PASSING |= {"report",',
         'PASSING |= {"accumulate", "report",',
+    ),
+]
+RECOMPUTE = [
+    Bug(
+        "the option is read, and all is kept",
+        "train/choose.py",
+        "recompute.recomputing(made) if o.recompute else made",
+        "made",
+    ),
+    Bug(
+        "a unit that computes again keeps what it has computed first",
+        "extras/recompute.py",
+        "        self.unit.forget()\n",
+        "",
+    ),
+    Bug(
+        "the last unit computes again what is still there",
+        "extras/recompute.py",
+        "[*map(Recompute, units[:-1]), *units[-1:]]",
+        "[*map(Recompute, units)]",
+    ),
+    Bug(
+        "the output of a block of 16 bits has 32",
+        "autograd.py",
+        'y = track("activation", x.data.copy())\n    y *= 0.5',
+        'y = track("activation", 0.5 * x.data)',
+    ),
+    Bug(
+        "a record's recomputation is not compared",
+        "plan/compare.py",
+        '("prefetch", "recompute")',
+        '("prefetch",)',
     ),
 ]
 CHECKPOINTS = [
@@ -1971,6 +2003,7 @@ GROUPS = {
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
     "accumulate": ACCUMULATE,
+    "recompute": RECOMPUTE,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,

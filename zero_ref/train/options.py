@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     choice = p.add_argument_group("stage and model").add_argument
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
     choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
+    choice("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
     choice("--own", metavar="DIR", help="collectives and stage from exercises in DIR")
     choice("--model", choices=tuple(MODELS), default="mlp", help="y = wx + b; ReLU layers (default); text")
     choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
@@ -152,7 +153,7 @@ FIXED = (
 )
 # Options that say nothing about the trained model: a resumed run may have others, or none.
 PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
-PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
+PASSING |= {"recompute", "verify_every", "own", "save", "save_every", "keep", "resume"}
 PASSING |= {"report", "compare", "trace", "chart", "language", "ranks"}
 
 
