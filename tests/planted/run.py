@@ -43,9 +43,10 @@ PRETENDED = {  # checks on a pretended GPU: name, and what it takes
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
         name: (RANKS, f"tests/mpi/check_{name}.py")
-        for name in ("reference", "bits", "comm", "bytes", "dry_run", "training", "recompute")
+        for name in ("reference", "bits", "comm", "bytes", "dry_run", "training", "recompute", "schedule")
     },
     "unit": (0, *UNIT),
+    "rates": (0, "tests/test_schedule.py"),
     "command": (0, "tests/test_command.py", "-k", "main_job or same_weights or weights_depend"),
     "tables": (0, "tests/test_tables.py", "tests/test_user_files.py", "tests/test_data.py"),
     "precision": (RANKS, "tests/mpi/check_precision.py"),
@@ -82,6 +83,7 @@ FIRST = {  # by group, where it is not the order above
     "predictions": ["unit", "dry_run"],
     "precision": ["precision"],
     "plans": ["plan"],
+    "schedule": ["schedule", "rates"],
     "recompute": ["recompute", "plan"],
     "accumulate": ["precision", "bytes", "saving"],
     "checkpoints": ["files", "saving", "results", "faults"],

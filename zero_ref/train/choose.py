@@ -26,6 +26,7 @@ from zero_ref.datasets import data_set_of
 from zero_ref.extras import accumulate, compiled, kernels, recompute
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
+from zero_ref.extras.schedule import Schedule
 from zero_ref.extras.staging import StagedComm
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable
@@ -208,6 +209,11 @@ def fastest(kind: type) -> type:
     """The version of an optimizer's class for the place where arrays live; itself, if there is none."""
     fast = {"cpu": {}, "compiled": compiled.FAST}.get(array.place(), kernels.FAST)
     return fast.get(kind, kind)
+
+
+def schedule(o: argparse.Namespace, last: int) -> Schedule:
+    """The learning rate of each step of a run that ends after `last`."""
+    return Schedule(o.lr, o.schedule or "constant", o.warmup or 0, last)
 
 
 def guard(o: argparse.Namespace, units: list[Unit]) -> Guard:

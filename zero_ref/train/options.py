@@ -10,6 +10,7 @@ from zero_ref import optim
 from zero_ref.comm import REDUCE
 from zero_ref.datasets import is_text
 from zero_ref.extras import gpt
+from zero_ref.extras.schedule import DECAYS
 from zero_ref.launch import UsageError, size_by_launcher
 from zero_ref.launch.cli import (
     LANGUAGES,
@@ -94,6 +95,8 @@ def parser() -> argparse.ArgumentParser:
     train = p.add_argument_group("optimizer").add_argument
     train("--optimizer", choices=tuple(optim.KINDS), default="adam", help="(default adam)")
     train("--lr", type=rate, help="learning rate (default 0.001; linear 0.01)")
+    train("--schedule", choices=tuple(DECAYS), help="of the learning rate to the end (default constant)")
+    train("--warmup", type=natural, metavar="W", help="steps in which it rises to --lr (default 0)")
     train("--momentum", type=rate, help="for sgd (default 0)")
     train("--weight-decay", type=rate, metavar="D", help="(default 0; adamw 0.01)")
     train("--clip-norm", type=above_0, metavar="C", help="largest global norm of a gradient (default: any)")
@@ -240,6 +243,8 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
     if o.accumulate == "float32" and o.dtype not in NARROW:
         p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
     o.accumulate = None if o.accumulate == "same" else o.accumulate
+    o.schedule = None if o.schedule == "constant" else o.schedule  # as in a checkpoint that knows of none
+    o.warmup = o.warmup or None
     if o.dtype in NARROW and o.reduce == "ring":
         p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
     if o.save is None and (o.save_every or o.keep):
