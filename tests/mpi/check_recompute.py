@@ -16,7 +16,7 @@ CASES = {
     "gpt of 16 bits": (SmallGpt, dict(SGD, dtype="bfloat16", rule="random", reduce="ordered")),
     "gpt that adds up in float32": (
         SmallGpt,
-        dict(SGD, dtype="bfloat16", accumulate="float32", micro_batches=2),
+        dict(SGD, dtype="bfloat16", accumulate="float32", micro_batches=2, steps=2),
     ),
     "mlp": (Small, dict(SGD, micro_batches=3, rule="random")),
     "mlp of 16 bits": (Small, dict(ADAMW, dtype="float16", classes=False, rule="hash")),
@@ -28,7 +28,7 @@ CASES = {
 def pair(case, stage, size, **more):
     """The run without and with recomputation."""
     kind, settings = CASES[case]
-    settings = {"dtype": "float32"} | settings | {"steps": 4} | more
+    settings = {"dtype": "float32", "steps": 4} | settings | more
     if settings.get("shares"):
         settings["shares"] = [1 + (r + 1) % 3 for r in range(size)]
     runs = []
