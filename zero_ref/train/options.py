@@ -284,10 +284,11 @@ DATA = {"linear": "diabetes", "gpt": "persuasion"}  # and "digits"
 
 def _complete_model(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """The options of the model's shape and its data, completed; an error of the parser if they do not fit."""
+    ours = o.model in (*SHAPES, "linear")  # somebody else's model may take any of them
     for model, shape in SHAPES.items():
         for name, default in shape.items():
             value = getattr(o, name)
-            if value is not None and o.model != model:
+            if value is not None and o.model != model and ours:
                 p.error(f"--{name} is for --model {model}")
             if value is None and o.model == model:
                 setattr(o, name, default)
