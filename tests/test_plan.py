@@ -13,6 +13,7 @@ from hypothesis.strategies import integers, sampled_from
 from launching import ROOT, mpirun
 
 from zero_ref import launch
+from zero_ref.data import Task
 from zero_ref.launch import UsageError
 from zero_ref.plan import __main__ as command
 from zero_ref.plan import answer, sizing
@@ -25,6 +26,7 @@ from zero_ref.plan.formulas import (
     transformer_parameters,
 )
 from zero_ref.plan.timing import Link, Machine, Times, Work, hops
+from zero_ref.train import choose, options
 
 PLAN = ("-m", "zero_ref.plan")
 STAGES = range(4)
@@ -336,6 +338,12 @@ def test_the_work_of_an_mlp_by_hand():
     assert (row.work.units, row.work.updated) == (2, (27 + 12) / 3)  # 25 and 12 parameters, padded
 
 
+def test_a_unit_that_recomputes_works_more():
+    o = options.parse(["--recompute", "--hidden", "5"])  # 4-5-2, and the first layer once more
+    work = sizing.work_of(o, choose.units(o, Task(4, 2, 2), 3), 3, 3)
+    assert work.flop == 2 * 3 * (3 * 4 * 5 + 3 * 5 * 2)
+
+
 def test_links_between_groups_cost_more():
     line = "--parameters 960 --ranks 8 --group 4 --bandwidth 1000 --bandwidth-between 10 --latency 1e-3"
     machine = answer.machine_of(command.parse(line.split()))
@@ -446,12 +454,16 @@ def test_calibration_measures_everything(calibrated):
 
 def test_predicted_beside_measured(calibrated, tmp_path):
     records = []
-    for ranks, options in (
+    for ranks, more in (
         (2, "--stage 0"),
-        (3, "--shard-model hash --shard-data hash --reduce ring --data synthetic --samples 500 --prefetch"),
+        (
+            3,
+            "--shard-model hash --shard-data hash --reduce ring --data synthetic --samples 500 --prefetch "
+            "--recompute",
+        ),
     ):
         records.append(str(tmp_path / f"{ranks}.json"))
-        line = ("--quiet", "--steps", "9", "--record", records[-1], *options.split())
+        line = ("--quiet", "--steps", "9", "--record", records[-1], *more.split())
         assert mpirun(ranks, "-m", "zero_ref.train", *line).returncode == 0
     found = mpirun(0, *PLAN, "--compare", *records, "--machine", str(calibrated))
     assert (found.returncode, found.stderr) == (0, "")

@@ -1035,6 +1035,79 @@ ACCUMULATE = [
         'PASSING |= {"accumulate", "report",',
     ),
 ]
+RECOMPUTE = [
+    Bug(
+        "the option is read, and all is kept",
+        "train/choose.py",
+        "recompute.recomputing(made) if o.recompute else made",
+        "made",
+    ),
+    Bug(
+        "a unit that computes again keeps what it has computed first",
+        "extras/recompute.py",
+        "        self.unit.forget()\n",
+        "",
+    ),
+    Bug(
+        "the last unit computes again what is still there",
+        "extras/recompute.py",
+        "[*map(Recompute, units[:-1]), *units[-1:]]",
+        "[*map(Recompute, units)]",
+    ),
+    Bug(
+        "the output of a block of 16 bits has 32",
+        "autograd.py",
+        'y = track("activation", x.data.copy())\n    y *= 0.5',
+        'y = track("activation", 0.5 * x.data)',
+    ),
+    Bug(
+        "a record's recomputation is not compared",
+        "plan/compare.py",
+        '("prefetch", "recompute")',
+        '("prefetch",)',
+    ),
+]
+SCHEDULE = [
+    Bug(
+        "every step has the rate of the first", "train/run.py", "lr = rate(number)", "lr = rate(steps.start)"
+    ),
+    Bug(
+        "a resumed run begins its schedule anew",
+        "train/run.py",
+        "lr = rate(number)",
+        "lr = rate(number - steps.start)",
+    ),
+    Bug(
+        "only the first unit's optimizer is told the rate",
+        "train/run.py",
+        "        for u in run.units:\n            u.optimizer.lr",
+        "        for u in run.units[:1]:\n            u.optimizer.lr",
+    ),
+    Bug(
+        "the optimizer below a float32 master is not told",
+        "precision.py",
+        "        self.optimizer.lr = rate\n",
+        "        pass\n",
+    ),
+    Bug(
+        "the first step of a warm-up has a rate of 0",
+        "extras/schedule.py",
+        "(done + 1) / (self.warmup + 1)",
+        "done / self.warmup",
+    ),
+    Bug(
+        "the decay ends before the run, as if the warm-up came on top",
+        "extras/schedule.py",
+        "(done - self.warmup) / (self.last - self.warmup)",
+        "min(1.0, done / (self.last - self.warmup))",
+    ),
+    Bug(
+        "the end of the schedule is how many steps are left",
+        "train/run.py",
+        "choose.schedule(o, steps.stop)",
+        "choose.schedule(o, len(steps))",
+    ),
+]
 CHECKPOINTS = [
     Bug(
         "a checkpoint's options may end the command that reads it",
@@ -2059,6 +2132,8 @@ GROUPS = {
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
     "accumulate": ACCUMULATE,
+    "recompute": RECOMPUTE,
+    "schedule": SCHEDULE,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,

@@ -33,6 +33,7 @@ UNIT = [
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
+PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
@@ -46,13 +47,14 @@ PRETENDED = {  # checks on a pretended GPU: name, and what it takes
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
         name: (RANKS, f"tests/mpi/check_{name}.py")
-        for name in ("reference", "bits", "comm", "bytes", "dry_run", "training")
+        for name in ("reference", "bits", "comm", "bytes", "dry_run", "training", "recompute", "schedule")
     },
     "unit": (0, *UNIT),
+    "rates": (0, "tests/test_schedule.py"),
     "command": (0, "tests/test_command.py", "-k", "main_job or same_weights or weights_depend"),
     "tables": (0, "tests/test_tables.py", "tests/test_user_files.py", "tests/test_data.py"),
     "precision": (RANKS, "tests/mpi/check_precision.py"),
-    "plan": (0, "tests/test_plan.py", "-k", "transformer or checkpointing or counts or hostile"),
+    "plan": (0, "tests/test_plan.py", "-k", PLAN),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
@@ -88,6 +90,8 @@ FIRST = {  # by group, where it is not the order above
     "predictions": ["unit", "dry_run"],
     "precision": ["precision"],
     "plans": ["plan"],
+    "schedule": ["schedule", "rates"],
+    "recompute": ["recompute", "plan"],
     "accumulate": ["precision", "bytes", "saving"],
     "checkpoints": ["files", "saving", "results", "faults"],
     "results": ["results"],

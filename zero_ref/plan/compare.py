@@ -65,7 +65,7 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
     if unknown or config.get("place") not in PLACES:
         raise UsageError("its options are not those of zero_ref.train")
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
-    line += ["--prefetch"] if config.get("prefetch") else []
+    line += [f"--{name}" for name in ("prefetch", "recompute") if config.get(name)]
     line += [f"--{name}={config[name]}" for name in ("own", "transport") if config.get(name)]
     if sum(map(len, line)) > options.MOST_LETTERS:
         raise UsageError(f"its options have more than {options.MOST_LETTERS:,} letters")

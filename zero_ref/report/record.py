@@ -10,6 +10,8 @@ first_step           0, or the steps done before in a resumed run; the rest is a
 samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
                      null where it is not finite (a step that float16 left out)
+lr                   one number per optimizer step: the learning rate; null, or absent in older records, where
+                     each has that of `config`
 last_epoch           loss: mean over the samples of the last `steps` steps, which are a `whole` epoch if
                      this run has one; absent in older records and without steps
 weights_sha256       of the gathered parameters in model order, little-endian, without padding
@@ -109,6 +111,7 @@ def make_record(
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
         "loss": history["loss"],
         "grad_norm": history["grad_norm"],
+        "lr": history.get("lr"),
         "last_epoch": history.get("last_epoch"),
         "weights_sha256": history["weights_sha256"],
         "test": history["test"],

@@ -20,6 +20,7 @@ from zero_ref import array, launch, model
 from zero_ref.checkpoint import Checkpoint, Manifest, best, owner, saving, weights
 from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet, variance
+from zero_ref.extras.schedule import Schedule
 from zero_ref.generate import sampling
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, check_writable
@@ -89,6 +90,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
     if not steps and o.resume != "latest" and steps.stop > 0:
         raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
+    rate = choose.schedule(o, steps.stop)
     recorded = steps and (o.report or o.trace or o.chart)
     events = Events(step_to_record(steps, batches), run) if recorded else None
     hidden = o.quiet or world.rank > 0 or not launch.on_a_terminal()
@@ -98,7 +100,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     if steps.stop == 0:
         after(0)
     with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
-        history, measured, sizes = fit(run, steps, after, events, hidden)
+        history, measured, sizes = fit(run, steps, rate, after, events, hidden)
     if check:
         history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
 
@@ -194,12 +196,14 @@ def check_files(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None =
 def fit(
     run: Run,
     steps: range,
+    rate: Schedule,
     after: Callable[[int], None],
     events: Events | None = None,
     hidden: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
     """Train, and after each step call after(steps done); one step is recorded in `events`.
 
+    rate: of the next update, by the steps done; every unit's optimizer is told before the step.
     hidden: show no bar. Returns, under the names of the record: what all ranks share (loss, grad_norm,
     seconds_per_step), what this rank measured, and its samples in each micro-batch of each step.
     """
@@ -214,6 +218,8 @@ def fit(
         samples = len(batches.global_batch(epoch, step))
         loss_grad = guard.listen(model.loss_grad(run.task.classes > 0, samples, guard.scale))
         run.comm.step = run.world.step = number + 1
+        for u in run.units:
+            u.optimizer.lr = rate(number)
         ledger.forget_sent()
         start = time.perf_counter()
         with events.watching(number) if events else contextlib.nullcontext():
@@ -227,6 +233,7 @@ def fit(
     history = {
         "loss": losses,
         "grad_norm": norms,
+        "lr": [rate(number) for number in steps] if rate.varies else None,
         "seconds_per_step": statistics.median(seconds or [0.0]),
         "last_epoch": last_epoch(losses, counts, batches.steps_per_epoch),
     }
