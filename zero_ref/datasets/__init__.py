@@ -16,7 +16,7 @@ from zero_ref.launch import UsageError
 
 MOST_CLASSES = 1_000_000  # a greater label is more likely a number that was stored as whole
 TELLING, NOISE = 32, 0.1  # of synthetic data: features that tell of y; noise beside targets of size 1
-BUILT_IN = {"digits": "digits.npz", "diabetes": "diabetes.csv"}
+BUILT_IN = {"digits": "digits.npz", "spoken": "spoken.npz", "diabetes": "diabetes.csv"}
 TEXTS = {"persuasion": "persuasion.txt", "tang": "tang.txt"}
 
 

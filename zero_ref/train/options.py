@@ -37,8 +37,8 @@ ACCUMULATE = (
 )
 parts = number(int, 1, f"a whole number from 1 to {MOST_PARTS:,}", below=MOST_PARTS + 1)
 DATA_HELP = (
-    "digits (images of 8x8; mlp), diabetes (patients; linear), persuasion (a novel; gpt), tang (poems in "
-    "Chinese), synthetic, FILE.npz, .csv or .txt"
+    "digits (images of 8x8; mlp), spoken (of sounds), diabetes (patients; linear), persuasion (a novel; "
+    "gpt), tang (poems in Chinese), synthetic, FILE.npz, .csv or .txt"
 )
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
