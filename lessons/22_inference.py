@@ -94,7 +94,7 @@ largest = 4 * max(u.layout.padded for u in units)
 assert held() == psi // N + largest < psi
 if rank == 0:
     assert np.array_equal(streamed, np.concatenate(expected))
-    show(f"digits: {len(x):,} samples, {score(streamed, y, task.classes)}")
+    show(f"digits: {len(x):,} samples, {score(streamed, y, task.classes, 'en')}")
 say(
     f"每个 rank 最多占 {held():,} 字节 = {psi // N:,} + {largest:,}，输出逐比特相同",
     f"a rank holds at most {held():,} bytes = {psi // N:,} + {largest:,}; outputs equal in every bit",

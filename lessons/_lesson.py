@@ -26,6 +26,7 @@ sys.path.insert(0, str(FOLDER.parent))  # zero_ref, wherever the lesson is start
 import zero_ref  # noqa: E402  sets what BLAS and MPI read when they are loaded
 from lessons.checker.ranks.launcher import find_mpirun  # noqa: E402
 from zero_ref import launch  # noqa: E402
+from zero_ref.launch.terminal import columns, fold  # noqa: E402
 
 assert zero_ref.__version__
 
@@ -65,9 +66,9 @@ def fails(_: type, error: BaseException, __: object) -> None:
 
 
 def say(zh: str, en: str) -> None:
-    """A line in the reader's language, from rank 0."""
+    """A line in the reader's language, from rank 0; more, where the terminal is too narrow for it."""
     if launch.rank_by_launcher() == 0:
-        launch.say(zh if language() == "zh" else en)
+        launch.say(fold(zh if language() == "zh" else en))
 
 
 def show(text: str = "") -> None:
@@ -89,6 +90,10 @@ def show_difference(before: ModuleType, after: ModuleType) -> None:
         return lines[lines.index("def setup(units, comm, new_optimizer):") :]
 
     for line in list(difflib.unified_diff(code(before), code(after), n=0, lineterm=""))[2:]:
+        statement, mark, remark = line.partition("  # ")
+        if len(line) > columns() and mark:  # the remark in a line of its own
+            indent = len(statement[1:]) - len(statement[1:].lstrip())
+            line = f"{statement}\n{line[0]}{' ' * (indent + 4)}# {remark}"
         show("" if line.startswith("@@") else line)
 
 

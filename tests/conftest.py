@@ -1,11 +1,28 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
+os.environ["LC_ALL"] = "C.UTF-8"  # what is printed is English, wherever tests run
 sys.path.insert(0, str(Path(__file__).parent))  # tests share helpers: launching, serial
 
 import pages
+import parts
+
+
+def pytest_addoption(parser):
+    parser.addoption("--part", choices=parts.PARTS, help="which tests: see tests/parts.py")
+
+
+def pytest_report_header(config):
+    part = parts.part_of(config)
+    return f"part {part}: {parts.PARTS[part]}"
+
+
+@pytest.hookimpl(trylast=True)  # when tests/mpi/conftest.py has chosen for the number of ranks
+def pytest_collection_modifyitems(config, items):
+    parts.keep(config, items)
 
 
 @pytest.fixture(scope="session")

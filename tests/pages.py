@@ -25,6 +25,9 @@ NOT_COPIED = shutil.ignore_patterns(
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 SAVED = "mpirun -n 4 python -m zero_ref.train --steps 300 --save runs/digits --save-every 100"
+TANG = (
+    "mpirun -n 2 python -m zero_ref.train --model gpt --data tang --steps 60 --eval-every 20 --save runs/tang"
+)
 HOMEWORK = "mkdir -p homework/ana && cp tests/answers/06_ring_reduce_scatter.py homework/ana"
 NEEDS = {  # beginning of a command -> what has to run before it, of the pages or not
     "python -m zero_ref.report": ["make compare"],
@@ -40,6 +43,8 @@ NEEDS = {  # beginning of a command -> what has to run before it, of the pages o
     "python -m zero_ref.checkpoint": [SAVED],
     "python -m zero_ref.predict": [SAVED],
     "mpirun -n 3 python -m zero_ref.predict": [SAVED],
+    "mpirun -n 3 python -m zero_ref.predict --checkpoint runs/tang": [TANG],
+    "mpirun -n 3 python -m zero_ref.generate": [TANG],
     "python -m lessons grade homework": [HOMEWORK],
 }
 CODES = {"python -m lessons run 06": 2}  # nothing is written there yet; 0 everywhere else

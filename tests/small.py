@@ -66,6 +66,7 @@ class Small:
     shard_data: str = "contiguous"
     reduce: str = "native"
     prefetch: bool = False
+    recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
     transport: str = TRANSPORT
@@ -80,7 +81,7 @@ class Small:
         o = options.parse([])
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
-        names += ("reduce", "prefetch", "transport", "seed", "accumulate", "group")
+        names += ("reduce", "prefetch", "transport", "seed", "accumulate", "recompute", "group")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         return o

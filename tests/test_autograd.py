@@ -364,6 +364,7 @@ def test_gelu_is_finite_for_every_finite_number(dtype):
         y.backward(np.ones_like(x.data))
     far = abs(x.data) >= 9
     positive = (x.data > 0)[far]
+    assert y.data.dtype == x.grad.dtype == dtype
     assert (x.grad[far] == positive).all() and (y.data[far] == np.where(positive, x.data[far], 0)).all()
     assert np.isfinite(x.grad.astype(float)).all()
 

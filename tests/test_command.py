@@ -72,6 +72,7 @@ def test_the_loss_told_is_the_mean_over_the_samples_of_the_last_epoch(tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mpirun is looked up in /proc")
+@pytest.mark.rest("one of two", every=2)
 @pytest.mark.parametrize("quiet, bars", [((), 1), (("--quiet",), 0)])
 def test_a_terminal_behind_mpirun_shows_one_progress_bar(quiet, bars):
     ours, theirs = os.openpty()
@@ -90,6 +91,7 @@ def test_the_linear_model_learns_diabetes(tmp_path):
     assert record["test"].keys() == {"loss", "r2"} and record["test"]["r2"] > 0.45
 
 
+@pytest.mark.rest("runs of every stage, as tests/mpi has them")
 def test_the_command_gives_the_same_weights_at_every_stage(tmp_path):
     records = [recorded(tmp_path, 3, "--steps", "25", "--stage", str(stage)) for stage in range(4)]
     assert len({record["weights_sha256"] for record in records}) == 1
@@ -104,6 +106,7 @@ NCCL = ("--transport", "nccl")
 MACHINE = Machine(reduce_scatter=Link(0, 1), all_gather=Link(0, 1))
 
 
+@pytest.mark.rest("trains twice")
 def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
     """On a pretended one, which multiplies matrices as the CPU does: see tests/pretend."""
     line = ("--epochs", "1", "--micro-batches", "2", "--clip-norm", "0.3")
@@ -149,6 +152,12 @@ def test_nccl_wants_a_gpu_for_each_rank():
     result = mpirun(3, *TRAIN, "--device", "gpu", *NCCL, ZERO_REF_PRETEND_GPUS="2", **PRETENDED)
     assert result.returncode == 2 and result.stdout == "" and result.stderr.count("\n") == 1
     assert "3 ranks have 2" in result.stderr
+
+
+def test_what_an_outer_open_mpi_has_announced_silences_no_error():
+    """There this program would be rank 3 of 4, and MPI knows of none of the others."""
+    result = mpirun(0, *TRAIN, "--steps", "1", OMPI_COMM_WORLD_RANK="3", OMPI_COMM_WORLD_SIZE="4")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "different families" in result.stderr
 
 
 def test_without_mpirun_it_runs_as_one_rank(tmp_path):
@@ -278,6 +287,7 @@ def test_a_model_keeps_the_names_of_its_columns(tmp_path):
     train(0, "--resume", "ck", "--steps", "12", "--quiet", cwd=tmp_path)
 
 
+@pytest.mark.rest("one of two", every=2)
 @pytest.mark.parametrize("dtype, optimizer", [("float16", "sgd"), ("bfloat16", "adam")])
 def test_a_model_of_16_bits_predicts_alike_on_any_number_of_ranks(dtype, optimizer, tmp_path):
     line = ("--dtype", dtype, "--optimizer", optimizer, "--steps", "4", "--hidden", "7", "--save", "ck")
@@ -340,6 +350,7 @@ BAD = {
 }
 
 
+@pytest.mark.rest("a run for each", every=5)
 @pytest.mark.parametrize("options", BAD)
 def test_bad_input_is_one_line_printed_once_and_code_2(options, tmp_path):
     (tmp_path / "text.csv").write_text("1,2\n3,four\n")
@@ -375,16 +386,19 @@ RAISES = [
 
 
 @pytest.fixture(scope="module")
-def raising():
-    """The runs of RAISES, three at a time: much of it is waiting."""
+def raising(request):
+    """The runs of RAISES that were asked for, three at a time: much of it is waiting."""
+    tests = [item for item in request.session.items if "ends_all_ranks_with_one_message[" in item.name]
+    plants = [(item.callspec.params["function"], item.callspec.params["call"]) for item in tests]
 
     def run(plant):
         return failing(plant[0], 2, plant[1], "raise ValueError('planted')", *STEPS)
 
     with ThreadPoolExecutor(3) as three:
-        return {plant: three.submit(run, plant) for plant in RAISES}
+        return {plant: three.submit(run, plant) for plant in plants}
 
 
+@pytest.mark.rest("a run for each", every=4)
 @pytest.mark.parametrize("function, call", RAISES)
 def test_a_rank_that_raises_ends_all_ranks_with_one_message(function, call, raising):
     fails_with_one_message(raising[function, call].result())
@@ -398,6 +412,7 @@ def test_running_out_of_memory_ends_all_ranks_with_one_message():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+@pytest.mark.rest("fills its memory")
 @pytest.mark.parametrize("data", ["digits", "synthetic"])
 def test_a_model_that_does_not_fit_is_told_in_one_line(data):
     main = (
@@ -451,6 +466,7 @@ def test_sys_exit_of_one_rank_ends_all():
     assert result.stderr.startswith("[rank 1] failed") and "sys.exit(5)" in result.stderr
 
 
+@pytest.mark.rest("waits")
 def test_a_time_limit_shows_the_stack_of_every_rank():
     waiting = "import time; time.sleep(60)"
     with pytest.raises(AssertionError) as failure:

@@ -53,6 +53,17 @@ def test_digits_are_complete():
     assert len(np.unique(data.x, axis=0)) == 1797
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_spoken_digits_are_complete(dtype):
+    data = load("spoken", dtype)
+    assert (data.x.shape, data.x.dtype, data.y.dtype, data.classes) == ((3000, 130), dtype, "int64", 10)
+    assert np.bincount(data.y).tolist() == [300] * 10
+    thirtyseconds = data.x.astype("f8") * 32  # exact in every type
+    assert (thirtyseconds == np.round(thirtyseconds)).all() and abs(thirtyseconds).max() == 127
+    coefficients = data.x.astype("f8").reshape(-1, 13)
+    assert abs(coefficients.mean(axis=0)).max() < 1e-3 and abs(coefficients.std(axis=0) - 1).max() < 1e-3
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_diabetes_is_complete_and_standardised(dtype):
     data = load("diabetes", dtype)

@@ -62,12 +62,14 @@ def known_options():
     from lessons import __main__ as course
     from lessons.checker.teacher import grade, release
     from zero_ref import predict
+    from zero_ref.generate import __main__ as generate
     from zero_ref.plan import __main__ as plan
     from zero_ref.report.__main__ import parser as of_reports
     from zero_ref.train.options import parser
 
     known = set().union(
-        *(map(options, (parser(), predict.parser(), plan.parser(), of_reports(), course.parser())))
+        *(map(options, (parser(), predict.parser(), plan.parser(), of_reports(), course.parser()))),
+        options(generate.parser()),
     )
     for module in (grade, release):
         p = argparse.ArgumentParser()
@@ -77,6 +79,7 @@ def known_options():
     of_docker = {"--rm", "--network", "--shm-size", "--memory", "--pids-limit", "--tmpfs"}
     of_sbatch = {"--nodes", "--ntasks-per-node", "--gpus-per-node"}
     others = {"--rounds", "--load", "--clean"}  # of benchmarks, soak.py and lessons doctor
+    others |= {"--part", "--quick", "--each"}  # of tests/conftest.py and planted/run.py
     return known | of_pip | of_docker | of_sbatch | others
 
 

@@ -30,6 +30,7 @@ def test_every_lesson_has_its_exercise():
         assert sorted(path.stem for path in (ROOT / folder).glob("[0-9]*.py")) == EXERCISES, folder
 
 
+@pytest.mark.rest("some seven hundred answers, each in processes of its own", every=7)
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_solution_and_wrong_answers_are_told_apart(exercise):
     """Each gets its own diagnosis: the confusion table has nothing beside its diagonal."""
@@ -58,6 +59,7 @@ def test_a_stub_is_what_the_catalogue_says_and_not_started(exercise):
     assert (result.state, result.diagnosis.key) == ("not_started", "not_started")
 
 
+@pytest.mark.rest("a check for each", every=4)
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_a_solution_that_lacks_its_last_function_is_not_wrong(exercise, tmp_path):
     if len(functions := checking.functions(exercise)) < 2:
@@ -122,6 +124,7 @@ def test_every_string_of_the_interface_exists():
         assert any(re.search(text, code) for text in said), key
 
 
+@pytest.mark.rest("waits")
 def test_a_hang_is_named_and_no_right_answer_is_taken_for_one():
     """A short form of `python tests/soak.py`."""
     found = soak(right=12, hanging=14, each=26, seed=int(time.time()))
@@ -141,6 +144,7 @@ def ring_reduce_scatter(x, comm):
 """
 
 
+@pytest.mark.rest("waits", every=4)
 @pytest.mark.parametrize(
     "body", ("os._exit(3)", "os.kill(os.getpid(), 9)", "while True: pass", "[0] * 10**10", "return x")
 )

@@ -102,8 +102,8 @@ def test_nothing_can_be_loaded_or_run_from_elsewhere(page, opened):
     style, script = (
         (explore.PAGES / f"explore.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
     )
-    assert script in explore.script()
-    for body in (style, explore.script()):
+    assert script in explore.script("en")
+    for body in (style, explore.script("en")):
         assert digest(body) in policy and body in text
         assert digest(body + " ") not in policy
     opened(page)  # and it runs under that policy
@@ -215,9 +215,19 @@ def test_both_languages_say_everything(lang, own, page, opened):
     assert window.locator("[data-t]").evaluate_all("all => all.every(e => e.textContent.length)")
 
 
-def test_the_browsers_language_is_the_first(page, opened):
-    assert opened(page, locale="zh-CN").locator("html").get_attribute("lang") == "zh-CN"
-    assert opened(page, locale="de-DE").locator("html").get_attribute("lang") == "en"
+def test_the_language_of_who_wrote_the_page_is_the_first(opened, tmp_path):
+    for language, shown in (("zh", "zh-CN"), ("en", "en")):
+        file = tmp_path / f"{language}.html"
+        explore.main([str(file), "--language", language])
+        assert opened(file, locale="zh-CN").locator("html").get_attribute("lang") == shown
+        assert opened(file, locale="en-GB").locator("html").get_attribute("lang") == shown
+
+
+def test_a_page_without_a_language_asks_the_browser(opened, tmp_path):
+    (tmp_path / "e.html").write_text(explore.page(), encoding="utf-8")
+    for locale, shown in (("zh-CN", "zh-CN"), ("de-DE", "en")):
+        window = opened(tmp_path / "e.html", locale=locale)
+        assert window.locator("html").get_attribute("lang") == shown
 
 
 def test_the_languages_have_the_same_words(page, opened):
@@ -282,8 +292,9 @@ def test_the_command_writes_the_page_and_says_where(tmp_path):
     found = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
-    assert found.returncode == 0 and found.stdout.startswith(f"{tmp_path / 'explore.html'}: ")
-    assert (tmp_path / "explore.html").read_text(encoding="utf-8") == explore.page()
+    assert found.returncode == 0 and f" {tmp_path / 'explore.html'}\n" in found.stdout
+    assert "open it in a browser" in found.stdout
+    assert (tmp_path / "explore.html").read_text(encoding="utf-8") == explore.page("en")
     found = subprocess.run(
         [*command, "no/such.html"],
         cwd=tmp_path,

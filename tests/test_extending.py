@@ -57,6 +57,7 @@ def lion(tmp_path_factory):
     return folder
 
 
+@pytest.mark.rest("four runs")
 def test_an_optimizer_from_outside_trains_saves_and_goes_on(lion):
     assert (lion / "failed").read_text() == ""
 

@@ -53,6 +53,7 @@ def absent(request):
         return {how: three.submit(run, how) for how in hows}
 
 
+@pytest.mark.rest("waits", every=3)
 @pytest.mark.parametrize("how", ABSENT)
 def test_a_rank_that_does_not_come_is_named_with_those_who_wait(how, absent):
     told, result = ABSENT[how][1], absent[how].result()
@@ -73,12 +74,14 @@ def over_nccl(function, call, statement):
     return result, *lines(result)
 
 
+@pytest.mark.rest("waits")
 def test_a_rank_that_does_not_come_to_the_start_of_nccl_is_named():
     result, head, *ranks = over_nccl("extras.nccl library", 0, "import time; time.sleep(60)")
     assert result.returncode != 0 and "was not complete after 2 s" in head
     assert "waits for" in ranks[0] and "all_gather of layers.0" in ranks[0] and len(ranks) == 3
 
 
+@pytest.mark.rest("waits")
 def test_over_nccl_it_is_a_number_that_the_others_wait_for():
     """Vectors are in the GPUs' hands there, and Python waits in the sum of the norm."""
     result, head, *ranks = over_nccl("model Unit.backward", 3, "import time; time.sleep(60)")
@@ -95,6 +98,7 @@ def test_a_slow_rank_is_not_a_fault():
 WAIT = "zero_ref: all wait for 2 s, and go on waiting, for rank {}, in "
 
 
+@pytest.mark.rest("waits")
 @pytest.mark.parametrize("stage", [0, 3])
 def test_a_disk_that_is_slower_than_the_timeout_ends_no_run(stage, tmp_path):
     slow = ("checkpoint.saving to_disk", 1, 0, "import time; time.sleep(5)")
@@ -105,6 +109,7 @@ def test_a_disk_that_is_slower_than_the_timeout_ends_no_run(stage, tmp_path):
     assert told[0].startswith(WAIT.format(1)) and 1 <= len(told) <= 3
 
 
+@pytest.mark.rest("waits")
 def test_nor_does_a_slow_export_and_a_slow_check_of_a_checkpoint(tmp_path):
     slow = "import time; time.sleep(4)"
     options = ("--steps", "4", "--timeout", "2", "--save", str(tmp_path / "ck"), "--export")
@@ -187,6 +192,7 @@ MISMATCHES = {
 }
 
 
+@pytest.mark.rest("a run for each", every=2)
 @pytest.mark.parametrize("how", MISMATCHES)
 def test_other_mismatches_are_told_at_once(how):
     """Rank 1 calls something else before its fifth step."""
@@ -197,6 +203,7 @@ def test_other_mismatches_are_told_at_once(how):
     assert "; rank 1: " in result.stderr
 
 
+@pytest.mark.rest("two runs")
 def test_what_the_check_costs_is_printed_and_recorded(tmp_path):
     result = mpirun(3, "-m", "zero_ref.train", *STEPS, "--check", "--record", str(tmp_path / "r"))
     assert re.search(r"^check    \d+\.\d\d ms of each step$", result.stdout, re.M)
@@ -213,6 +220,7 @@ FLIPS = {  # stage, vector, place -> name
 }
 
 
+@pytest.mark.rest("a run for each", every=3)
 @pytest.mark.parametrize("stage, vector, place", FLIPS)
 def test_a_flipped_bit_in_a_replica_is_found_and_named(stage, vector, place):
     flip = f"import numpy; u = args[1].units; {vector}.view(numpy.uint32)[{place}] ^= 1"
@@ -224,6 +232,7 @@ def test_a_flipped_bit_in_a_replica_is_found_and_named(stage, vector, place):
     assert result.stderr == f"zero_ref: error: {said}\n"
 
 
+@pytest.mark.rest("a run for each stage")
 def test_replicas_of_a_good_run_are_equal_at_every_stage():
     for stage in range(4):
         line = ("--stage", str(stage), "--verify-every", "1", "--dtype", "float16", "--shard-model", "hash")
@@ -238,6 +247,7 @@ def test_a_loss_scale_that_one_rank_has_alone_is_found():
 
 
 @LINUX
+@pytest.mark.rest("a run for each", every=2)
 @pytest.mark.parametrize("number", (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV))
 def test_a_killed_rank_ends_all_within_seconds(number):
     start = time.monotonic()
@@ -328,6 +338,7 @@ def weights_of(tmp_path, *line, ranks=3):
     return json.loads(record.read_text())["weights_sha256"]
 
 
+@pytest.mark.rest("runs for each", every=2)
 @pytest.mark.parametrize("function, call", [("own_elements", 4), ("to_disk", 1)])
 def test_a_rank_killed_while_saving_costs_the_steps_since_the_last_checkpoint(function, call, tmp_path):
     folder = str(tmp_path / "c")
@@ -344,6 +355,7 @@ def test_a_rank_killed_while_saving_costs_the_steps_since_the_last_checkpoint(fu
     assert sorted(os.listdir(folder)) == ["step-00000006", "step-00000012", "step-00000018", "step-00000020"]
 
 
+@pytest.mark.rest("a run for each", every=2)
 @pytest.mark.parametrize("rank", (0, 2))
 def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last(rank, tmp_path):
     folder = tmp_path / "c"
@@ -357,6 +369,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_leaves_the_last(rank, tmp_path
     assert os.listdir(folder) == ["step-00000006"]
 
 
+@pytest.mark.rest("a dozen runs")
 def test_more_ranks_take_up_what_fewer_wrote_and_export_and_predict_agree(tmp_path):
     folder, model = tmp_path / "c", tmp_path / "m.safetensors"
     trained = ("--save", str(folder), "--export", str(model), "--test-fraction", "0", "--data", "digits")
@@ -425,6 +438,7 @@ def places(tmp_path_factory):
     return folder
 
 
+@pytest.mark.rest("a run for each", every=6)
 @pytest.mark.parametrize("line", BAD)
 def test_bad_input_is_one_line_printed_once_and_code_2(line, places):
     program, *options = line.split()

@@ -1,6 +1,7 @@
 """Mutated checkpoints: each is refused with one clear error, or read exactly as it is; nothing else.
 
-`make test` tries some hundreds, always the same ones; `make fuzz` ten thousand new ones (FUZZ=10000).
+`make test-all` tries 1,500, always the same ones, and `make test` 300 of them; `make fuzz` ten thousand new
+ones of each kind (FUZZ=10000).
 A mutation changes bytes of any file, or the manifest's values, or a shard's header. Where it signs what
 it has changed, with sizes and SHA-256s as a writer would, all checks behind the sums have to hold, too.
 """
@@ -138,6 +139,7 @@ def test_changed_bytes_are_refused_or_nothing_has_changed(good, data):
     attempt(good, mutate, data, exact=True)
 
 
+@pytest.mark.rest("300 examples")
 @fuzz
 @given(st.data())
 def test_a_signed_shard_is_refused_or_read(good, data):
@@ -149,6 +151,7 @@ def test_a_signed_shard_is_refused_or_read(good, data):
     attempt(good, mutate, data, exact=False)
 
 
+@pytest.mark.rest("300 examples")
 @fuzz
 @given(st.data())
 def test_a_signed_header_is_refused_or_read(good, data):
@@ -163,6 +166,7 @@ def test_a_signed_header_is_refused_or_read(good, data):
     attempt(good, mutate, data, exact=False)
 
 
+@pytest.mark.rest("300 examples")
 @fuzz
 @given(st.data())
 def test_a_signed_manifest_is_refused_or_read(good, data):
@@ -175,6 +179,7 @@ def test_a_signed_manifest_is_refused_or_read(good, data):
     attempt(good, mutate, data, exact=False)
 
 
+@pytest.mark.rest("300 examples")
 @fuzz
 @given(st.data())
 def test_changed_folders_are_refused(good, data):

@@ -167,6 +167,7 @@ def test_a_wheel_has_the_lessons_under_no_name_of_their_own_and_nobodys_answers(
                 assert f"{prefix}/{where}" in names
 
 
+@pytest.mark.rest("builds once more")
 def test_an_sdist_builds_the_same_wheel(wheel, tmp_path):
     with tarfile.open(build("sdist", tmp_path / "sdist")) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -194,6 +195,7 @@ def test_a_command_trains_as_its_module_does(installed, tmp_path):
     assert a["config"] | {"record": 0} == b["config"] | {"record": 0}
 
 
+@pytest.mark.rest("two runs for each", every=4)
 @pytest.mark.parametrize(
     "line, code",
     [
@@ -203,6 +205,7 @@ def test_a_command_trains_as_its_module_does(installed, tmp_path):
         ("train --version", 0),
         ("plan --ranks 3", 2),
         ("predict --data digits", 2),
+        ("generate --prompt x", 2),
         ("report --text nothing.json", 2),
         ("explore --version", 0),
         ("checkpoint inspect nowhere", 2),
@@ -243,6 +246,7 @@ def test_a_rank_that_fails_ends_all_with_the_same_words(installed, tmp_path):
     assert command.returncode == 2 and command.stderr.count("\n") == 1 and "line 3" in command.stderr
 
 
+@pytest.mark.rest("a run for each", every=3)
 @pytest.mark.parametrize("word, code", [("--version", 0), ("-h", 0), ("trian", 2), ("", 2), ("--stage=3", 2)])
 def test_what_is_no_command_is_said_once(word, code, installed, tmp_path):
     done = installed("zero-ref", word, ranks=3, cwd=tmp_path)
@@ -271,6 +275,7 @@ def test_a_students_folder_has_lessons_and_exercises(own):
     assert not (own / "lessons" / "checker").exists()
 
 
+@pytest.mark.rest("one of two", every=2)
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_new_overwrites_nothing(language, own, installed):
     file = own / "lessons" / "exercises" / f"{SOLVED}.py"
@@ -313,6 +318,7 @@ def test_a_students_folder_is_checked_wherever_the_student_stands_in_it(own, ins
     assert not list(installed.site.rglob(".learn")) and not (own.parent / ".learn").exists()
 
 
+@pytest.mark.rest("several checks")
 def test_a_later_exercise_takes_the_students_own_and_what_is_given(own, installed):
     """07 imports the ring of 06, and 02 a class of lessons.given."""
     exercises = own / "lessons" / "exercises"
@@ -331,6 +337,7 @@ def test_a_lesson_runs_in_a_students_folder(own, installed):
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.count("\n") >= 5
 
 
+@pytest.mark.rest("one of two", every=2)
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_without_exercises_learn_says_how_to_make_some(language, installed, tmp_path):
     for command in ("run", None):

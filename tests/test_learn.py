@@ -1,5 +1,6 @@
 """What a student types and sees: commands, hints, the watched file, the doctor, the picture of a run."""
 
+import argparse
 import fcntl
 import json
 import os
@@ -22,7 +23,8 @@ from confusion import answers
 from launching import left_behind
 
 from lessons.checker import progress, stub, words
-from lessons.checker.student import attempt, doctor, doctor_mpi, picture, screen
+from lessons.checker.student import attempt, commands, doctor, doctor_mpi, picture, screen
+from lessons.checker.student.finding import Finding
 from lessons.checker.student.sequence import Bar, Message, course
 from zero_ref.launch import leftovers
 from zero_ref.launch.shared import Room
@@ -103,6 +105,7 @@ def student(tmp_path):
 # Commands
 
 
+@pytest.mark.rest("a dozen runs")
 def test_run_says_what_is_wrong_and_its_exit_code_does(student):
     assert student("run", "6").returncode == 2
     assert not student.record()["attempts"]
@@ -153,6 +156,7 @@ def test_help_names_all_commands(student):
         assert max(map(words.width, text.splitlines())) <= 80
 
 
+@pytest.mark.rest("a dozen runs")
 def test_hints_come_one_after_another_and_are_counted(student):
     own = words.catalogue(FIRST)["exercise"]["hints"]["en"]
     student.write("overwrites")
@@ -175,6 +179,7 @@ def flat(text):
     return "".join(text.split())
 
 
+@pytest.mark.rest("several runs")
 def test_reset_keeps_what_was_written(student):
     fresh = student.file.read_bytes()
     student.write()
@@ -183,7 +188,7 @@ def test_reset_keeps_what_was_written(student):
         student.file.write_bytes(content)
         done = student("reset", "06")
         assert done.returncode == 0 and student.file.read_bytes() == fresh
-        assert Path(done.stdout.splitlines()[-1].partition(": ")[2]).read_bytes() == content
+        assert Path(done.stdout.split()[-1]).read_bytes() == content
     assert sorted(f.read_bytes() for f in (student.learn / "backup").iterdir()) == [b"first \xff", b"second"]
     assert not student.record()["passed"] and student.record()["attempts"] == 1
     student.file.unlink()
@@ -201,6 +206,7 @@ def test_two_backups_of_one_second_are_two_files(tmp_path, monkeypatch):
     assert len(list(kept.parent.iterdir())) == 3
 
 
+@pytest.mark.rest("several runs")
 def test_the_solution_comes_after_passing_or_giving_up(student):
     solution = (ROOT / "tests" / "answers" / f"{FIRST}.py").read_text(encoding="utf-8")
     done = student("solution", "06")
@@ -217,6 +223,7 @@ def test_the_solution_comes_after_passing_or_giving_up(student):
     assert student("solution", "06").stdout == solution and not student.record()["gave_up"]
 
 
+@pytest.mark.rest("runs for each", every=3)
 @pytest.mark.parametrize(
     "content",
     [
@@ -243,6 +250,35 @@ def test_an_unwritable_place_is_said_in_one_line(student):
     assert done.returncode == 3 and len(done.stderr.splitlines()) == 1 and "doctor" in done.stderr
 
 
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_eighty_columns_hold_what_is_printed(language, monkeypatch, tmp_path, capsys):
+    """Each command, before anything was checked; --plain has a fact in a line, and a program is as it is."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
+    o = argparse.Namespace(language=language, plain=False, give_up=False)
+    for exercise in words.exercises():
+        monkeypatch.setattr(screen, "current", lambda exercise=exercise: exercise)
+        for command in (commands.show, commands.solution, *[commands.hint] * 3):
+            command(exercise, o)
+        commands.print_lines(commands.introduce(exercise, language))
+        commands.print_lines(screen.what_follows(exercise, language))
+    commands.list_all(o)
+    for key in ("all_passed", "show_nothing", "solution_later", "only_this"):
+        commands.print_lines(words.say(key, language, number="06"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 200 and max(map(words.width, lines)) <= 80, max(lines, key=words.width)
+    params = {"path": "/a/mpirun" * 2, "launcher": "MPICH", "library": "Open MPI"}
+    found = Finding("bad", "doctor_mismatch", params, "type this")
+    monkeypatch.setattr(doctor, "find_all", lambda: [found])
+    for plain in (False, True):
+        doctor.main(language, plain)
+        lines = capsys.readouterr().out.splitlines()
+        assert (max(map(words.width, lines)) <= 80) == (not plain), lines
+    commands.print_lines("x " * 90, whole=True)
+    assert capsys.readouterr().out == "x " * 90 + "\n"
+
+
+@pytest.mark.rest("all exercises")
 def test_list_and_all(student):
     student.write()
     done = student("all")
@@ -263,6 +299,7 @@ def test_list_and_all(student):
     assert "current" in plain.splitlines()[0]
 
 
+@pytest.mark.rest("several runs")
 def test_next_goes_to_what_has_not_passed(student):
     assert "06 Ring" in student("next").stdout  # nobody has begun it
     assert "07 Ring" in student("next").stdout and student.progress()["current"] == SECOND
@@ -443,6 +480,7 @@ FOUND = [
 ]
 
 
+@pytest.mark.rest("a list of faults", every=4)
 @pytest.mark.parametrize("number", range(len(FOUND)))
 def test_doctor_says_what_to_type(number):
     found, level, what = FOUND[number]
@@ -589,6 +627,7 @@ def runs(tmp_path_factory):
 KINDS = ("", "hang_circle", "hang_absent", "raised", "syntax", "root_bytes", "endless", "hostile", "gone")
 
 
+@pytest.mark.rest("a dozen checks to make pictures of")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_is_well_formed_and_loads_nothing(runs, kind):
     for language in words.LANGUAGES:
@@ -606,6 +645,7 @@ def test_a_picture_is_well_formed_and_loads_nothing(runs, kind):
         assert len(list(page.iter("svg"))) == text.count("<details>"), "each picture also as a table"
 
 
+@pytest.mark.rest("a dozen checks to make pictures of")
 def test_a_picture_shows_every_message(runs):
     page = picture.page(FIRST, runs[""], "en")
     assert runs[""]["trial"]["size"] == 4 and runs[""]["trial"]["case"]["size"] == "4"
@@ -614,6 +654,7 @@ def test_a_picture_shows_every_message(runs):
     assert english.count("24 B · L9") == 12 and "72 bytes in 3 messages" in english
 
 
+@pytest.mark.rest("a dozen checks to make pictures of")
 def test_a_picture_of_a_hang_shows_where_each_rank_stands(runs):
     circle = picture.page(FIRST, runs["hang_circle"], "en")
     assert circle.count('class="waits"') == 2 * 2 and circle.count("end stop") == 2 * 2
@@ -647,7 +688,7 @@ def test_show_writes_the_picture_of_the_last_run(student):
     student.write("hang_circle")
     student("run", "06")
     done = student("show", "--language", "zh")
-    file = Path(done.stdout.strip().rpartition("：")[2])
+    file = Path(done.stdout.rpartition("：")[2].strip())
     assert done.returncode == 0 and file == student.learn / "picture" / "06.html"
     assert '<html lang="zh">' in file.read_text(encoding="utf-8")
 
@@ -761,6 +802,7 @@ def test_watching_from_the_stub_to_the_solution(student, watched):
     assert "已通过" in student("list").stdout
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_watching_whatever_is_saved(student, watched):
     terminal = watched("--language", "en", "--limit", "1000")
     terminal.shows("not started", "Saving")
@@ -793,6 +835,7 @@ def test_watching_whatever_is_saved(student, watched):
     assert terminal.ended() == 0
 
 
+@pytest.mark.rest("waits for a terminal", every=3)
 @pytest.mark.parametrize("how", ["q", "\x03", signal.SIGTERM, signal.SIGHUP])
 def test_leaving_during_a_check_leaves_nothing(student, watched, how):
     student.write("endless")
@@ -806,6 +849,7 @@ def test_leaving_during_a_check_leaves_nothing(student, watched, how):
     assert terminal.ended() == {"q": 0, "\x03": 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[how]
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_a_check_on_the_command_line_can_be_interrupted(student, watched):
     student.write("endless")
     terminal = watched("run", "06", "--limit", "1000")
@@ -814,6 +858,7 @@ def test_a_check_on_the_command_line_can_be_interrupted(student, watched):
     assert terminal.ended() == 130
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_watching_plainly(student, watched):
     terminal = watched("--plain")
     terminal.shows("keys: ", "checking ...", "result: not started", "0 of 2 passed")
@@ -825,6 +870,7 @@ def test_watching_plainly(student, watched):
     assert terminal.ended() == 0 and b"\x1b" not in terminal.text
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_no_color_is_respected(watched):
     terminal = watched(NO_COLOR="1")
     terminal.shows("not started", "Saving")
@@ -833,6 +879,7 @@ def test_no_color_is_respected(watched):
     assert not re.search(rb"\x1b\[[\d;]*m", terminal.text)
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_a_check_that_cannot_be_made_is_said(student, watched):
     student.write()
     student.learn.mkdir()
@@ -843,6 +890,7 @@ def test_a_check_that_cannot_be_made_is_said(student, watched):
     assert terminal.ended() == 0
 
 
+@pytest.mark.rest("waits for a terminal")
 def test_reset_asks_at_a_terminal(student, watched):
     student.write()
     for answer, text in (("n", "Nothing was changed"), ("y", "as it was at first")):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from launching import ROOT, mpirun
+from wcwidth import width
 
 sys.path.insert(0, str(ROOT / "lessons"))
 
@@ -15,6 +16,7 @@ LESSONS = {path.stem: path for path in lessons()}
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
+@pytest.mark.rest("each lesson in processes of its own", every=8)
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_runs(name):
     """A lesson asserts what its text says. It puts together both languages, whichever it shows."""
@@ -23,6 +25,7 @@ def test_a_lesson_runs(name):
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.count("\n") >= 5
     assert bool(CHINESE.search(found.stdout)) == (language == "zh")
+    assert max(map(width, found.stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("name", LESSONS)

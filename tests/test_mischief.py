@@ -102,6 +102,7 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
 
 
+@pytest.mark.rest("a check for each", every=4)
 @pytest.mark.parametrize("name", MISCHIEF)
 def test_no_answer_stops_or_hangs_the_checker(name, tmp_path):
     found = check(MISCHIEF[name], tmp_path)

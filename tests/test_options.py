@@ -19,9 +19,11 @@ DEFAULTS = {
     "save": None,
     "save_every": None,
     "keep": None,
+    "eval_every": None,
     "resume": None,
     "stage": 3,
     "prefetch": False,
+    "recompute": False,
     "own": None,
     "model": "mlp",
     "hidden": [128, 64],
@@ -49,6 +51,8 @@ DEFAULTS = {
     "steps": None,
     "optimizer": "adam",
     "lr": 0.001,
+    "schedule": None,
+    "warmup": None,
     "momentum": 0.0,
     "weight_decay": 0.0,
     "clip_norm": None,
@@ -142,10 +146,14 @@ WRONG = [
     "--device meta --ranks 4 --save x",
     "--device meta --ranks 4 --export x",
     "--device meta --ranks 4 --verify-every 2",
+    "--device meta --ranks 4 --eval-every 2",
     "--transport smoke",
     "--device cpu --transport nccl",
     "--transport nccl --reduce ring",
     "--accumulate float32",
+    "--schedule step",
+    "--warmup -1",
+    "--warmup 0.5",
     "--accumulate float32 --dtype float64",
     "--accumulate bfloat16 --dtype bfloat16",
     "--transport nccl --own x",
@@ -198,6 +206,8 @@ def test_the_defaults_are_these():
         ("--micro-batches 64", {"micro_batches": 64}),
         ("--dtype bfloat16 --accumulate float32", {"dtype": "bfloat16", "accumulate": "float32"}),
         ("--accumulate same", {}),
+        ("--schedule constant --warmup 0", {}),
+        ("--schedule cosine --warmup 7", {"schedule": "cosine", "warmup": 7}),
         ("--test-fraction 0", {"test_fraction": 0.0}),
         ("--clip-norm 1e-3", {"clip_norm": 1e-3}),
         ("--shard-model weights=2,1,1", {"shard_model": [2, 1, 1]}),
@@ -299,8 +309,9 @@ def test_a_resumed_run_may_change_where_it_runs_and_how_far():
         2,
     )
     assert (o.steps, o.epochs, o.lr, o.hidden) == (None, 9, 1.0, [9, 8])
-    ahead = options.lasting(parse("--prefetch"))  # is how one command works, and asks nothing of the next
-    assert options.parse(["--resume", "x", "--stage", "2"], ahead).prefetch is False
+    ahead = options.lasting(parse("--prefetch --recompute"))  # how one command works, no more
+    again = options.parse(["--resume", "x", "--stage", "2"], ahead)
+    assert (again.prefetch, again.recompute) == (False, False)
 
 
 @pytest.mark.parametrize(

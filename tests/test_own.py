@@ -18,20 +18,21 @@ def train(tmp_path, *more):
     return json.loads(record.read_text())
 
 
-def test_own_stages_on_own_rings_train_as_ours_do(tmp_path):
+@pytest.mark.rest("two runs for each", every=3)
+@pytest.mark.parametrize("stage", "0123")
+def test_own_stages_on_own_rings_train_as_ours_do(stage, tmp_path):
     """Equal bits, bytes held and bytes sent; the micro-batches make stages differ in what they send."""
-    for stage in "0123":
-        options = ["--stage", stage, "--micro-batches", "3"]
-        ours = train(tmp_path, *options, "--reduce", "ring")
-        own = train(tmp_path, *options, "--own", OWN, "--report", str(tmp_path / "page.html"))
-        assert own["weights_sha256"] == ours["weights_sha256"] and own["loss"] == ours["loss"]
-        for mine, theirs in zip(own["ranks"], ours["ranks"]):
-            assert mine["resting_bytes"] == theirs["resting_bytes"]
-            assert mine["sent_bytes_per_step"] == theirs["sent_bytes_per_step"]
-            for name in ("resting_bytes", "peak_bytes", "peak_total_bytes", "calls_per_step"):
-                assert mine[name] == mine["predicted"][name], "a dry run follows somebody's own stage, too"
-        assert own["recorded_step"]["file"].startswith({"0": "08", "1": "11", "2": "12", "3": "13"}[stage])
-        assert "page" in (tmp_path / "page.html").name and (tmp_path / "page.html").stat().st_size > 10_000
+    options = ["--stage", stage, "--micro-batches", "3"]
+    ours = train(tmp_path, *options, "--reduce", "ring")
+    own = train(tmp_path, *options, "--own", OWN, "--report", str(tmp_path / "page.html"))
+    assert own["weights_sha256"] == ours["weights_sha256"] and own["loss"] == ours["loss"]
+    for mine, theirs in zip(own["ranks"], ours["ranks"]):
+        assert mine["resting_bytes"] == theirs["resting_bytes"]
+        assert mine["sent_bytes_per_step"] == theirs["sent_bytes_per_step"]
+        for name in ("resting_bytes", "peak_bytes", "peak_total_bytes", "calls_per_step"):
+            assert mine[name] == mine["predicted"][name], "a dry run follows somebody's own stage, too"
+    assert own["recorded_step"]["file"].startswith({"0": "08", "1": "11", "2": "12", "3": "13"}[stage])
+    assert "page" in (tmp_path / "page.html").name and (tmp_path / "page.html").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(

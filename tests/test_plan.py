@@ -1,5 +1,6 @@
 """The planner: its numbers against formulas worked out by hand and against real runs; its options."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from hypothesis.strategies import integers, sampled_from
 from launching import ROOT, mpirun
 
 from zero_ref import launch
+from zero_ref.data import Task
 from zero_ref.launch import UsageError
 from zero_ref.plan import __main__ as command
 from zero_ref.plan import answer, sizing
@@ -24,6 +26,7 @@ from zero_ref.plan.formulas import (
     transformer_parameters,
 )
 from zero_ref.plan.timing import Link, Machine, Times, Work, hops
+from zero_ref.train import choose, options
 
 PLAN = ("-m", "zero_ref.plan")
 STAGES = range(4)
@@ -41,9 +44,20 @@ def made(line):
 
 
 def block(text, head):
-    """The cells of the table under the line that begins with `head`, by row name."""
-    lines = text[text.index(head) :].split("\n\n")[0].splitlines()[3:]
-    return {line.split()[0]: line.split() for line in lines if line[:7].strip()[:1].isdigit()}
+    """The cells of the table under the line that begins with `head`, by row name; of all its parts, where
+    the terminal is too narrow for one."""
+    first, *others = text[text.index(head) :].split("\n\n")
+    others = itertools.takewhile(lambda part: part.split()[0] == "stage", others)
+    parts = [first.splitlines()[3:], *(part.splitlines()[2:] for part in others)]
+    rows = {}
+    for line in (line for part in parts for line in part if re.match(r" *\d ", line)):
+        name, *cells = line.split()
+        rows.setdefault(name, [name]).extend(cells)
+    return rows
+
+
+def unfolded(text):
+    return " ".join(text.split())
 
 
 def test_no_mpi_is_loaded():
@@ -214,10 +228,11 @@ def test_parameters_of_known_transformers(name, layers, hidden, vocab, positions
 
 def test_a_plan_says_what_it_counts():
     line = "--model transformer --layers 12 --hidden 768 --heads 12 --sequence 1024 --ranks 5"
-    text = printed(line)
-    assert "84,934,656 parameters" in text and "Embeddings, biases and\nnorms are not" in text
+    text = unfolded(printed(line))
+    assert "84,934,656 parameters" in text and "Embeddings, biases and norms are not" in text
     assert "those of --parameters" in printed(f"{line} --parameters 1e8")
     text, whole = (ask(f"{line} --vocab 50257 --positions 1024") for ask in (printed, made))
+    text = unfolded(text)
     assert "124,439,808 parameters" in text and "1,024 learned positions" in text
     assert "which is the output matrix, too" in text and "not:" not in text
     embeddings = 50257 * 768 + 1024 * 768 + 2 * 768  # one more unit, with the last norm
@@ -231,15 +246,16 @@ def test_a_plan_says_what_it_counts():
     assert whole.rows[0].work.flop == 6 * multiplied * tokens
     untied = made(f"{line} --vocab 50257 --untied --checkpointing")
     assert untied.rows[0].work.flop == 8 * multiplied * tokens
-    assert "an output matrix of its own" in printed(f"{line} --vocab 50257 --untied")
+    assert "an output matrix of its own" in unfolded(printed(f"{line} --vocab 50257 --untied"))
 
 
 def test_what_fits_and_why():
     text = printed("--parameters 7.5e9 --ranks 64 --memory 32GB")
+    said = unfolded(text)
     assert [row[-1] for row in block(text, "Memory").values()] == ["no", "yes", "yes", "yes"]
-    assert "Stage 0 does not fit: it is 88.00 GB over; most of it is optimizer state, 90.00 GB." in text
-    assert "Stage 1 fits: 0.5938 GB to spare." in text
-    assert "2.000B, 7.642B, 14.42B, 128.0B." in text, "the paper's Table 2"
+    assert "Stage 0 does not fit: it is 88.00 GB over; most of it is optimizer state, 90.00 GB." in said
+    assert "Stage 1 fits: 0.5938 GB to spare." in said
+    assert "2.000B, 7.642B, 14.42B, 128.0B." in said, "the paper's Table 2"
     exactly = printed("--parameters 100 --ranks 4 --memory 1600")
     assert "Stage 0 fits: 0 B to spare." in exactly and block(exactly, "Memory")["0"][-1] == "yes"
     assert "Stage 0 does not fit: it is 1 B over" in printed("--parameters 100 --ranks 4 --memory 1599")
@@ -322,6 +338,12 @@ def test_the_work_of_an_mlp_by_hand():
     assert (row.work.units, row.work.updated) == (2, (27 + 12) / 3)  # 25 and 12 parameters, padded
 
 
+def test_a_unit_that_recomputes_works_more():
+    o = options.parse(["--recompute", "--hidden", "5"])  # 4-5-2, and the first layer once more
+    work = sizing.work_of(o, choose.units(o, Task(4, 2, 2), 3), 3, 3)
+    assert work.flop == 2 * 3 * (3 * 4 * 5 + 3 * 5 * 2)
+
+
 def test_links_between_groups_cost_more():
     line = "--parameters 960 --ranks 8 --group 4 --bandwidth 1000 --bandwidth-between 10 --latency 1e-3"
     machine = answer.machine_of(command.parse(line.split()))
@@ -369,6 +391,7 @@ def test_a_stage_that_does_not_fit_is_not_the_fastest():
 # Against real runs
 
 
+@pytest.mark.rest("a run for each", every=5)
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("options", ["--optimizer sgd --momentum 0.9 --micro-batches 3", "--optimizer adam"])
 @pytest.mark.parametrize("stage", STAGES)
@@ -431,16 +454,21 @@ def test_calibration_measures_everything(calibrated):
 
 def test_predicted_beside_measured(calibrated, tmp_path):
     records = []
-    for ranks, options in (
+    for ranks, more in (
         (2, "--stage 0"),
-        (3, "--shard-model hash --shard-data hash --reduce ring --data synthetic --samples 500 --prefetch"),
+        (
+            3,
+            "--shard-model hash --shard-data hash --reduce ring --data synthetic --samples 500 --prefetch "
+            "--recompute",
+        ),
     ):
         records.append(str(tmp_path / f"{ranks}.json"))
-        line = ("--quiet", "--steps", "9", "--record", records[-1], *options.split())
+        line = ("--quiet", "--steps", "9", "--record", records[-1], *more.split())
         assert mpirun(ranks, "-m", "zero_ref.train", *line).returncode == 0
     found = mpirun(0, *PLAN, "--compare", *records, "--machine", str(calibrated))
     assert (found.returncode, found.stderr) == (0, "")
-    rows = [line.split() for line in found.stdout.splitlines()[3:5]]
+    held, timed = (part.splitlines()[3:5] for part in found.stdout.split("\n\n"))
+    rows = [[*a.split(), *b.split()[2:]] for a, b in zip(held, timed)]
     for row, file in zip(rows, records):
         record = json.loads(Path(file).read_text())
         most = max(record["ranks"], key=lambda rank: rank["peak_total_bytes"])
@@ -452,6 +480,7 @@ def test_predicted_beside_measured(calibrated, tmp_path):
         assert predicted == pytest.approx(sum(map(float, row[9:])), abs=0.02)
 
 
+@pytest.mark.rest("a command for each", every=3)
 @pytest.mark.parametrize("name", ["resting_bytes", "sent_bytes_per_step", "peak_total_bytes"])
 def test_a_byte_too_many_is_an_error(name, calibrated, tmp_path):
     file = tmp_path / "record.json"
@@ -465,7 +494,7 @@ def test_a_byte_too_many_is_an_error(name, calibrated, tmp_path):
     file.write_text(json.dumps(record))
     found = mpirun(0, *PLAN, "--compare", str(file), "--machine", str(calibrated))
     assert found.returncode == 1 and found.stderr.count("\n") == 1
-    assert f"rank 1: {name} measured" in found.stderr and " no " in found.stdout
+    assert f"rank 1: {name} measured" in found.stderr and " no\n" in found.stdout
 
 
 # Options
@@ -602,6 +631,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
 """
 
 
+@pytest.mark.rest("a command for each", every=4)
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_record_is_refused_before_anything_is_made_of_it(case, small_record, calibrated, tmp_path):
     config, rest, message = HOSTILE[case]

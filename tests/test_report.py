@@ -15,7 +15,7 @@ from terminal import width
 
 from zero_ref import launch, report
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import table
+from zero_ref.launch.terminal import table
 from zero_ref.ledger import COLLECTIVES, KINDS
 from zero_ref.report import page, summary, text, trace
 from zero_ref.report.__main__ import main
@@ -227,10 +227,9 @@ def test_the_language_is_switched_and_remembered_in_the_address(run, opened):
     assert "谁保存什么" in shown and "Who holds what" not in shown
     view.reload()
     assert "谁保存什么" in view.locator("main").inner_text()
-    assert "谁保存什么" in opened(run / "run.html", locale="zh-CN").locator("main").inner_text()
-    assert (
-        "Who holds" in opened(run / "run.html", locale="zh-CN", fragment="#en").locator("main").inner_text()
-    )
+    for fragment, shown in (("", "Who holds"), ("#en", "Who holds"), ("#zh", "谁保存什么")):  # run in English
+        view = opened(run / "run.html", locale="zh-CN", fragment=fragment)
+        assert shown in view.locator("main").inner_text()
 
 
 @pytest.mark.parametrize("width", (1280, 390))
@@ -369,6 +368,23 @@ def test_a_loss_that_is_not_finite_is_shown(run, opened, tmp_path):
     view = opened(written(tmp_path, {"a": ours}, {"b": record_of(run)}, "en"))
     assert table_of(view, "loss").locator("tbody tr").nth(4).inner_text().split("\t")[1] == "not finite"
     assert page.difference("b", ours, record_of(run))["most"] is None
+
+
+def test_what_was_held_out_is_drawn_beside_the_loss(run, opened, tmp_path):
+    record = record_of(run)
+    record["held_out"] = [[3, 2.5, 0.25], [6, None, None], [9, 1.25, 0.5]]
+    view = opened(written(tmp_path, {"a": record}, language="en"))
+    rings = view.locator("#loss-picture .held-out")
+    heights = [float(rings.nth(i).get_attribute("cy")) for i in range(rings.count())]
+    assert len(heights) == 2 and heights[0] < heights[1], (
+        "the higher loss lies higher; none where it is no number"
+    )
+    assert "held out" in view.locator("#loss-legend").inner_text()
+    assert "On the samples held out: loss 1.2500." in view.locator("#loss-caption").inner_text()
+    view.locator("#loss-picture svg").press("ArrowLeft")
+    assert "held out" not in view.locator("#loss-caption").inner_text()
+    view = opened(written(tmp_path, {"a": record_of(run)}, language="en"))
+    assert view.locator("#loss-picture .held-out").count() == 0 and record_of(run)["held_out"] == []
 
 
 def test_a_record_without_events_has_a_page_without_them(run, opened, tmp_path):
@@ -739,7 +755,8 @@ def test_the_command_makes_pages_and_needs_no_mpi(run, tmp_path):
     out, record = tmp_path / "out.html", str(run / "run.json")
     command = [sys.executable, "-m", "zero_ref.report", str(out), record, "--compare", record]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"page     {out}\n         open it in a browser\n"
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
@@ -767,6 +784,7 @@ def test_an_error_of_the_command_is_one_line(line, run, monkeypatch):
     assert sorted(run.iterdir()) == before
 
 
+@pytest.mark.rest("a run for each", every=3)
 @pytest.mark.parametrize(
     "line, said",
     [

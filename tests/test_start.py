@@ -40,6 +40,7 @@ def errors(result):
 
 
 @LINUX
+@pytest.mark.rest("one of two", every=2)
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_wrong_option_on_one_rank_ends_all_with_its_words(rank):
     found = run(rank, "sys.argv += ['--stage', '9']", *TRAIN)  # the others would wait for 60 s
@@ -69,6 +70,7 @@ def test_a_rank_that_fails_to_import_ends_all_at_once():
 
 
 @LINUX
+@pytest.mark.rest("waits", every=2)
 @pytest.mark.parametrize(
     "statement",
     ["time.sleep(60)", "os._exit(0)", "os.kill(os.getpid(), 19)"],

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -134,3 +135,60 @@ def test_another_alphabet_is_another_model(text, tmp_path):
     other.write_text("0123" * 300, encoding="utf-8")
     result = mpirun(2, "-m", "zero_ref.train", "--resume", str(saved), "--data", str(other), "--steps", "4")
     assert result.returncode == 2 and "is not what checkpoint" in result.stderr
+
+
+WORDS = {
+    "en": (
+        ", in nats a character",
+        r"test     loss (\S+) nats or (\S+) bits a character \(by frequency alone",
+    ),
+    "zh": ("，单位 nat，按每个字符计", r"测试  每个字符的 loss (\S+) nat，即 (\S+) 比特（只凭字频是"),
+}
+
+
+@pytest.mark.parametrize("language", WORDS)
+def test_the_summary_has_bits_the_best_and_a_text(language, text, tmp_path):
+    saved, record = tmp_path / "saved", tmp_path / "r.json"
+    line = (
+        *TRAIN,
+        "--data",
+        text,
+        "--steps",
+        "7",
+        "--lr",
+        "0.1",
+        "--eval-every",
+        "3",
+        "--language",
+        language,
+    )
+    line += ("--save", str(saved), "--record", str(record), "--stage", str(len(WORDS[language][0]) % 4))
+    done = mpirun(3, *line, PYTHONUTF8="1", COLUMNS="120")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(record.read_text(encoding="utf-8"))
+    unit, test = WORDS[language]
+    loss, bits = map(float, re.search(test, done.stdout).groups())
+    assert unit in done.stdout and loss == pytest.approx(found["test"]["loss"], abs=1e-4)
+    assert bits == pytest.approx(loss / math.log(2), abs=2e-4)
+    assert [row[0] for row in found["held_out"]] == [3, 6, 7] and found["held_out"][-1][1] == found["test"][
+        "loss"
+    ]
+    loss, step = found["best"]
+    assert f"{loss:.4f}" in done.stdout and str(saved / "best") in done.stdout
+    assert [p.name for p in (saved / "best").iterdir()] == [f"step-{step:08d}"]
+    assert len(found["text"]) == 200 and found["text"] in done.stdout
+    again = mpirun(2, "-m", "zero_ref.generate", "--checkpoint", str(saved))
+    assert again.stdout == found["text"] + "\n", "the generator says the same of the same model"
+
+
+def test_a_quiet_run_writes_no_text(text, tmp_path):
+    record = tmp_path / "r.json"
+    line = (*TRAIN, "--data", text, "--quiet", "--steps", "1", "--record", str(record))
+    done = mpirun(3, *line)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads(record.read_text())["text"] is None
+
+
+def test_a_summary_of_text_that_holds_nothing_out(text):
+    done = mpirun(2, *TRAIN, "--data", text, "--steps", "1", "--test-fraction", "0", "--language", "en")
+    assert done.returncode == 0 and "no samples" in done.stdout, done.stderr

@@ -13,49 +13,57 @@ from zero_ref.array import gpu_count
 
 MPI = Path(__file__).parent / "mpi"
 FILES = sorted(map(str, MPI.glob("check_*.py")))
-RANKS = (1, 2, 3, 4, 5, 8)
+REST = pytest.mark.rest("other numbers of ranks, and what make test leaves out at 3")
+RANKS = [pytest.param(3, "quick"), *(pytest.param(n, "all", marks=REST) for n in (1, 2, 4, 5, 8))]
+RANKS += [pytest.param(3, "rest", marks=REST)]
 NAMES = ("bits", "bytes", "comm", "gpu", "precision")  # for which NCCL makes a difference
 NCCL = {"ZERO_REF_TEST_TRANSPORT": "nccl", "ZERO_REF_PRETEND_GPUS": "3"}
+READS = {"ZERO_REF_GPU_MPI": "1"}
 PRETEND = os.pathsep.join([str(MPI.parent / name) for name in ("stacks", "pretend", "..")])
 
 
-def run(ranks: int, device: str, files: list[str] = FILES, **environment: str) -> None:
-    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
+def run(ranks: int, part: str, device: str, files: list[str] = FILES, **environment: str) -> None:
+    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--part", part, *files)
     result = mpirun(ranks, *command, limit=400, ZERO_REF_TEST_DEVICE=device, **environment)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count(" passed") == ranks, result.stdout
 
 
-@pytest.mark.parametrize("ranks", RANKS)
-def test_under_mpirun(ranks):
-    run(ranks, "cpu")
+@pytest.mark.parametrize("ranks, part", RANKS)
+def test_under_mpirun(ranks, part):
+    run(ranks, part, "cpu")
 
 
 @pytest.mark.parametrize(
-    "ranks, twelfth, names, environment",
+    "ranks, part, twelfth, names, environment",
     [
-        pytest.param(3, "0", "*", {}, id="mpi"),
-        pytest.param(3, "1", "bytes comm gpu", NCCL, id="nccl"),
-        pytest.param(2, "2", "bits comm gpu", {"ZERO_REF_GPU_MPI": "1"}, id="mpi that reads a GPU's memory"),
-        pytest.param(1, "3", "bits gpu", {}, id="one rank"),
+        pytest.param(3, "quick", "0", "*", {}, id="mpi"),
+        pytest.param(3, "rest", "0", "*", {}, id="mpi, the rest", marks=REST),
+        pytest.param(3, "quick", "1", "bytes comm gpu", NCCL, id="nccl"),
+        pytest.param(3, "rest", "1", "bytes comm gpu", NCCL, id="nccl, the rest", marks=REST),
+        pytest.param(2, "all", "2", "bits comm gpu", READS, id="mpi that reads a GPU's memory", marks=REST),
+        pytest.param(1, "all", "3", "bits gpu", {}, id="one rank", marks=REST),
     ],
 )
-def test_on_a_pretended_gpu(ranks, twelfth, names, environment):
+def test_on_a_pretended_gpu(ranks, part, twelfth, names, environment):
     """CuPy of tests/pretend: NumPy's arrays, but work is done later, in any order that may be."""
     files = [str(MPI / f"check_{name}.py") for name in names.split()] if names != "*" else FILES
-    run(ranks, "gpu", files, PYTHONPATH=PRETEND, ZERO_REF_TWELFTH=twelfth, **environment)
+    run(ranks, part, "gpu", files, PYTHONPATH=PRETEND, ZERO_REF_TWELFTH=twelfth, **environment)
 
 
 @pytest.mark.gpu
+@pytest.mark.rest("needs a GPU")
 @pytest.mark.skipif(gpu_count() == 0, reason="no GPU, or no CuPy")
 @pytest.mark.parametrize("ranks", (1, 2, 3, 4))
 def test_on_the_gpu(ranks):
-    run(ranks, "gpu")
+    run(ranks, "all", "gpu")
 
 
 @pytest.mark.gpu
+@pytest.mark.rest("needs a GPU")
 @pytest.mark.parametrize("ranks", (1, 2, 4))
 def test_over_nccl(ranks):
     if gpu_count() < ranks:
         pytest.skip(f"{ranks} ranks need as many GPUs")
-    run(ranks, "gpu", [str(MPI / f"check_{name}.py") for name in NAMES], ZERO_REF_TEST_TRANSPORT="nccl")
+    files = [str(MPI / f"check_{name}.py") for name in NAMES]
+    run(ranks, "all", "gpu", files, ZERO_REF_TEST_TRANSPORT="nccl")

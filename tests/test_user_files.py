@@ -105,6 +105,11 @@ INF_AT_3 = np.where(np.arange(12).reshape(6, 2) == 7, np.inf, X)
 BAD_NPZ = {
     "no y": ({"x": X}, "'x' and 'y'"),
     "no x": ({"a": X, "y": LABELS}, "'x' and 'y'"),
+    "other names": ({"x_train": X, "y_train": LABELS}, r"'x' and 'y', and holds x_train, y_train$"),
+    "two numbers": (
+        {"x": np.array(1.0), "y": np.array(1)},
+        r"shape \(\) and y \(\): a sample is a row of each",
+    ),
     "lengths differ": ({"x": X, "y": LABELS[:5]}, r"\(6, 2\).*\(5,\).*lengths differ"),
     "x is one number": ({"x": np.float64(1), "y": LABELS}, r"\(\)"),
     "y is one number": ({"x": X, "y": np.int64(1)}, r"\(\)"),
@@ -238,7 +243,7 @@ def test_directory_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["set.txt", "set", "set.npy", "mnist", "", "."])
 def test_other_suffixes_are_refused(name):
-    refused(name, "digits, diabetes, FILE.npz or FILE.csv")
+    refused(name, "digits, spoken, diabetes, persuasion, tang or one of FILE.npz, FILE.csv, FILE.txt$")
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"garbage" * 100, b"PK\x03\x04" + b"\0" * 50])

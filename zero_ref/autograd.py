@@ -157,7 +157,8 @@ def gelu(x: Tensor) -> Tensor:
     t += near
     t *= c
     xp.tanh(t, out=t)
-    y = track("activation", 0.5 * x.data)
+    y = track("activation", x.data.copy())
+    y *= 0.5  # in place: bfloat16 times a Python number is float32
     y *= 1 + t
 
     def backward(g: Array) -> None:

@@ -42,6 +42,15 @@ class Master:
     def steps(self, number: int) -> None:
         self.optimizer.steps = number  # whoever sets it has filled the master
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next update."""
+        return self.optimizer.lr
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self.optimizer.lr = rate
+
     def state(self) -> dict[str, Array]:
         """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
         return {"master": self.master, **self.optimizer.state()}

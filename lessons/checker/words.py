@@ -195,7 +195,7 @@ def result_text(exercise: str, file: Path, diagnosis: Diagnosis | None, language
         place = f"{where}:{number}"
         lines += [
             f"{pad(say('look', language), labels)}  {place}",
-            *([" " * labels + "      " + code] if code else []),
+            *([cut(" " * labels + "      " + code, COLUMNS)] if code else []),
         ]
     if ask := diagnosis_text(exercise, diagnosis, "ask", language):
         lines += indent(pad(say("think", language), labels), ask)

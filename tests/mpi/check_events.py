@@ -20,7 +20,7 @@ CASES = [
     "--optimizer sgd",
     "--micro-batches 3 --reduce ring --shard-model hash",
     "--reduce ordered --optimizer adamw --shard-data hash --check",
-    "--dtype bfloat16 --shard-model random --shard-data random --micro-batches 2",
+    "--dtype bfloat16 --shard-model random --shard-data random --micro-batches 2 --recompute",
 ]
 
 

@@ -71,6 +71,7 @@ def test_a_bias_of_keys_has_no_gradient():
     assert np.abs(bias[WIDTH : 2 * WIDTH]).max() < 1e-15 < 1e-4 < np.abs(bias[:WIDTH]).max()
 
 
+@pytest.mark.rest("runs of every stage for each", every=7)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("reduce", ["auto", "ordered"])
 @pytest.mark.parametrize("number", range(4))

@@ -55,6 +55,8 @@ BASE = "--quiet --steps 6 --batch-size 12 --hidden 7 --clip-norm 0.5 --optimizer
 CHANGES = {
     "--seed 9": ["weights_sha256", "loss"],
     "--lr 0.1": ["weights_sha256", "loss"],
+    "--schedule linear": ["weights_sha256", "lr"],
+    "--warmup 2": ["weights_sha256", "lr"],
     "--momentum 0.9": ["weights_sha256", "resting_bytes"],
     "--weight-decay 0.1": ["weights_sha256"],
     "--clip-norm 0.1": ["weights_sha256"],

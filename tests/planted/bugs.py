@@ -669,7 +669,7 @@ GRADIENTS = [
     Bug(
         "cross-entropy is divided by the rank's own samples: a mean of means",
         "autograd.py",
-        "xp.multiply(p, g / samples, out=p)",
+        "xp.multiply(p, g / numbers, out=p)",
         "xp.multiply(p, g / max(1, len(labels)), out=p)",
     ),
     Bug(
@@ -738,8 +738,8 @@ COMMAND = [
     Bug(
         "the test counts right answers of one rank only",
         "train/run.py",
-        "world.sum(right) / samples",
-        "right / samples",
+        "world.sum(right) / (samples * tokens)",
+        "right / (samples * tokens)",
     ),
     Bug(
         "the initial weights differ between ranks",
@@ -807,7 +807,7 @@ BYTES = [
     Bug(
         "linear's backward function holds the array of the weights, not their node",
         "autograd.py",
-        "    def backward(g: Array) -> None:  # g = dL/dy, (samples, outputs)\n",
+        "    def backward(g: Array) -> None:  # g = dL/dy, (..., outputs)\n",
         "    def backward(g: Array, held: Array = w.data) -> None:\n",
     ),
     Bug(
@@ -1105,6 +1105,79 @@ ACCUMULATE = [
         'PASSING |= {"accumulate", "report",',
     ),
 ]
+RECOMPUTE = [
+    Bug(
+        "the option is read, and all is kept",
+        "train/choose.py",
+        "recompute.recomputing(made) if o.recompute else made",
+        "made",
+    ),
+    Bug(
+        "a unit that computes again keeps what it has computed first",
+        "extras/recompute.py",
+        "        self.unit.forget()\n",
+        "",
+    ),
+    Bug(
+        "the last unit computes again what is still there",
+        "extras/recompute.py",
+        "[*map(Recompute, units[:-1]), *units[-1:]]",
+        "[*map(Recompute, units)]",
+    ),
+    Bug(
+        "the output of a block of 16 bits has 32",
+        "autograd.py",
+        'y = track("activation", x.data.copy())\n    y *= 0.5',
+        'y = track("activation", 0.5 * x.data)',
+    ),
+    Bug(
+        "a record's recomputation is not compared",
+        "plan/compare.py",
+        '("prefetch", "recompute")',
+        '("prefetch",)',
+    ),
+]
+SCHEDULE = [
+    Bug(
+        "every step has the rate of the first", "train/run.py", "lr = rate(number)", "lr = rate(steps.start)"
+    ),
+    Bug(
+        "a resumed run begins its schedule anew",
+        "train/run.py",
+        "lr = rate(number)",
+        "lr = rate(number - steps.start)",
+    ),
+    Bug(
+        "only the first unit's optimizer is told the rate",
+        "train/run.py",
+        "        for u in run.units:\n            u.optimizer.lr",
+        "        for u in run.units[:1]:\n            u.optimizer.lr",
+    ),
+    Bug(
+        "the optimizer below a float32 master is not told",
+        "precision.py",
+        "        self.optimizer.lr = rate\n",
+        "        pass\n",
+    ),
+    Bug(
+        "the first step of a warm-up has a rate of 0",
+        "extras/schedule.py",
+        "(done + 1) / (self.warmup + 1)",
+        "done / self.warmup",
+    ),
+    Bug(
+        "the decay ends before the run, as if the warm-up came on top",
+        "extras/schedule.py",
+        "(done - self.warmup) / (self.last - self.warmup)",
+        "min(1.0, done / (self.last - self.warmup))",
+    ),
+    Bug(
+        "the end of the schedule is how many steps are left",
+        "train/run.py",
+        "choose.schedule(o, steps.stop)",
+        "choose.schedule(o, len(steps))",
+    ),
+]
 CHECKPOINTS = [
     Bug(
         "a checkpoint's options may end the command that reads it",
@@ -1339,8 +1412,8 @@ CHECKPOINTS = [
     Bug(
         "latest needs a checkpoint",
         "checkpoint/saving.py",
-        "    if all(comm.everyone(there)):\n",
-        "    if False:\n",
+        "        if not all(comm.everyone(there)):\n",
+        "        if True:\n",
     ),
     Bug(
         "a run that finds all done fails",
@@ -1427,6 +1500,94 @@ PREDICTING = [
         "predict.py",
         "min(first + r * batch_size, len(x)) for r",
         "first + (len(x) - first) * r // comm.size for r",
+    ),
+]
+WRITING = [
+    Bug(
+        "all ranks end as soon as one of them has no sample left",
+        "generate/sampling.py",
+        "while comm.sum(sum(not sample.done for sample in mine)):",
+        "while all(comm.everyone(any(not sample.done for sample in mine))):",
+    ),
+    Bug(
+        "a sample's random numbers are those of its rank",
+        "generate/sampling.py",
+        "np.random.default_rng([how.seed, number])",
+        "np.random.default_rng([how.seed, comm.rank])",
+    ),
+    Bug(
+        "a window keeps the beginning of a long text",
+        "generate/sampling.py",
+        "sample.ids[-task.features :]",
+        "sample.ids[: task.features]",
+    ),
+    Bug(
+        "the outputs are multiplied by the temperature",
+        "generate/sampling.py",
+        ") / temperature",
+        ") * temperature",
+    ),
+    Bug(
+        "the least likely tokens are drawn from",
+        "generate/sampling.py",
+        'np.argsort(-logits, kind="stable")[:top_k]',
+        'np.argsort(logits, kind="stable")[:top_k]',
+    ),
+    Bug(
+        "what is written may be the token for all others",
+        "generate/sampling.py",
+        "known = logits[: len(task.alphabet)]",
+        "known = logits",
+    ),
+    Bug(
+        "two units are gathered at a time",
+        "generate/sampling.py",
+        "        del param  # or two units would be here at once\n",
+        "",
+    ),
+    Bug(
+        "batches of a text come in the order of the ranks",
+        "predict.py",
+        "    return ordered\n",
+        "    return result\n",
+    ),
+    Bug(
+        "the shorter window at the end is left out",
+        "predict.py",
+        "last = len(ids) - 1\n",
+        "last = max(len(ids) - 1 - (len(ids) - 1) % context, 1)\n",
+    ),
+]
+LOOKS = [
+    Bug(
+        "what is tested on the way is counted",
+        "train/run.py",
+        "        with ledger.set_aside():\n",
+        "        if True:\n",
+    ),
+    Bug(
+        "the best is the last that was looked at",
+        "train/run.py",
+        "if loss is not None and loss < (self.best or [math.inf])[0]:",
+        "if loss is not None:",
+    ),
+    Bug(
+        "a resumed run knows no best",
+        "train/run.py",
+        "next((tuple(found) for found in run.world.everyone(ours) if found), None)",
+        "None if run.world.everyone(ours) else None",
+    ),
+    Bug(
+        "the best lies where --keep deletes",
+        "checkpoint/__init__.py",
+        'BEST = "best"',
+        'BEST = "."',
+    ),
+    Bug(
+        "the best before stays beside the new one",
+        "checkpoint/best.py",
+        "    on_rank_0(run.world, lambda: drop_others(True))\n",
+        "",
     ),
 ]
 FAULTS = [
@@ -1586,7 +1747,7 @@ EVENTS = [
     ),
     Bug(
         "a Chinese character takes one column",
-        "launch/cli.py",
+        "launch/terminal.py",
         "tabulate.MIN_PADDING = 0\n",
         "tabulate.MIN_PADDING = 0\ntabulate.WIDE_CHARS_MODE = False\n",
     ),
@@ -1947,6 +2108,78 @@ CHECKER = [
     ),
 ]
 
+TERMINAL = [
+    Bug(
+        "a plan speaks as the environment does, whatever --language says",
+        "plan/answer.py",
+        "words_of(__package__, o.language)",
+        "words_of(__package__)",
+    ),
+    Bug(
+        "a line is as long as its words are",
+        "launch/terminal.py",
+        'return "\\n".join(part for line in text.split("\\n") for part in folded(line))',
+        "return text",
+    ),
+    Bug("a line begins with a comma", "launch/terminal.py", "[{CLOSES}]*\\s*", "\\s*"),
+    Bug("a number is parted from its unit", "launch/terminal.py", "]+{UNIT}|", "]+|"),
+    Bug(
+        "what follows a label begins below it",
+        "launch/terminal.py",
+        'lines.append(" " * indent)',
+        'lines.append("")',
+    ),
+    Bug(
+        "a path leaves its label alone",
+        "launch/terminal.py",
+        "wcwidth.width(lines[-1]) > indent and",
+        "lines[-1].strip() and",
+    ),
+    Bug(
+        "a table is as wide as its columns are",
+        "launch/terminal.py",
+        "<= columns() or parts < 2",
+        "<= 1000 or parts < 2",
+    ),
+    Bug(
+        "the other half of a table lacks what its rows begin with",
+        "launch/terminal.py",
+        "[*row[:keep], *row[a:b]]",
+        "[*row[:1], *row[a:b]]",
+    ),
+    Bug(
+        "a table is cut within a model",
+        "launch/terminal.py",
+        "keep + (parts + 1) // 2 * together",
+        "(len(header) + keep) // 2",
+    ),
+    Bug("a wide terminal is filled", "launch/terminal.py", "min(120, max(80,", "min(400, max(80,"),
+    Bug("a file is told as it was given", "launch/terminal.py", "path=os.path.abspath(path)", "path=path"),
+    Bug(
+        "the checkpoint does not hear --language",
+        "checkpoint/__main__.py",
+        'written({"export": o.file}, o.language)',
+        'written({"export": o.file})',
+    ),
+    Bug(
+        "the predictor does not hear --language",
+        "predict.py",
+        "written({kind: o.output}, o.language)",
+        "written({kind: o.output})",
+    ),
+    Bug(
+        "a page of records begins in the browser's language",
+        "report/page.py",
+        '"language": language or launch.language()',
+        '"language": language',
+    ),
+    Bug(
+        "the planner's page begins in the browser's language",
+        "explore/__main__.py",
+        "page(o.language or launch.language())",
+        "page()",
+    ),
+]
 GROUPS = {
     "install": INSTALL,
     "seams": SEAMS,
@@ -1969,11 +2202,15 @@ GROUPS = {
     "predictions": BILLS_AND_DRY_RUNS,
     "precision": PRECISION,
     "accumulate": ACCUMULATE,
+    "recompute": RECOMPUTE,
+    "schedule": SCHEDULE,
     "groups": BETWEEN,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,
+    "writing": WRITING,
+    "looks": LOOKS,
     "faults": FAULTS,
     "starts": STARTS,
     "events": EVENTS,
@@ -1981,4 +2218,5 @@ GROUPS = {
     "nccl": NCCL,
     "leftovers": LEFTOVERS,
     "checker": CHECKER,
+    "terminal": TERMINAL,
 }

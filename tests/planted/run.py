@@ -1,11 +1,13 @@
 """Make each bug of bugs.py in a copy of the package, and show which test finds it.
 
-    python tests/planted/run.py [--only TEXT] [--all]
+    python tests/planted/run.py [--only TEXT] [--each N] [--all] [--quick]
 
 Checks run one after another until one fails: the tests under mpirun come first wherever a stage, a
-collective, clipping or an optimizer is wrong. `--only` takes the bugs with TEXT in their names; with
-`--all` every check runs, and all that fail are shown. A bug counts as caught only if a test names it:
-a run that hangs (see LIMIT) or dies is told, and the next check has to find the bug.
+collective, clipping or an optimizer is wrong. `--only` takes the bugs with TEXT in their names, `--each` so
+many of each group, spread over it. With `--all` every check runs, and all that fail are shown; with `--quick`
+a check has only those of its tests that `make test` runs (tests/parts.py).
+A bug counts as caught only if a test names it: a run that hangs (see LIMIT) or dies is told, and the next
+check has to find the bug.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,9 +33,11 @@ UNIT = [
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
+PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
+NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
     "staged": {"ZERO_REF_TWELFTH": "0"},
@@ -42,20 +47,25 @@ PRETENDED = {  # checks on a pretended GPU: name, and what it takes
 CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     **{
         name: (RANKS, f"tests/mpi/check_{name}.py")
-        for name in ("reference", "bits", "comm", "bytes", "dry_run", "training")
+        for name in ("reference", "bits", "comm", "bytes", "dry_run", "training", "recompute", "schedule")
     },
     "unit": (0, *UNIT),
+    "rates": (0, "tests/test_schedule.py"),
     "command": (0, "tests/test_command.py", "-k", "main_job or same_weights or weights_depend"),
     "tables": (0, "tests/test_tables.py", "tests/test_user_files.py", "tests/test_data.py"),
     "precision": (RANKS, "tests/mpi/check_precision.py"),
     "groups": (4, "tests/mpi/check_groups.py"),
-    "plan": (0, "tests/test_plan.py", "-k", "transformer or checkpointing or counts or hostile"),
+    "plan": (0, "tests/test_plan.py", "-k", PLAN),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
+    "terminal": (0, "tests/test_terminal.py", "-k", "not make"),
     "extending": (0, "tests/test_extending.py"),
     "install": (0, "tests/test_install.py", "-k", INSTALL),
     "predict": (RANKS, "tests/mpi/check_predict.py"),
+    "generate": (RANKS, "tests/mpi/check_generate.py"),
+    "drawing": (0, "tests/test_generate.py", "-k", "drawn or likeliest"),
+    "held_out": (RANKS, "tests/mpi/check_held_out.py"),
     "faults": (0, "tests/test_faults.py", "-k", FAULTS),
     "start": (0, "tests/test_start.py"),
     "events": (RANKS, "tests/mpi/check_events.py"),
@@ -81,11 +91,15 @@ FIRST = {  # by group, where it is not the order above
     "predictions": ["unit", "dry_run"],
     "precision": ["precision"],
     "plans": ["plan"],
+    "schedule": ["schedule", "rates"],
+    "recompute": ["recompute", "plan"],
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "checkpoints": ["files", "saving", "results", "faults"],
     "results": ["results"],
     "predicting": ["predict"],
+    "writing": ["generate", "drawing"],
+    "looks": ["held_out"],
     "faults": ["faults"],
     "starts": ["start", "faults"],
     "events": ["events", "report"],
@@ -93,6 +107,7 @@ FIRST = {  # by group, where it is not the order above
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
     "checker": ["mischief", "shadows", "leftovers"],
+    "terminal": ["terminal"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M
@@ -109,10 +124,10 @@ def copy(folder: Path) -> Path:
     return folder
 
 
-def run(check: str, folder: Path, limit: float) -> tuple[str, str]:
+def run(check: str, part: str, folder: Path, limit: float) -> tuple[str, str]:
     """(the test that fails, or another end) of a check of the copy in `folder`; ("", "") if all is well."""
     ranks, *arguments = CHECKS[check]
-    pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *arguments)
+    pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--part", part, *arguments)
     environment = {"PYTHONPATH": f"{folder / 'tests' / 'stacks'}:{folder}"}
     if check in PRETENDED:
         limit *= PATIENT
@@ -129,15 +144,15 @@ def run(check: str, folder: Path, limit: float) -> tuple[str, str]:
     return (found[1] or found[2], "") if found else ("", end)
 
 
-def attempt(group: str, bug: Bug, every: bool) -> bool:
+def attempt(group: str, bug: Bug, part: str, every: bool) -> bool:
     """Plant the bug and run checks; whether a test finds it. Prints a line."""
     start, found, ends = time.monotonic(), [], []
     order = FIRST.get(group, [])
     with tempfile.TemporaryDirectory() as name:
         folder = copy(Path(name))
         (folder / "zero_ref" / bug.file).write_text(plant(bug, ROOT / "zero_ref"))
-        for check in [*order, *(c for c in CHECKS if c not in order)]:
-            test, end = run(check, folder, LIMIT)
+        for check in checks_of(part, order):
+            test, end = run(check, part, folder, LIMIT)
             found += [test] if test else []
             ends += [end] if end else []
             if found and not every:
@@ -147,22 +162,41 @@ def attempt(group: str, bug: Bug, every: bool) -> bool:
     return bool(found)
 
 
+def checks_of(part: str, first: Iterable[str] = ()) -> list[str]:
+    """The checks, those named `first` before all others."""
+    order = [*first, *(check for check in CHECKS if check not in first)]
+    return [check for check in order if part == "all" or check not in NOT_QUICK]
+
+
+def spread(bugs: list[Bug], number: int) -> list[Bug]:
+    """So many of the bugs, from the first to the last."""
+    if number >= len(bugs):
+        return bugs
+    return [bugs[n * len(bugs) // number] for n in range(number)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", metavar="TEXT", default="")
+    parser.add_argument("--each", metavar="N", type=int, default=sys.maxsize)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--quick", dest="part", action="store_const", const="quick", default="all")
     o = parser.parse_args()
-    bugs = [(group, bug) for group in GROUPS for bug in GROUPS[group] if o.only in f"{group}: {bug.name}"]
+    groups = {group: [b for b in GROUPS[group] if o.only in f"{group}: {b.name}"] for group in GROUPS}
+    bugs = [(group, bug) for group in groups for bug in spread(groups[group], o.each)]
     for _, bug in bugs:
         plant(bug, ROOT / "zero_ref")  # ValueError before anything runs, if one does not fit
     start = time.monotonic()
     with ThreadPoolExecutor(WORKERS) as pool, tempfile.TemporaryDirectory() as name:
         folder = copy(Path(name))
-        ends = list(pool.map(lambda check: run(check, folder, 5 * LIMIT), CHECKS))
+        ends = list(pool.map(lambda check: run(check, o.part, folder, 5 * LIMIT), checks_of(o.part)))
         print(f"without a bug: {[a or b for a, b in ends if a or b] or 'every check passes'}", flush=True)
         well = not any(a or b for a, b in ends)
-        caught = sum(pool.map(lambda b: attempt(*b, o.all), bugs)) if well else 0
+        caught = sum(pool.map(lambda b: attempt(*b, o.part, o.all), bugs)) if well else 0
     print(f"{time.monotonic() - start:.0f} s")
+    if o.part == "quick":  # a share is what is asked for
+        print(f"{caught} of {len(bugs)} caught by what make test runs of these checks")
+        return 0 if well else 1
     print(f"{caught} passed, {len(bugs) - caught} failed")
     return 0 if well and caught == len(bugs) else 1
 

@@ -31,6 +31,7 @@ from zero_ref.launch import UsageError
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 1 << 29  # far more than any manifest; a longer one is not read into memory
 FOLDER = re.compile(r"step-(\d{8,18})")
+BEST = "best"  # a folder beside them that holds one: the run's best, see best.py
 CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}  # of safetensors
 
 FORMAT: Literal["zero_ref checkpoint 1"] = "zero_ref checkpoint 1"
@@ -65,7 +66,8 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     with the options is the position in the data; optimizer_steps: those that were not left out. vectors:
     what there is of every unit (its parameters, and the optimizer's state), and its type. units: unit
     -> tensor -> shape, in model order. prefixes: unit -> what stands before its tensors' names in the
-    whole model, where that is not the unit's own name. files: by rank.
+    whole model, where that is not the unit's own name. files: by rank. held_out: of the best of a run, its
+    loss on the samples held out.
     """
 
     format: Literal["zero_ref checkpoint 1"] = FORMAT
@@ -83,6 +85,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     units: dict[str, dict[str, list[Natural]]] = {}
     prefixes: dict[str, str] = {}
     files: list[File] = []
+    held_out: float | None = None
 
     @property
     def task(self) -> Task:

@@ -14,8 +14,11 @@ import numpy as np
 from zero_ref import launch
 from zero_ref.checkpoint import Checkpoint, find, weights
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import Parser
+from zero_ref.launch.cli import Parser, add_language
 from zero_ref.launch.files import check_writable, in_one_piece
+from zero_ref.launch.terminal import fold, words_of, written
+
+LABEL = 9  # columns of what a line begins with
 
 
 def export(folder: str, path: str) -> None:
@@ -45,34 +48,41 @@ def export(folder: str, path: str) -> None:
         weights.save(part, tensors)
 
 
-def inspect(folder: str) -> str:
+def inspect(folder: str, language: str | None = None) -> str:
     """What is in a checkpoint, as text, once all of it is verified."""
-    checkpoint = Checkpoint(find(folder, "checkpoint"))
+    checkpoint, word = Checkpoint(find(folder, "checkpoint")), words_of(__package__, language)
     checkpoint.verify()
-    m = checkpoint.manifest
-    total = sum(checkpoint.elements.values())
+    m, total = checkpoint.manifest, sum(checkpoint.elements.values())
     size = sum(file.bytes for file in m.files) + len(checkpoint.text)
+    vectors = (word["vector"].format(name=name, dtype=dtype) for name, dtype in m.vectors.items())
     lines = [
-        f"{checkpoint.folder}: complete, every SHA-256 is right",
-        f"step     {m.step:,}, of which {m.step - m.optimizer_steps:,} were left out",
-        f"model    {total:,} parameters in {len(m.units)} units: {m.features} features to {m.outputs} "
-        + (f"outputs, {m.classes} classes" if m.classes else "numbers"),
-        "vectors  " + ", ".join(f"{name} ({dtype})" for name, dtype in m.vectors.items()),
-        f"files    {len(m.files)} ranks, {size:,} bytes",
-        f"options  {' '.join(m.arguments)}",
+        word["folder"].format(folder=checkpoint.folder.absolute()),
+        f"{'':{LABEL}}{word['complete']}",
+        word["step"].format(step=f"{m.step:,}", skipped=f"{m.step - m.optimizer_steps:,}"),
+        word["model_classes" if m.classes else "model_numbers"].format(
+            parameters=f"{total:,}",
+            units=len(m.units),
+            features=m.features,
+            outputs=m.outputs,
+            classes=m.classes,
+        ),
+        word["vectors"].format(vectors=word["comma"].join(vectors)),
+        word["files"].format(ranks=len(m.files), size=f"{size:,}"),
+        word["options"].format(options=" ".join(m.arguments)),
     ]
     if m.loss_scale:
-        lines.append(f"scale    {m.loss_scale.scale:g}, {m.loss_scale.good} good steps since it changed")
+        lines.append(word["scale"].format(scale=f"{m.loss_scale.scale:g}", good=m.loss_scale.good))
     for unit, tensors in m.units.items():
-        lines += [f"tensor   {unit}.{name} {'x'.join(map(str, s))}" for name, s in tensors.items()]
+        for name, shape in tensors.items():
+            lines.append(word["tensor"].format(name=f"{unit}.{name}", shape="x".join(map(str, shape))))
     for rank, file in enumerate(m.files):
         own = sum(b - a for ranges in file.ranges.values() for a, b in ranges)
         pieces = sum(len(ranges) for ranges in file.ranges.values())
-        share = own / total if total else 0
-        lines.append(
-            f"rank {rank:<4}{own:,} parameters ({share:.1%}) in {pieces} pieces, sha256 {file.sha256}"
-        )
-    return "\n".join(lines)
+        share = f"{own / total if total else 0:.1%}"
+        name = f"{f'rank {rank}':{LABEL - 2}}"
+        lines.append(word["rank"].format(rank=name, parameters=f"{own:,}", share=share, pieces=pieces))
+        lines.append(f"{'':{LABEL}}sha256 {file.sha256}")
+    return fold("\n".join(lines))
 
 
 def main() -> None:
@@ -83,12 +93,14 @@ def main() -> None:
     take = actions.add_parser("export", help="write its model as one safetensors file")
     for action in (look, take):
         action.add_argument("dir", help="a checkpoint, or a folder of checkpoints: its newest")
+        add_language(action)
     take.add_argument("file", metavar="FILE.safetensors")
     o = p.parse_args()
     if o.action == "export":
         export(o.dir, o.file)
+        launch.say(written({"export": o.file}, o.language))
     else:
-        launch.say(inspect(o.dir))
+        launch.say(inspect(o.dir, o.language))
 
 
 if __name__ == "__main__":

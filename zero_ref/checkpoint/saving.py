@@ -7,6 +7,7 @@ own, and a folder has one owner at a time (see owner.py).
 """
 
 import argparse
+import functools
 import hashlib
 import os
 import secrets
@@ -22,6 +23,7 @@ from safetensors.numpy import save_file
 
 from zero_ref.array import Array, copy, to_numpy
 from zero_ref.checkpoint import (
+    BEST,
     FOLDER,
     MANIFEST,
     Checkpoint,
@@ -46,11 +48,12 @@ from zero_ref.train.choose import Run
 
 
 def open_latest(folder: str, comm: Comm) -> Checkpoint | None:
-    """The newest checkpoint in `folder`, as `open_together`; None where there is none yet."""
-    there = agree(comm, lambda: has_none(folder))
-    if all(comm.everyone(there)):
-        return None
-    return open_together(folder, comm=comm)
+    """The newest checkpoint in `folder`, as `open_together`, or its best; None where there is none yet."""
+    for place in (folder, os.path.join(folder, BEST)):
+        there = agree(comm, functools.partial(has_none, place))
+        if not all(comm.everyone(there)):
+            return open_together(place, comm=comm)
+    return None
 
 
 def has_none(folder: str) -> bool:
@@ -83,10 +86,14 @@ def prepare(folder: str, resumed: Checkpoint | None) -> None:
         path.mkdir(parents=True, exist_ok=True)
         owner.take(path)
         last = newest(path)
+        best = newest(path / BEST) if (path / BEST).exists() else None
     except (OSError, ValueError) as error:
         raise UsageError(f"--save {folder}: {reason(error)}") from None
     if last and resumed is None:
         raise UsageError(f"--save {folder}: holds {last.name} of another run; go on with --resume {folder}")
+    if best and resumed is None:
+        name = f"{BEST}/{best.name}"
+        raise UsageError(f"--save {folder}: holds {name} of another run; go on with --resume {folder}/{BEST}")
     if last and resumed and int(last.name.removeprefix("step-")) > resumed.manifest.step:
         raise UsageError(f"--save {folder}: holds {last.name}, which is later than what is resumed")
 
@@ -256,12 +263,17 @@ def own_elements(u: Unit, keeps: dict[str, str], rank: int) -> dict[str, np.ndar
 def drop_old(folder: Path, keep: int | None) -> None:
     """Delete all but the `keep` latest checkpoints, and of the owner's folder what killed runs have left."""
     for whole in complete(folder)[:-keep] if keep else []:
-        old = whole.with_name(f"{whole.name}.{secrets.token_hex(4)}.part")
-        os.rename(whole, old)  # from now on it is none
-        shutil.rmtree(old, ignore_errors=True)
+        drop(whole)
     for left in folder.glob("step-*.part") if owner.is_owned(folder) else []:
         if FOLDER.fullmatch(left.name.partition(".")[0]):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def drop(whole: Path) -> None:
+    """Delete a checkpoint, at once as far as its name goes."""
+    old = whole.with_name(f"{whole.name}.{secrets.token_hex(4)}.part")
+    os.rename(whole, old)  # from now on it is none
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def to_disk(path: Path) -> None:

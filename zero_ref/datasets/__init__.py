@@ -16,7 +16,7 @@ from zero_ref.launch import UsageError
 
 MOST_CLASSES = 1_000_000  # a greater label is more likely a number that was stored as whole
 TELLING, NOISE = 32, 0.1  # of synthetic data: features that tell of y; noise beside targets of size 1
-BUILT_IN = {"digits": "digits.npz", "diabetes": "diabetes.csv"}
+BUILT_IN = {"digits": "digits.npz", "spoken": "spoken.npz", "diabetes": "diabetes.csv"}
 TEXTS = {"persuasion": "persuasion.txt", "tang": "tang.txt"}
 
 
@@ -31,7 +31,9 @@ def load(name: str, dtype: str, how: Reading = AS_WRITTEN) -> DataSet:
     for array, what in ((x, "x"), (y, "y")):
         if array.dtype.kind not in "iufb":
             raise UsageError(f"--data {name}: {what} holds {array.dtype}, not real numbers")
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+    if x.ndim == 0 or y.ndim == 0:
+        raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: a sample is a row of each")
+    if len(x) != len(y):
         raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: lengths differ")
     if x.size == 0 or y.size == 0:
         raise UsageError(f"--data {name}: x has shape {x.shape} and y {y.shape}: nothing to learn from")
@@ -94,15 +96,24 @@ def is_text(name: str) -> bool:
 
 def text(name: str, context: int, test_fraction: float, limit: float = LIMIT) -> DataSet:
     """The text `name`, or the user's FILE.txt, as windows of tokens; UsageError if there are none."""
-    path = Path(__file__).parent / TEXTS[name] if name in TEXTS else Path(name)
+    whole = read_text(name, limit)
     try:
-        found = texts.windows(texts.read(path, limit), context, test_fraction)
-    except OSError as error:
-        raise UsageError(f"--data {name}: {error.strerror or error}") from error
+        found = texts.windows(whole, context, test_fraction)
     except ValueError as error:
         raise UsageError(f"--data {name}: {error}") from error
     symbols = len(found.alphabet) + 1
     return DataSet(found.x, found.y, symbols, None, found.alphabet, found.held_out, found.unigram)
+
+
+def read_text(name: str, limit: float = LIMIT) -> str:
+    """The characters of the text `name`, or of the user's FILE.txt; UsageError if there are none."""
+    path = Path(__file__).parent / TEXTS[name] if name in TEXTS else Path(name)
+    try:
+        return texts.read(path, limit)
+    except OSError as error:
+        raise UsageError(f"--data {name}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"--data {name}: {error}") from error
 
 
 def reading_of(o: argparse.Namespace) -> Reading:
@@ -161,8 +172,8 @@ def _read(name: str, how: Reading) -> Samples:
     path = Path(__file__).parent / BUILT_IN[name] if name in BUILT_IN else Path(name)
     reader = READERS.get(ending(path))
     if reader is None:
-        files = " or ".join(f"FILE{suffix}" for suffix in READERS)
-        raise UsageError(f"--data {name}: expected {', '.join(BUILT_IN)}, {files}")
+        files = ", ".join(f"FILE{suffix}" for suffix in (*READERS, ".txt"))
+        raise UsageError(f"--data {name}: expected {', '.join((*BUILT_IN, *TEXTS))} or one of {files}")
     try:
         return Samples(*reader(path, how))
     except OSError as error:

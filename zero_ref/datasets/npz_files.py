@@ -10,6 +10,7 @@ from typing import IO
 import numpy as np
 
 from zero_ref.datasets.reading import Reading, Samples, check_bytes
+from zero_ref.launch import one_line
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 NO_HEADER = (
@@ -34,7 +35,8 @@ def read(path: Path, how: Reading) -> Samples:
             names = set(archive.namelist())
             has_y = bool(names & {"y", "y.npy"})
             if not names & {"x", "x.npy"} or not (has_y or how.features):
-                raise ValueError("must hold the arrays 'x' and 'y'")
+                held = ", ".join(sorted(name.removesuffix(".npy") for name in names)[:8]) or "nothing"
+                raise ValueError(f"must hold the arrays 'x' and 'y', and holds {one_line(held)}")
             return Samples(array(archive, "x", how), array(archive, "y", how) if has_y else None)
     except DAMAGE as error:
         raise ValueError(f"is damaged ({error})") from None

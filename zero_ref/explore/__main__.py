@@ -12,30 +12,32 @@ from pathlib import Path
 
 from zero_ref import launch
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import Parser
+from zero_ref.launch.cli import Parser, add_language
 from zero_ref.launch.files import in_one_piece
+from zero_ref.launch.terminal import written
 from zero_ref.report.page import digest
 from zero_ref.stages import STAGES
 
 PAGES = Path(__file__).parent
 
 
-def page() -> str:
-    """The whole page."""
-    html, style = template("html"), template("css")
+def page(language: str = "") -> str:
+    """The whole page. It begins in `language`; "": in the browser's."""
+    html, style, code = template("html"), template("css"), script(language)
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"style-src '{digest(style)}'; script-src '{digest(script())}'"
+        f"style-src '{digest(style)}'; script-src '{digest(code)}'"
     )
-    for place, text in (("POLICY", policy), ("STYLE", style), ("SCRIPT", script())):
+    for place, text in (("POLICY", policy), ("STYLE", style), ("SCRIPT", code)):
         html = html.replace(f"{{{{{place}}}}}", text)
     return html
 
 
-def script() -> str:
-    """All of it: first, by stage, what a rank keeps (see stages/__init__.py)."""
+def script(language: str = "") -> str:
+    """All of it: first, by stage, what a rank keeps (see stages/__init__.py), and the language."""
     keeps = {stage: module.KEEPS for stage, module in STAGES.items()}
-    return f'"use strict";\n\nconst KEEPS = {json.dumps(keeps)};\n\n{template("js")}'
+    given = f"const KEEPS = {json.dumps(keeps)}, LANGUAGE = {json.dumps(language)};"
+    return f'"use strict";\n\n{given}\n\n{template("js")}'
 
 
 def template(kind: str) -> str:
@@ -46,12 +48,13 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     p = Parser(prog="zero_ref.explore", description="Write the planner's page.", allow_abbrev=False)
     p.add_argument("file", nargs="?", default="explore.html", metavar="FILE.html", help="(explore.html)")
+    add_language(p)
     o: argparse.Namespace = p.parse_args(arguments)
     if Path(o.file).suffix != ".html":
         raise UsageError(f"{o.file}: expected FILE.html")
     with in_one_piece(o.file, "FILE.html") as part:
-        Path(part).write_text(page(), encoding="utf-8", newline="\n")
-    launch.say(f"{Path(o.file).resolve()}: open it in a browser; it needs no network")
+        Path(part).write_text(page(o.language or launch.language()), encoding="utf-8", newline="\n")
+    launch.say(written({"report": o.file}, o.language))
 
 
 if __name__ == "__main__":

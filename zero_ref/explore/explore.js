@@ -206,7 +206,7 @@ const PRESETS = {
   groups: { psi: 1e11, n: 1024, group: 16, memory: 80 },
 };
 const CHOICES = { bits: [16, 32, 64], k: [4, 8, 12, 16], stage: [0, 1, 2, 3] };
-let s = { ...START }, lang = /^zh/i.test(navigator.language) ? "zh" : "en";
+let s = { ...START }, lang = /^zh/i.test(LANGUAGE || navigator.language) ? "zh" : "en";
 
 const round2 = (x) => Number(x.toPrecision(2));
 const $ = (id) => document.getElementById(id);

@@ -207,7 +207,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except CleanEnd as error:
         last_words[:] = error.code, str(error)
-        if rank_by_launcher() == 0:
+        if rank_by_launcher() == 0 or _with_mpi_of_its_own():
             tell(f"zero_ref: error: {one_line(error)}\n")
         sys.exit(error.code)
     except SystemExit as stop:
@@ -253,6 +253,12 @@ def _alone() -> bool:
     """Whether nobody waits for this rank: it is the only one, or MPI has not started."""
     mpi = sys.modules.get("mpi4py.MPI")
     return mpi is None or not mpi.Is_initialized() or mpi.COMM_WORLD.size == 1
+
+
+def _with_mpi_of_its_own() -> bool:
+    """Whether MPI knows of no other rank, whatever a launcher around this program has announced."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    return mpi is not None and mpi.Is_initialized() and mpi.COMM_WORLD.size == 1
 
 
 def abort(text: str, code: int) -> None:

@@ -2,22 +2,20 @@
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
-
-import tabulate
 
 from zero_ref import __version__
 from zero_ref.launch import UsageError, one_line, rank_by_launcher, say
 
 LANGUAGES = ("en", "zh")
 
-tabulate.MIN_PADDING = 0
 
-
-def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """A table of text, aligned to the right; a Chinese character takes two columns."""
-    return tabulate.tabulate(rows, header, disable_numparse=True, colalign=["right"] * len(header))
+def add_language(p: argparse.ArgumentParser) -> None:
+    """The option --language. Without it the environment says (see launch.language)."""
+    p.add_argument(
+        "--language", choices=LANGUAGES, help="of what is printed and drawn (default: as LANG says)"
+    )
 
 
 class Parser(argparse.ArgumentParser):

@@ -16,7 +16,7 @@ import argparse
 from decimal import Decimal
 
 from zero_ref import launch, optim
-from zero_ref.launch.cli import Parser, above_0, positive, rate, widths
+from zero_ref.launch.cli import Parser, above_0, add_language, positive, rate, widths
 from zero_ref.plan import compare, paper, timing
 from zero_ref.plan.answer import plan
 from zero_ref.train.options import DTYPES, NARROW, parts
@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     time("--bandwidth-between", type=above_0, metavar="B/s", help="the same between groups (as inside)")
     time("--latency", type=rate, default=0.0, metavar="S", help="seconds of one hop (default 0)")
     time("--flops", type=above_0, metavar="F", help="operations a second of one rank (without: no compute)")
+    add_language(p)
     return p
 
 
@@ -107,7 +108,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     p = parser()
     o = p.parse_args(arguments)
     if doing := next((name for name in ("paper", "calibrate", "compare") if getattr(o, name)), None):
-        used = {doing, "machine"} if doing == "compare" else {doing}
+        used = {doing, "language"} | ({"machine"} if doing == "compare" else set())
         for name in sorted(name for name in vars(o) if name not in used):
             if getattr(o, name) != p.get_default(name):
                 p.error(f"--{name.replace('_', '-')} has no meaning beside --{doing}")
@@ -165,11 +166,11 @@ def main(arguments: list[str] | None = None) -> None:
     if o.calibrate:
         from zero_ref.plan.calibrate import calibrate_to  # this alone needs MPI
 
-        calibrate_to(o.calibrate)
+        calibrate_to(o.calibrate, o.language)
     elif o.paper:
-        launch.say(paper.PRINT[o.paper]())
+        launch.say(paper.print_part(o.paper, o.language))
     elif o.compare:
-        compare.compare(o.compare, timing.read(o.machine))
+        compare.compare(o.compare, timing.read(o.machine), o.language)
     else:
         launch.say(plan(o))
 

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from zero_ref import model, optim
 from zero_ref.data import Task
-from zero_ref.launch.cli import table
+from zero_ref.launch.terminal import fitting, fold, words_of
 from zero_ref.plan import timing
 from zero_ref.plan.formulas import (
     state_bytes,
@@ -44,6 +44,11 @@ class Plan:
     counted: str = ""
 
 
+def words(o: argparse.Namespace) -> dict[str, str]:
+    """Every word of the planner, in the language of the options or else of the environment."""
+    return words_of(__package__, o.language)
+
+
 def setting(o: argparse.Namespace) -> Setting:
     """What the formulas need of the options; a transformer's activations and work come on top."""
     itemsize = {"float32": 4, "float64": 8}.get(o.dtype, 2)
@@ -58,15 +63,14 @@ def samples(o: argparse.Namespace) -> int:
 
 def plan_for_size(o: argparse.Namespace) -> Plan:
     """A model of which only the size is known. A sample takes 6 operations a parameter: 2 forward, 4 back."""
-    s = setting(o)
+    s, word = setting(o), words(o)
     s = replace(s, flop=6.0 * s.parameters * samples(o) * s.micro_batches if o.batch_size else 0.0)
-    step = "In a step: activations and buffers are not counted; --model transformer estimates them."
-    return Plan("model", s, formulas(s), s.padded, "with (N-1)/N", step)
+    return Plan(word["model"], s, formulas(s), s.padded, word["sent_in_full"], word["step_unknown"])
 
 
 def plan_for_transformer(o: argparse.Namespace) -> Plan:
     """A transformer by its shape. A token takes 6 operations a parameter, 8 if it is computed twice."""
-    s, hidden, again = setting(o), o.hidden[0], o.checkpointing
+    s, hidden, again, word = setting(o), o.hidden[0], o.checkpointing, words(o)
     vocab, positions = o.vocab or 0, o.positions or 0
     psi = o.parameters or transformer_parameters(o.layers, hidden, vocab, positions, not o.untied)
     shape = (samples(o), o.sequence, o.layers, hidden, o.heads, s.itemsize)
@@ -80,29 +84,27 @@ def plan_for_transformer(o: argparse.Namespace) -> Plan:
         whole_units=True,
         flop=float(work),
     )
-    kept = "of every block the input, and one block" if again else "all kept; --checkpointing keeps less"
-    whose = "the embeddings'" if s.unit == padded(s.embeddings, s.ranks) else "one block's"
-    step = (
-        f"In a step: activations, an estimate, {size(s.activation)} ({kept}); {whose} whole\n"
-        f"gradient, {size(s.itemsize * s.unit)}, and at stage 3 the gathered parameters, as much again."
+    largest_is = "of_embeddings" if s.unit == padded(s.embeddings, s.ranks) else "of_block"
+    step = word["step_estimated"].format(
+        activation=size(s.activation),
+        kept=word["kept_inputs" if again else "kept_all"],
+        whose=word[largest_is],
+        unit=size(s.itemsize * s.unit),
     )
-    return Plan("transformer", s, formulas(s), s.padded, "with (N-1)/N", step, counted(o))
+    name, sent = word["transformer"], word["sent_in_full"]
+    return Plan(name, s, formulas(s), s.padded, sent, step, counted(o, word))
 
 
-def counted(o: argparse.Namespace) -> str:
+def counted(o: argparse.Namespace, word: dict[str, str]) -> str:
     """What the parameters of a transformer are."""
     if o.parameters:
-        return "The parameters are those of --parameters."
+        return word["counted_given"]
     if not o.vocab:
-        return (
-            "Counted are the matrices of the blocks, 12 l h^2, as in the papers. Embeddings, biases and\n"
-            "norms are not: --vocab V and --positions P count them, too."
-        )
-    tied = "with an output matrix of its own" if o.untied else "which is the output matrix, too"
-    learned = f"{o.positions:,} learned positions" if o.positions else "no learned positions (--positions P)"
-    return (
-        f"Counted are the blocks with biases and norms, the embedding of {o.vocab:,} tokens, {tied},\n"
-        f"and {learned}."
+        return word["counted_blocks"]
+    return word["counted_all"].format(
+        vocab=f"{o.vocab:,}",
+        tied=word["untied" if o.untied else "tied"],
+        learned=word["learned" if o.positions else "not_learned"].format(positions=f"{o.positions or 0:,}"),
     )
 
 
@@ -112,11 +114,9 @@ def plan_for_training(o: argparse.Namespace) -> Plan:
     rows = [trained_here(options_here(o, stage), task, o.ranks) for stage in range(4)]
     units = choose.units(options_here(o, 0), task, o.ranks)
     psi, padded = (sum(numbers) for numbers in zip(*((u.layout.elements, u.layout.padded) for u in units)))
-    step = "In a step: activations, one unit's whole gradient, gathered parameters, buffers; to the byte."
-    s = replace(setting(o), parameters=psi, units=len(units))
-    return Plan(
-        f"{o.model} {model.describe(units)}", s, rows, padded, "and all that zero_ref.train sends", step
-    )
+    s, word = replace(setting(o), parameters=psi, units=len(units)), words(o)
+    name = f"{o.model} {model.describe(units)}"
+    return Plan(name, s, rows, padded, word["sent_by_training"], word["step_exact"])
 
 
 def options_here(o: argparse.Namespace, stage: int) -> argparse.Namespace:
@@ -164,57 +164,74 @@ def duration(seconds: float) -> str:
 # The parts of a plan, in the order in which they are printed.
 
 KINDS = ("parameter", "gradient", "optimizer")
+HELD = "stage parameter gradient optimizer at_rest sent"
 
 
-def paper_part(s: Setting) -> str:
+def header(names: str, word: dict[str, str]) -> list[str]:
+    """Heads of columns by their keys."""
+    return [word[name] for name in names.split()]
+
+
+def named(row: Row, word: dict[str, str], key: str = "named") -> str:
+    """What a row is called: 3, 3 in groups, hpZ; with the key "label": Stage 3, Stage 3 in groups, hpZ."""
+    if not row.name[0].isdigit():
+        return row.name
+    return word[key if row.name == str(row.stage) else f"{key}_in_groups"].format(stage=row.stage)
+
+
+def paper_part(s: Setting, word: dict[str, str]) -> str:
     """Bytes as the paper counts them."""
     rows = [
         [str(stage), *(size(state[kind]) for kind in KINDS), size(sum(state.values())), size(sent)]
         for stage, (state, sent) in enumerate(paper_rows(s))
     ]
-    head = "As the paper counts: GB of 1e9 bytes, no padding, (N-1)/N left out"
-    return f"{head}\n{table(rows, ['stage', *KINDS, 'at rest', 'sent/step'])}"
+    return f"{word['paper']}\n{fitting(rows, header(HELD, word))}"
 
 
-def exact_part(made: Plan) -> str:
+def exact_part(made: Plan, word: dict[str, str]) -> str:
     """Bytes to the last one."""
-    cells = [
-        [row.name, *(f"{row.state[kind]:,.0f}" for kind in KINDS), f"{row.rest:,.0f}", f"{row.sent:,.0f}"]
+    rows = [
+        [
+            named(row, word),
+            *(f"{row.state[kind]:,.0f}" for kind in KINDS),
+            f"{row.rest:,.0f}",
+            f"{row.sent:,.0f}",
+        ]
         for row in made.rows
     ]
-    head = f"Exactly, in bytes: {made.setting.parameters:,} parameters padded to {made.padded:,}, {made.sent}"
-    return f"{head}\n{table(cells, ['stage', *KINDS, 'at rest', 'sent/step'])}"
-
-
-def group_part(rows: list[Row], ranks: int, group: int) -> str:
-    """Where the bytes go, with groups."""
-    cells = [[row.name, size(row.rest), size(row.inside), size(row.between)] for row in rows]
-    header = ["stage", "at rest", "sent inside", "sent between"]
-    return (
-        f"In groups: one rank, one step, {ranks // group} groups of {group} ranks\n{table(cells, header)}\n"
-        "in groups: sharded inside a group, replicated over the groups (hybrid shard, MiCS). hpZ: stage 3\n"
-        "over all ranks, and a second copy of the parameters in each group for the backward pass (ZeRO++)."
+    head = word["exactly"].format(
+        parameters=f"{made.setting.parameters:,}", padded=f"{made.padded:,}", sent=made.sent
     )
+    return f"{head}\n{fitting(rows, header(HELD, word))}"
 
 
-def memory_part(made: Plan, memory: int | None) -> str:
+def group_part(rows: list[Row], ranks: int, group: int, word: dict[str, str]) -> str:
+    """Where the bytes go, with groups."""
+    cells = [[named(row, word), size(row.rest), size(row.inside), size(row.between)] for row in rows]
+    head = word["groups"].format(groups=ranks // group, group=group)
+    table = fitting(cells, header("stage at_rest sent_inside sent_between", word))
+    return f"{head}\n{table}\n{word['groups_note']}"
+
+
+def memory_part(made: Plan, memory: int | None, word: dict[str, str]) -> str:
     """What a rank needs, what fits, and why not."""
-    s, header = made.setting, ["stage", "at rest", "in a step", "needed"]
+    s, heads = made.setting, header("stage at_rest in_a_step needed", word)
     cells = [
-        [row.name, size(row.rest), size(row.step) if row.step else "-", size(row.needed)] for row in made.rows
+        [named(row, word), size(row.rest), size(row.step) if row.step else "-", size(row.needed)]
+        for row in made.rows
     ]
     if memory is None:
-        return f"Memory of one rank\n{table(cells, header)}\n{made.step}"
+        return f"{word['memory']}\n{fitting(cells, heads)}\n{made.step}"
     for row, line in zip(made.rows, cells):
-        line.append("yes" if row.needed <= memory else "no")
+        line.append(word["yes" if row.needed <= memory else "no"])
     most = [most_parameters(stage, memory, s.ranks, s.itemsize, s.k) for stage in range(4)]
     return "\n".join(
         [
-            f"Memory of one rank: its device has {size(memory)}",
-            table(cells, [*header, "fits"]),
+            word["memory_of"].format(memory=size(memory)),
+            fitting(cells, [*heads, word["fits"]]),
             made.step,
-            *(verdict(row, memory) for row in made.rows),
-            f"The largest model whose state alone fits, at stages 0 to 3: {', '.join(map(count, most))}.",
+            *(verdict(row, memory, word) for row in made.rows),
+            word["largest"].format(sizes=word["and"].join(map(count, most))),
         ]
     )
 
@@ -235,82 +252,64 @@ def briefly(psi: int) -> str:
     return f"{psi:,}"
 
 
-def label(row: Row) -> str:
-    """Stage 3, Stage 3 in groups, hpZ."""
-    return f"Stage {row.name}" if row.name[0].isdigit() else row.name
-
-
-def verdict(row: Row, memory: int) -> str:
+def verdict(row: Row, memory: int, word: dict[str, str]) -> str:
     """One line: whether it fits, by how much, and what takes most."""
+    stage = named(row, word, "label")
     if row.needed <= memory:
-        return f"{label(row)} fits: {size(memory - row.needed)} to spare."
-    words = {
-        row.state["parameter"]: "most of it are parameters",
-        row.state["gradient"]: "most of it are gradients",
-        row.state["optimizer"]: "most of it is optimizer state",
-        row.step: "most of it is what a step needs",
-    }
-    most = max(words)
-    return f"{label(row)} does not fit: it is {size(row.needed - memory)} over; {words[most]}, {size(most)}."
+        return word["fits_with"].format(stage=stage, left=size(memory - row.needed))
+    kinds = {row.state[kind]: kind for kind in KINDS} | {row.step: "step"}
+    most = max(kinds)
+    more, mostly = size(row.needed - memory), word[f"mostly_{kinds[most]}"]
+    return word["fits_not"].format(stage=stage, more=more, most=mostly, size=size(most))
 
 
-def time_part(rows: list[Row], found: list[Times], memory: int | None, machine: Machine) -> str:
+def time_part(
+    rows: list[Row], found: list[Times], memory: int | None, machine: Machine, word: dict[str, str]
+) -> str:
     """How long a step takes, and which stage is fastest."""
     cells = [
         [
-            row.name,
-            duration(t.compute),
-            duration(t.bandwidth),
-            duration(t.latency),
-            duration(t.total),
-            t.largest,
+            named(row, word),
+            *map(duration, (t.compute, t.bandwidth, t.latency, t.total)),
+            word[t.largest],
         ]
         for row, t in zip(rows, found)
     ]
-    lines = [
-        "Time of a step: compute + bytes / bandwidth + latency * hops, nothing overlapping",
-        table(cells, ["stage", "compute", "bandwidth", "latency", "step", "most of it"]),
-    ]
+    heads = header("stage compute bandwidth latency step most_of_it", word)
+    lines = [word["time"], fitting(cells, heads)]
     if machine.flops is None:
-        lines.append("Compute is left out: --flops says how fast a rank computes.")
+        lines.append(word["no_compute"])
     elif not rows[0].work.flop:
-        lines.append("The passes through the model are left out: --batch-size says of how many samples.")
-    fitting = [pair for pair in zip(rows, found) if memory is None or pair[0].needed <= memory]
-    if not fitting:
-        return "\n".join([*lines, "No stage fits, so none is fastest."])
-    row, t = min(fitting, key=lambda pair: (pair[1].total, pair[0].needed))
-    advice = {
-        "compute": "faster processors would help most",
-        "bandwidth": "faster links, or fewer bytes, would help most",
-        "latency": "fewer and larger messages would help most",
-    }[t.largest]
+        lines.append(word["no_passes"])
+    there = [pair for pair in zip(rows, found) if memory is None or pair[0].needed <= memory]
+    if not there:
+        return "\n".join([*lines, word["none_fits"]])
+    row, t = min(there, key=lambda pair: (pair[1].total, pair[0].needed))
     share = getattr(t, t.largest) / t.total if t.total else 0.0
-    lines.append(
-        f"Fastest{'' if memory is None else ' that fits'} (of equals the smallest): {label(row)}, "
-        f"{duration(t.total)} a step.\n{t.largest.capitalize()} is {share:.0%} of it: {advice}."
-    )
+    key = "fastest" if memory is None else "fastest_that_fits"
+    lines.append(word[key].format(stage=named(row, word, "label"), time=duration(t.total)))
+    lines.append(word[f"share_of_{t.largest}"].format(share=f"{share:.0%}"))
     return "\n".join(lines)
 
 
 def plan(o: argparse.Namespace) -> str:
     """The whole answer."""
     made = {None: plan_for_size, "transformer": plan_for_transformer}.get(o.model, plan_for_training)(o)
-    s, rows, machine = made.setting, made.rows, machine_of(o)
+    s, rows, machine, word = made.setting, made.rows, machine_of(o), words(o)
     e, k = s.itemsize, s.k
     parts = [
-        f"{made.name}: {briefly(s.parameters)} parameters on {o.ranks:,} ranks\n"
-        f"{o.dtype}: {e} + {e} + {k:g} bytes a parameter (parameter, gradient, optimizer state)"
+        word["head"].format(name=made.name, parameters=briefly(s.parameters), ranks=f"{o.ranks:,}")
+        + "\n"
+        + word["bytes_each"].format(dtype=o.dtype, e=e, k=f"{k:g}")
     ]
     parts += [made.counted] if made.counted else []
-    if k in (18, 20):
-        parts.append(
-            f"Note: {k:g} is usually a sum that has the gradient in it, and means --k 16 (see --help)."
-        )
-    parts += [paper_part(s), exact_part(made)]
+    parts += [word["note_k"].format(k=f"{k:g}")] if k in (18, 20) else []
+    parts += [paper_part(s, word), exact_part(made, word)]
     if o.group:
-        parts.append(group_part(rows, o.ranks, o.group))
+        parts.append(group_part(rows, o.ranks, o.group, word))
     if o.memory or o.model:
-        parts.append(memory_part(made, o.memory))
+        parts.append(memory_part(made, o.memory, word))
     if machine:
-        parts.append(time_part(rows, [times(row, machine, o.ranks) for row in rows], o.memory, machine))
-    return "\n\n".join(parts)
+        found = [times(row, machine, o.ranks) for row in rows]
+        parts.append(time_part(rows, found, o.memory, machine, word))
+    return fold("\n\n".join(parts))

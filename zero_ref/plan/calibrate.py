@@ -15,6 +15,7 @@ from zero_ref.clip import sum_of_squares
 from zero_ref.comm import AutoComm, Comm
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_writable
+from zero_ref.launch.terminal import fold, words_of, written
 from zero_ref.launch.together import check_started_alike, on_rank_0
 from zero_ref.layout import FlatLayout
 from zero_ref.plan.timing import Link, Machine, hops, write
@@ -71,7 +72,7 @@ def calibrate(comm: Comm) -> Machine:
     )
 
 
-def calibrate_to(path: str) -> None:
+def calibrate_to(path: str, language: str | None = None) -> None:
     """The command: measure on all ranks, and rank 0 writes FILE.json and says what it found."""
     check_started_alike(connect(), argparse.Namespace(calibrate=path))
     comm = AutoComm()
@@ -80,28 +81,33 @@ def calibrate_to(path: str) -> None:
 
     def report() -> None:
         write(path, machine)
-        launch.say(summary(path, machine))
+        launch.say(f"{summary(machine, language)}\n\n{written({'machine': path}, language)}")
 
     on_rank_0(comm, report)
 
 
-def summary(path: str, m: Machine) -> str:
+def summary(m: Machine, language: str | None = None) -> str:
     """What was measured, in words."""
-    lines = [f"{path}: {m.ranks} ranks on {m.cores} cores, float32"]
-    for name in ("reduce_scatter", "all_gather"):
-        link = getattr(m, name)
-        lines.append(
-            f"{name:15}alpha {1e6 * link.latency:,.1f} us a hop, 1/beta {link.bandwidth / 1e9:.2f} GB/s"
-        )
+    word = words_of(__package__, language)
     assert m.flops and m.memory
-    lines += [
-        f"layers         {m.flops / 1e9:.1f} Gflop/s in their products",
-        f"vectors        {m.memory / 1e9:.1f} GB/s, read or written by an addition",
-        f"optimizer      {1e9 * m.update:.2f} ns a parameter (Adam, and the norm)",
-        f"calls          {1e6 * m.pass_call:.0f} us a unit forward and backward, "
-        f"{1e6 * m.update_call:.0f} us its update, {1e6 * m.loss_call:.0f} us a loss",
+    calls = {"passes": m.pass_call, "update": m.update_call, "loss": m.loss_call}
+    links = [
+        word["link"].format(
+            name=f"{name:16}",
+            alpha=f"{1e6 * link.latency:,.1f}",
+            bandwidth=f"{link.bandwidth / 1e9:.2f}",
+        )
+        for name, link in (("reduce_scatter", m.reduce_scatter), ("all_gather", m.all_gather))
     ]
-    return "\n".join(lines)
+    lines = [
+        word["calibrated"].format(ranks=m.ranks, cores=m.cores),
+        *links,
+        word["layers"].format(flops=f"{m.flops / 1e9:.1f}"),
+        word["vectors"].format(memory=f"{m.memory / 1e9:.1f}"),
+        word["updates"].format(update=f"{1e9 * m.update:.2f}"),
+        word["calls"].format(**{name: f"{1e6 * seconds:.0f}" for name, seconds in calls.items()}),
+    ]
+    return fold("\n".join(lines))
 
 
 def _slowest(comm: Comm, action: Callable[[], Any]) -> float:

@@ -12,7 +12,7 @@ from zero_ref import launch
 from zero_ref.comm import Comm
 from zero_ref.data import DataSet
 from zero_ref.launch import CleanEnd, UsageError
-from zero_ref.launch.cli import table
+from zero_ref.launch.terminal import fitting, fold, words_of
 from zero_ref.layout import RULES
 from zero_ref.meta import Meta, Silence, dry
 from zero_ref.plan.sizing import row_of, times, work_of
@@ -24,6 +24,10 @@ from zero_ref.train.options import model_rule
 
 BYTES = ("resting_bytes", "peak_bytes", "peak_total_bytes", "sent_bytes_per_step", "calls_per_step")
 PLACES = (None, "cpu", "compiled", "gpu", "staged")  # None: an older record does not say
+COLUMNS = (
+    ("ranks", "stage", "at_rest", "peak", "sent", "as_predicted"),
+    ("ranks", "stage", "measured", "predicted", "error", "compute", "bandwidth", "latency"),
+)
 # What is gone through for all ranks together; more would take minutes, and is in no record that was measured.
 MOST = {
     "passes through units": 1 << 17,
@@ -63,7 +67,7 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
     if config.get("group"):
         raise UsageError("it was made with --group, of which the planner's times know nothing")
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
-    line += ["--prefetch"] if config.get("prefetch") else []
+    line += [f"--{name}" for name in ("prefetch", "recompute") if config.get(name)]
     line += [f"--{name}={config[name]}" for name in ("own", "transport") if config.get(name)]
     if sum(map(len, line)) > options.MOST_LETTERS:
         raise UsageError(f"its options have more than {options.MOST_LETTERS:,} letters")
@@ -133,44 +137,64 @@ def differences(record: dict[str, Any], found: list[Forecast]) -> list[str]:
     ]
 
 
-def compare(paths: list[str], machine: Machine) -> None:
-    """Print the table; CleanEnd if any number of bytes is not as predicted."""
-    rows, wrong = [], []
+def compare(paths: list[str], machine: Machine, language: str | None = None) -> None:
+    """Print the tables; CleanEnd if any number of bytes is not as predicted."""
+    held, timed, wrong = [], [], []
+    word = words_of(__package__, language)
     for path in paths:
-        record = read(path, "--compare ")
-        if record.get("shown_ranks") is not None:
-            raise UsageError(f"--compare {path}: is of a dry run, which has measured nothing")
-        try:
-            found, t = expected(record, machine)
-        except UsageError as error:
-            raise UsageError(f"--compare {path}: {error}") from None
-        except (AttributeError, KeyError, TypeError) as error:
-            raise UsageError(f"--compare {path}: is not a record of zero_ref.train: {error}") from error
+        record, found, t = predicted(path, machine)
         off = differences(record, found)
         wrong += [f"{path}: {difference}" for difference in off]
         most = max(record["ranks"], key=lambda entry: entry["peak_total_bytes"])
-        measured = record["seconds_per_step"]
-        rows.append(
+        run = [f"{record['world_size']}", f"{record['config']['stage']}"]
+        held.append(
             [
-                f"{record['world_size']}",
-                f"{record['config']['stage']}",
+                *run,
                 f"{sum(most['resting_bytes'].values()):,}",
                 f"{most['peak_total_bytes']:,}",
                 f"{sum(most['sent_bytes_per_step'].values()):,}",
-                "no" if off else "=",
+                word["no_of_bytes"] if off else "=",
+            ]
+        )
+        measured = record["seconds_per_step"]
+        timed.append(
+            [
+                *run,
                 *(f"{1e3 * x:.2f}" for x in (measured, t.total)),
                 f"{t.total / measured - 1:+.0%}" if measured else "",
                 *(f"{1e3 * x:.2f}" for x in (t.compute, t.bandwidth, t.latency)),
             ]
         )
-    header = ["ranks", "stage", "at rest", "peak", "sent/step", "formula"]
-    header += ["measured", "predicted", "error", "compute", "bandwidth", "latency"]
-    units = ["", "", "bytes", "bytes", "bytes", "", "ms", "ms", "", "ms", "ms", "ms"]
-    crowd = f"; calibrated with {machine.ranks} ranks on {machine.cores} cores" if machine.ranks else ""
-    launch.say(
-        f"{table([units, *rows], header)}\n"
-        "Bytes of the rank with the highest peak; '=': those of every rank are as predicted. Times are of\n"
-        f"one step: the median of the run, and compute + bandwidth + latency{crowd}."
-    )
+    launch.say(fold(tables(held, timed, machine, word)))
     if wrong:
         raise CleanEnd("; ".join(wrong))
+
+
+def predicted(path: str, machine: Machine) -> tuple[dict[str, Any], list[Forecast], Times]:
+    """A record, and what is expected of it."""
+    record = read(path, "--compare ")
+    if record.get("shown_ranks") is not None:
+        raise UsageError(f"--compare {path}: is of a dry run, which has measured nothing")
+    try:
+        return record, *expected(record, machine)
+    except UsageError as error:
+        raise UsageError(f"--compare {path}: {error}") from None
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UsageError(f"--compare {path}: is not a record of zero_ref.train: {error}") from error
+
+
+def tables(held: list[list[str]], timed: list[list[str]], machine: Machine, word: dict[str, str]) -> str:
+    """Bytes, and then times, a row for each record."""
+    b, ms = word["bytes"], word["milliseconds"]
+    of_bytes, of_times = ([word[name] for name in names] for names in COLUMNS)
+    crowd = word["compared_crowd"].format(ranks=machine.ranks, cores=machine.cores)
+    return "\n".join(
+        [
+            fitting([["", "", b, b, b, ""], *held], of_bytes, keep=2),
+            word["compared_bytes"],
+            "",
+            fitting([["", "", ms, ms, "", ms, ms, ms], *timed], of_times, keep=2),
+            word["compared_times"],
+            *([crowd] if machine.ranks else []),
+        ]
+    )

@@ -9,7 +9,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from zero_ref.launch.cli import table
+from zero_ref.launch.terminal import fitting, fold, words_of
 from zero_ref.plan.formulas import model_state_bytes
 
 GB = 10**9
@@ -96,65 +96,48 @@ def billions(x: Fraction) -> str:
     return shortest(half_up(x / 1000, 1), 1) + "T" if x >= 500 else shortest(x, 1) + "B"
 
 
-def print_table1() -> str:
+# Printed, in either language: word is words.json in one of them.
+
+
+def print_table1(word: dict[str, str]) -> str:
     """Table 1 in words and numbers."""
-    header = ["ranks", *(f"{model} {STAGES[stage]}" for model in MODELS for stage in (1, 2, 3))]
+    header = [word["ranks"], *(f"{model} {STAGES[stage]}" for model in MODELS for stage in (1, 2, 3))]
     places = [(model, stage) for model in MODELS for stage in (1, 2, 3)]
     rows = [
         [row[0], *(text + ("*" if is_bold(*place, n) else " ") for text, place in zip(row[1:], places))]
         for n, row in zip(RANKS, table1())
     ]
-    return f"""ZeRO (arXiv 1910.02054v3), Table 1: model state of one rank in GB (1e9 bytes), K = 12
-
-{table(rows, header)}
-*: bold in the paper, the first that fits a V100 with {V100} GB.
-
-Errata. The 7.5B columns are rounded, a half upwards (41.25 is printed 41.3). The 128B and 1T columns are
-cut off (513.5 is printed 513, 4187.5 is printed 4187). Stage 3 (P_os+g+p) had not been implemented for
-the paper: its columns come from the formula alone, as all of this table does."""
+    table = f"{fitting(rows, header, together=3)}\n{word['table1_bold'].format(memory=V100)}"
+    return "\n\n".join([word["table1"], table, word["table1_errata"]])
 
 
-def print_figure1() -> str:
+def print_figure1(word: dict[str, str]) -> str:
     """Figure 1 in words and numbers."""
     formulas = ["(2 + 2 + K) psi", "2 psi + 2 psi + K psi/N", "2 psi + (2 + K) psi/N", "(2 + 2 + K) psi/N"]
     rows = [
-        [stage, STAGES[stage], formula, printed, f"{float(gigabytes(stage, MODELS['7.5B'], 64)):.10g}"]
+        [str(stage), STAGES[stage], formula, printed, f"{float(gigabytes(stage, MODELS['7.5B'], 64)):.10g}"]
         for stage, formula, printed in zip(STAGES, formulas, figure1())
     ]
-    header = ["stage", "in the paper", "bytes of one rank", "printed, GB", "exact, GB"]
-    return f"""ZeRO (arXiv 1910.02054v3), Figure 1: model state of one rank, psi = 7.5e9, N = 64, K = 12
-
-{table([[str(c) for c in row] for row in rows], header)}
-
-GB are 1e9 bytes. Activations, buffers and fragmented memory come on top (section 6)."""
+    header = [word[name] for name in ("stage", "in_the_paper", "bytes_of_rank", "printed", "exact")]
+    return "\n\n".join([word["figure1"], fitting(rows, header), word["figure1_note"]])
 
 
-def print_table2() -> str:
+def print_table2(word: dict[str, str]) -> str:
     """Table 2 in words and numbers."""
-    header = ["MP", "GPUs", *STAGES.values(), "baseline measured", "P_os measured"]
-    return f"""ZeRO (arXiv 1910.02054v3), Table 2: the largest model on 64 data-parallel ranks of {V100} GB
-
-{table(table2(), header)}
-MP: ranks of model parallelism. Model sizes in parameters; measured: by the authors, all else is theory.
-
-Errata. Rows 2 to 5 are the first row as it is printed, times MP: 2 * 7.6 = 15.2, where the formula says
-15.28. The theory is model state alone, which is why less was measured: 6.2B, not 7.6B."""
+    header = ["MP", "GPUs", *STAGES.values(), word["baseline_measured"], word["p_os_measured"]]
+    table = f"{fitting(table2(), header, keep=2)}\n{word['table2_mp']}"
+    return "\n\n".join([word["table2"].format(memory=V100), table, word["table2_errata"]])
 
 
-ERRATA = """ZeRO (arXiv 1910.02054v3), elsewhere in the paper:
+def print_errata(word: dict[str, str]) -> str:
+    """Where the paper errs elsewhere."""
+    points = [word[f"errata_{name}"] for name in ("activations", "hidden", "sent", "stage3")]
+    return "\n".join([word["errata"], "", *points])
 
-- Activations of a 100B model with checkpointing (125 layers, hidden 8192, sequence 1024, batch 32) are
-  33.6e9 numbers. Section 3.2 says "about 60 GB", their bytes in 16 bits (67 GB); section 6.1 says "about
-  33 GB", which counts numbers. So the "about 2 GB" after partitioning over 16 ranks should be 4.2 GB.
-- Table 4 prints the hidden size 4096 for 40B to 60B, Table 5 has 6144: 12 * 88 * 6144^2 = 39.9e9 agrees
-  with Table 5, and 4096 would be 17.7e9.
-- Section 7 counts numbers and leaves out (N-1)/N. A rank really sends 2 psi (N-1)/N at stages 0 to 2 and
-  3 psi (N-1)/N at stage 3, with one micro-batch; with k, stage 2 sends (k+1) and stage 3 3k.
-- Stage 3 was not implemented for the paper: its numbers come from the formulas."""
 
-PRINT = {
-    "table1": print_table1,
-    "figure1": print_figure1,
-    "table2": print_table2,
-    "errata": lambda: ERRATA,
-}
+PRINT = {"table1": print_table1, "figure1": print_figure1, "table2": print_table2, "errata": print_errata}
+
+
+def print_part(name: str, language: str | None = None) -> str:
+    """One of PRINT."""
+    return fold(PRINT[name](words_of(__package__, language)))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zero_ref.data import Task
+from zero_ref.extras.recompute import Recompute
 from zero_ref.layout import FlatLayout, bounds
 from zero_ref.model import Unit
 from zero_ref.plan.formulas import Leg, legs, legs_hpz, legs_in_groups, model_state_bytes, passes
@@ -190,10 +191,11 @@ def work_of(o: argparse.Namespace, units: list[Unit], samples: int, ranks: int) 
     """The work of one step of zero_ref.train for a rank that computes `samples` samples.
 
     A layer's forward pass is a product of 2 * samples * inputs * outputs multiplications and additions, and
-    so are its weight's and its input's gradient; nobody wants the gradient of the first input.
+    so are its weight's and its input's gradient; nobody wants the gradient of the first input. A unit that
+    recomputes has another forward pass.
     """
     matrices = [(u, shape) for u in units for shape in u.layout.shapes.values() if len(shape) == 2]
-    products = [(2 if u.first else 3) * math.prod(shape) for u, shape in matrices]
+    products = [(3 - u.first + isinstance(u, Recompute)) * math.prod(shape) for u, shape in matrices]
     psi = sum(u.layout.padded for u in units)
     itemsize = np.dtype(o.dtype).itemsize
     return _work(2.0 * samples * sum(products), o.stage, psi, ranks, itemsize, len(units), o.micro_batches)

@@ -9,11 +9,11 @@ event by event, pictures.js draws. words.json has every word of page and termina
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.checkpoint import BEST
 from zero_ref.launch.files import in_one_piece
 
 
@@ -49,12 +49,13 @@ def tell(o: argparse.Namespace, result: dict[str, Any]) -> None:
 
 def tell_where(o: argparse.Namespace, result: dict[str, Any]) -> None:
     """Print where each result lies that the options ask for, and what opens it."""
-    from zero_ref.report.summary import written
+    from zero_ref.launch.terminal import written
 
     drawn = ("record", "trace", "report") if result["loss"] or not result["first_step"] else ()
-    files = {name: os.path.abspath(path) for name in (*drawn, "export") if (path := getattr(o, name))}
+    files = {name: path for name in (*drawn, "export") if (path := getattr(o, name))}
     if o.save and o.device != "meta":
-        files["save"] = os.path.abspath(o.save)
+        files["save"] = o.save
+        files |= {"best": str(Path(o.save, BEST))} if result.get("best") else {}
     if files:
         launch.say("\n" + written(files, o.language))
 

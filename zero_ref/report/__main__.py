@@ -4,8 +4,9 @@ import argparse
 
 from zero_ref import launch, report
 from zero_ref.launch import UsageError
-from zero_ref.launch.cli import LANGUAGES, Parser
+from zero_ref.launch.cli import Parser, add_language
 from zero_ref.launch.files import check_writable
+from zero_ref.launch.terminal import written
 from zero_ref.report import page, text
 from zero_ref.report.record import read
 
@@ -18,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("files", nargs="+", metavar="FILE", help="OUT.html, and then one record or several")
     p.add_argument("--text", action="store_true", help="print one record; there is no OUT.html then")
     p.add_argument("--compare", metavar="FILE.json", help="show the difference of the loss to this record")
-    p.add_argument("--language", choices=LANGUAGES, help="(default: as LANG says)")
+    add_language(p)
     return p
 
 
@@ -41,6 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
     check_writable({"": out}, [*paths, o.compare])
     compared = {o.compare: read(o.compare, "--compare ")} if o.compare else {}
     report.write(out, "", page.make_page(runs, compared, o.language))
+    launch.say(written({"report": out}, o.language))
 
 
 if __name__ == "__main__":

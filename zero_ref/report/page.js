@@ -457,13 +457,20 @@ function drawLoss() {
   const pen = (number) => s("path", { class: `curve curve${number % 4}`, d: "M0 6H36" });
   const names = CURVES.map((curve, number) =>
     h("li", {}, s("svg", { width: 36, height: 12, "aria-hidden": "true" }, pen(number)), curve.name));
-  put("loss-legend", CURVES.length > 1 || CURVES[0] !== FIRST ? names : []);
+  const { held_out } = CURVES[0];
+  const ring = s("circle", { class: "held-out", cx: 18, cy: 6, r: 4 });
+  const key = s("svg", { width: 36, height: 12, "aria-hidden": "true" }, ring);
+  const rings = h("li", {}, key, say("held_out"));
+  const legend = CURVES.length > 1 || CURVES[0] !== FIRST ? names : [];
+  put("loss-legend", held_out.length ? [...legend, rings] : legend);
+  const tested = new Map(held_out);
   const told = (step, value) => {
     const thinned = leftOut("points_left_out", CURVES[0].loss.length, CURVES[0].steps);
-    tell("loss-caption", say("loss_at", { step: exact(step), loss: lossInWords(value) }), thinned);
+    const there = tested.has(step) && say("held_out_at", { loss: lossInWords(tested.get(step)) });
+    tell("loss-caption", say("loss_at", { step: exact(step), loss: lossInWords(value) }), there, thinned);
   };
   const words = () => find("loss-caption").textContent;
-  const options = { description: say("loss_description"), told, words };
+  const options = { description: say("loss_description"), told, words, rings: held_out };
   const points = CURVES.map((curve) => curve.loss);
   put("loss-picture", drawCurves(points, width, width < 500 ? 200 : 260, options));
   put("differences", grouped(DATA.differences).map(drawDifference));

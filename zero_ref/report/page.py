@@ -19,6 +19,7 @@ from string import Template
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.launch.terminal import both_languages
 from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
 from zero_ref.stages import STAGES
@@ -43,7 +44,7 @@ def make_page(
     computed = [(name, record) for name, record in named if origin(record) != "dry"]
     others = dict(computed[1:])
     data = {
-        "language": language,
+        "language": language or launch.language(),
         "words": words(),
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
@@ -89,7 +90,7 @@ def template(name: str) -> str:
 
 def words() -> dict[str, dict[str, str]]:
     """Every word of the page and of the terminal: key -> language -> text."""
-    return json.loads(template("words.json"))
+    return both_languages(__package__)
 
 
 def digest(text: str) -> str:
@@ -152,11 +153,16 @@ def unit_for_page(unit: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
 def losses(name: str, record: dict[str, Any]) -> dict[str, Any]:
     """The loss of every step, or the lowest and highest of neighbours where there are too many.
 
-    Of a dry run none.
+    held_out: the same of what --eval-every found. Of a dry run none.
     """
     about = {"name": name, "stage": record["stage"], "origin": origin(record)}
     points = [] if about["origin"] == "dry" else list(enumerate(record["loss"], record["first_step"] + 1))
-    return about | {"steps": len(points), "loss": thinned_points(points)}
+    held_out = [(step, value) for step, value, _ in record.get("held_out") or []]
+    return about | {
+        "steps": len(points),
+        "loss": thinned_points(points),
+        "held_out": thinned_points(held_out),
+    }
 
 
 def thinned_points(points: list[tuple[int, Any]], most: int = MOST_POINTS) -> list[tuple[int, Any]]:

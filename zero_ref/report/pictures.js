@@ -338,11 +338,12 @@ function drawMap(run, width) {
 
 // Curves over steps: each a list of [step, value], null where it is not finite. On a logarithmic scale
 // (`log`) they go by steps. told(step, value) makes the first curve a slider and is told what is chosen.
-function drawCurves(curves, width, height, { log = false, description, told, words }) {
+// rings: points of the first curve beside it.
+function drawCurves(curves, width, height, { log = false, description, told, words, rings = [] }) {
   const [left, right, top, bottom] = [62, width - 8, 10, height - 28];
   const drawable = (value) => value !== null && (!log || value > 0);
   const steps = curves.flat().map(([step]) => step);
-  const values = curves.flat().map(([, value]) => value).filter(drawable);
+  const values = [...curves.flat(), ...rings].map(([, value]) => value).filter(drawable);
   const [first, last] = [Math.min(...steps), Math.max(...steps)];
   const scale = log ? Math.log10 : (value) => value;
   let [low, high] = [Math.min(0, ...values), Math.max(0, ...values) || 1];
@@ -377,6 +378,9 @@ function drawCurves(curves, width, height, { log = false, description, told, wor
     }
     parts.push(s("path", { class: `curve curve${number % 4}`, d }));
   }
+
+  for (const [step, value] of rings.filter(([, value]) => drawable(value)))
+    parts.push(s("circle", { class: "held-out", cx: x(step), cy: y(value), r: 4 }));
 
   const picture = svg(width, height, description, parts);
   if (!told) return picture;

@@ -11,10 +11,17 @@ first_step           0, or the steps done before in a resumed run; the rest is a
 samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
                      null where it is not finite (a step that float16 left out)
+lr                   one number per optimizer step: the learning rate; null, or absent in older records, where
+                     each has that of `config`
 last_epoch           loss: mean over the samples of the last `steps` steps, which are a `whole` epoch if
                      this run has one; absent in older records and without steps
 weights_sha256       of the gathered parameters in model order, little-endian, without padding
-test                 loss, and accuracy or r2; null without test samples
+test                 loss, and accuracy or r2; null without test samples. Of text also bits (the loss once
+                     more) and unigram: the loss of who knows only how often each character stands
+held_out             with --eval-every: per test step, loss, and accuracy or r2; best: the least of these
+                     losses and its step, with --save also of what was done before this run; absent in
+                     older records
+text                 what a GPT writes after training, from nothing; null with --quiet, absent likewise
 seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
                      kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, between_bytes_per_step
@@ -114,9 +121,13 @@ def make_record(
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
         "loss": history["loss"],
         "grad_norm": history["grad_norm"],
+        "lr": history.get("lr"),
         "last_epoch": history.get("last_epoch"),
         "weights_sha256": history["weights_sha256"],
         "test": history["test"],
+        "held_out": history.get("held_out", []),
+        "best": history.get("best"),
+        "text": history.get("text"),
         "seconds_per_step": history["seconds_per_step"],
         "check_seconds_per_step": history.get("check_seconds_per_step"),
         "ranks": ranks,
@@ -215,6 +226,7 @@ class Record(msgspec.Struct):
     model: str = ""
     samples_per_step: Natural | None = None
     shown_ranks: list[Natural] | None = None
+    held_out: list[tuple[Natural, float | None, float | None]] | None = None
     recorded_step: RecordedStep | None = None
 
 

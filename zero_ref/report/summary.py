@@ -4,36 +4,21 @@ Ranks that hold and send the same share a row. '=' behind a number: formulas and
 """
 
 import itertools
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
-import wcwidth
-
-from zero_ref import launch
-from zero_ref.launch.cli import table
+from zero_ref.datasets.texts import bits
+from zero_ref.launch.terminal import fitting, folded, words_of
 from zero_ref.ledger import COLLECTIVES
-from zero_ref.report.page import formula, numbers, origin, words
+from zero_ref.report.page import formula, numbers, origin
 
 HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
 
 
 def words_for(record: dict[str, Any], language: str | None) -> dict[str, str]:
     """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
-    language = language or launch.language()
-    word = {key: texts[language] for key, texts in words().items()}
-    own = f"_{origin(record)}"
+    word, own = words_of(__package__, language), f"_{origin(record)}"
     return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
-
-
-def columns() -> int:
-    """The width of the terminal, but at least 80 and at most 120."""
-    return min(120, max(80, shutil.get_terminal_size().columns))
-
-
-def folded(line: str) -> list[str]:
-    """A line in as many as the terminal needs for it."""
-    return wcwidth.wrap(line, columns(), subsequent_indent=" " * 9)
 
 
 def summary(record: dict[str, Any], language: str | None = None) -> str:
@@ -66,6 +51,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
             ),
             word["summary_loss"].format(loss=loss(record, word)),
             word["summary_test"].format(scores=scores(record["test"] or {}, word)),
+            *best(record, word),
             word["summary_weights"].format(
                 sha256=record["weights_sha256"][:16], share=f"{max(owned) * len(owned) / sum(owned):.3f}"
             ),
@@ -77,7 +63,9 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
     if (checks := record["check_seconds_per_step"]) is not None:
         lines.append(word["summary_check"].format(milliseconds=f"{1e3 * checks:.2f}"))
     lines = [part for line in lines for part in folded(line)]
-    return "\n".join(lines if not record["loss"] else [*lines, "", holdings(record, word)])
+    lines += ["", holdings(record, word)] if record["loss"] else []
+    lines += ["", word["summary_text"], record["text"]] if record.get("text") else []
+    return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:
@@ -97,11 +85,24 @@ def loss(record: dict[str, Any], word: dict[str, str]) -> str:
         return word["summary_untrained"]
     last = record["last_epoch"]
     key = "summary_of_epoch" if last["whole"] else "summary_of_steps"
-    return word[key].format(first=f"{record['loss'][0]:.4f}", mean=f"{last['loss']:.4f}", steps=last["steps"])
+    said = word[key].format(first=f"{record['loss'][0]:.4f}", mean=f"{last['loss']:.4f}", steps=last["steps"])
+    return said + (word["summary_nats"] if "bits" in (record["test"] or {}) else "")
+
+
+def best(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """The least loss that --eval-every has found, in a line, if it was asked for."""
+    if not record.get("best"):
+        return []
+    loss, step = record["best"]
+    return [word["summary_best"].format(loss=f"{loss:.4f}", step=f"{step:,}")]
 
 
 def scores(test: dict[str, float | None], word: dict[str, str]) -> str:
-    """What the held-out samples say."""
+    """What the held-out samples say; of text also in bits, beside one who knows no more than frequencies."""
+    if test.get("bits") is not None:
+        units = {name: score(test[name], word) for name in ("loss", "bits", "unigram", "accuracy")}
+        unigram = test["unigram"]
+        return word["score_text"].format(**units, unigram_bits=score(unigram and bits(unigram), word))
     found = [f"{word.get(f'score_{name}', name)} {score(value, word)}" for name, value in test.items()]
     return ", ".join(found) or word["summary_no_test"]
 
@@ -213,22 +214,3 @@ def runs(found: list[int], word: dict[str, str]) -> str:
     return (
         ", ".join(parts) if len(parts) < 4 else word["summary_among"].format(first=parts[0], ranks=len(found))
     )
-
-
-def fitting(rows: list[list[str]], header: list[str]) -> str:
-    """A table; where the terminal is too narrow for it, its columns in two tables, each with the ranks."""
-    whole = table(rows, header)
-    if max(map(wcwidth.width, whole.splitlines())) <= columns() or len(header) < 4:
-        return whole
-    middle = (len(header) + 2) // 2
-    parts = [[row[:1] + row[a:b] for row in (header, *rows)] for a, b in ((1, middle), (middle, len(header)))]
-    return "\n\n".join(fitting(part[1:], part[0]) for part in parts)
-
-
-# -- where it has been written --
-
-
-def written(files: dict[str, str], language: str | None = None) -> str:
-    """Where each result lies, and what opens it. files: what it is (see words.json, written_*) -> path."""
-    language = language or launch.language()
-    return "\n".join(words()[f"written_{what}"][language].format(path=path) for what, path in files.items())

@@ -23,10 +23,11 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, compiled, kernels
+from zero_ref.extras import accumulate, compiled, kernels, recompute
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
+from zero_ref.extras.schedule import Schedule
 from zero_ref.extras.staging import StagedComm
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable
@@ -198,11 +199,13 @@ def units(
 ) -> list[Unit]:
     """The model's layers, dealt to `size` ranks by --shard-model, or by `rule`.
 
-    start: name of a tensor -> its starting values, in place of those by --seed.
+    start: name of a tensor -> its starting values, in place of those by --seed. With --recompute most of them
+    keep their inputs alone of their activations.
     """
     chosen, shares = (rule, None) if rule else model_rule(o, size)
     layout = functools.partial(FlatLayout, size=size, rule=chosen, shares=shares, seed=o.seed)
-    return model.MODELS[o.model](o, task, layout, start)
+    made = model.MODELS[o.model](o, task, layout, start)
+    return recompute.recomputing(made) if o.recompute else made
 
 
 # -- what trains them --
@@ -220,6 +223,11 @@ def fastest(kind: type) -> type:
     """The version of an optimizer's class for the place where arrays live; itself, if there is none."""
     fast = {"cpu": {}, "compiled": compiled.FAST}.get(array.place(), kernels.FAST)
     return fast.get(kind, kind)
+
+
+def schedule(o: argparse.Namespace, last: int) -> Schedule:
+    """The learning rate of each step of a run that ends after `last`."""
+    return Schedule(o.lr, o.schedule or "constant", o.warmup or 0, last)
 
 
 def guard(o: argparse.Namespace, units: list[Unit]) -> Guard:

@@ -10,6 +10,7 @@ from zero_ref import optim
 from zero_ref.comm import REDUCE
 from zero_ref.datasets import is_text
 from zero_ref.extras import gpt
+from zero_ref.extras.schedule import DECAYS
 from zero_ref.launch import UsageError, size_by_launcher
 from zero_ref.launch.cli import (
     LANGUAGES,
@@ -35,7 +36,10 @@ ACCUMULATE = (
     "bits loses what is small beside the sum; or float32"
 )
 parts = number(int, 1, f"a whole number from 1 to {MOST_PARTS:,}", below=MOST_PARTS + 1)
-DATA_HELP = "digits (mlp), diabetes (linear), persuasion or tang (gpt), synthetic, FILE.npz, .csv or .txt"
+DATA_HELP = (
+    "digits (images of 8x8; mlp), spoken (of sounds), diabetes (patients; linear), persuasion (a novel; "
+    "gpt), tang (poems in Chinese), synthetic, FILE.npz, .csv or .txt"
+)
 GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
@@ -58,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     choice = p.add_argument_group("stage and model").add_argument
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
     choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
+    choice("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
     choice("--own", metavar="DIR", help="collectives and stage from exercises in DIR")
     choice("--model", choices=tuple(MODELS), default="mlp", help="y = wx + b; ReLU layers (default); text")
     choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
@@ -94,6 +99,8 @@ def parser() -> argparse.ArgumentParser:
     train = p.add_argument_group("optimizer").add_argument
     train("--optimizer", choices=tuple(optim.KINDS), default="adam", help="(default adam)")
     train("--lr", type=rate, help="learning rate (default 0.001; linear 0.01)")
+    train("--schedule", choices=tuple(DECAYS), help="of the learning rate to the end (default constant)")
+    train("--warmup", type=natural, metavar="W", help="steps in which it rises to --lr (default 0)")
     train("--momentum", type=rate, help="for sgd (default 0)")
     train("--weight-decay", type=rate, metavar="D", help="(default 0; adamw 0.01)")
     train("--clip-norm", type=above_0, metavar="C", help="largest global norm of a gradient (default: any)")
@@ -112,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
     keep("--save-every", type=positive, metavar="K", help="one after every K steps, too")
     keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: none)")
+    keep("--eval-every", type=positive, metavar="K", help="test every K steps; the best is kept in DIR/best")
     keep(
         "--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: that of --save, if any"
     )
@@ -128,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     result("--compare", metavar="FILE.json", help="a record of another run, which --report shows beside this")
     result("--trace", metavar="FILE.json", help="write one step for Perfetto or chrome://tracing")
     result("--chart", action="store_true", help="print memory over one step, and traffic")
-    result("--language", choices=LANGUAGES, help="of --report and --chart (default: as LANG says)")
+    result("--language", choices=LANGUAGES, help="of what is printed and drawn (default: as LANG says)")
     result("--quiet", action="store_true", help="print nothing but errors")
     return p
 
@@ -154,8 +162,8 @@ FIXED = (
 )
 # Options that say nothing about the trained model: a resumed run may have others, or none.
 PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
-PASSING |= {"group", "verify_every", "own", "save", "save_every", "keep", "resume"}
-PASSING |= {"report", "compare", "trace", "chart", "language", "ranks"}
+PASSING |= {"group", "recompute", "verify_every", "own", "save", "save_every", "keep", "resume"}
+PASSING |= {"report", "compare", "trace", "chart", "language", "ranks", "eval_every"}
 
 
 def given(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -228,7 +236,9 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--steps 0 leaves no step for --device meta, --report, --trace or --chart to look at")
     if o.device == "meta" and size_by_launcher() > 1:
         p.error("--device meta needs no mpirun: one process looks at the ranks of --ranks one by one")
-    for name in ("export", "save", "resume", "verify_every", "check") if o.device == "meta" else ():
+    for name in (
+        ("export", "save", "resume", "verify_every", "check", "eval_every") if o.device == "meta" else ()
+    ):
         if getattr(o, name):
             p.error(f"--{name.replace('_', '-')} has no meaning with --device meta, which computes nothing")
     if o.prefetch and o.stage != 3:
@@ -243,6 +253,8 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
     if o.accumulate == "float32" and o.dtype not in NARROW:
         p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
     o.accumulate = None if o.accumulate == "same" else o.accumulate
+    o.schedule = None if o.schedule == "constant" else o.schedule  # as in a checkpoint that knows of none
+    o.warmup = o.warmup or None
     if o.dtype in NARROW and o.reduce == "ring":
         p.error(f"--reduce ring would round sums of {o.dtype} at every hop")
     if o.save is None and (o.save_every or o.keep):
@@ -279,10 +291,11 @@ DATA = {"linear": "diabetes", "gpt": "persuasion"}  # and "digits"
 
 def _complete_model(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """The options of the model's shape and its data, completed; an error of the parser if they do not fit."""
+    ours = o.model in (*SHAPES, "linear")  # somebody else's model may take any of them
     for model, shape in SHAPES.items():
         for name, default in shape.items():
             value = getattr(o, name)
-            if value is not None and o.model != model:
+            if value is not None and o.model != model and ours:
                 p.error(f"--{name} is for --model {model}")
             if value is None and o.model == model:
                 setattr(o, name, default)

@@ -17,9 +17,11 @@ import numpy as np
 from tqdm import tqdm
 
 from zero_ref import array, launch, model
-from zero_ref.checkpoint import Checkpoint, Manifest, owner, saving, weights
+from zero_ref.checkpoint import Checkpoint, Manifest, best, owner, saving, weights
 from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet, variance
+from zero_ref.extras.schedule import Schedule
+from zero_ref.generate import sampling
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, check_writable
 from zero_ref.launch.together import agree, check_alike, check_started_alike, each_apart, on_rank_0
@@ -88,20 +90,23 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
     if not steps and o.resume != "latest" and steps.stop > 0:
         raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
+    rate = choose.schedule(o, steps.stop)
     recorded = steps and (o.report or o.trace or o.chart)
     events = Events(step_to_record(steps, batches), run) if recorded else None
     hidden = o.quiet or world.rank > 0 or not launch.on_a_terminal()
     manifest = Manifest(arguments=options.lasting(o), data_sha256=contents[DATA], **vars(task))
-    after = functools.partial(end_step, o, run, manifest, steps.stop)
+    looks = Looks(o, run, held_out, manifest)
+    after = functools.partial(end_step, o, run, manifest, looks, steps.stop)
     if steps.stop == 0:
         after(0)
     with np.errstate(over="ignore", invalid="ignore"):  # the guard looks at what is not finite
-        history, measured, sizes = fit(run, steps, after, events, hidden)
+        history, measured, sizes = fit(run, steps, rate, after, events, hidden)
     if check:
         history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
 
     # 5. Gather the parameters of all ranks into the whole model.
     history["test"] = evaluate(run, held_out)
+    history |= {"held_out": looks.rows, "best": looks.best, "text": write_text(o, run)}
     if unigram is not None and history["test"]:
         history["test"] |= {"bits": history["test"]["loss"] / math.log(2), "unigram": unigram}
     history["weights_sha256"] = weights.sha256(weights.named_tensors(stage, units, comm))
@@ -126,10 +131,14 @@ def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> No
     launch.give_back_freed_memory()
 
 
-def end_step(o: argparse.Namespace, run: Run, manifest: Manifest, last: int, step: int) -> None:
-    """After step `step` (from 1; 0 of a run of none): compare the copies, and save, as the options say."""
+def end_step(
+    o: argparse.Namespace, run: Run, manifest: Manifest, looks: "Looks", last: int, step: int
+) -> None:
+    """After step `step` (from 1; 0 of a run of none): compare, test and save, as the options say."""
     if o.verify_every and step % o.verify_every == 0:
         replicas.check_equal(step, run)
+    if o.eval_every and step and (step == last or step % o.eval_every == 0):
+        looks.look(step)
     if o.save and (step == last or (o.save_every and step % o.save_every == 0)):
         saving.save(o.save, o.keep, manifest, step, run)
     if step == last:
@@ -187,12 +196,14 @@ def check_files(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None =
 def fit(
     run: Run,
     steps: range,
+    rate: Schedule,
     after: Callable[[int], None],
     events: Events | None = None,
     hidden: bool = True,
 ) -> tuple[dict[str, Any], dict[str, Any], list[tuple[int, ...]]]:
     """Train, and after each step call after(steps done); one step is recorded in `events`.
 
+    rate: of the next update, by the steps done; every unit's optimizer is told before the step.
     hidden: show no bar. Returns, under the names of the record: what all ranks share (loss, grad_norm,
     seconds_per_step), what this rank measured, and its samples in each micro-batch of each step.
     """
@@ -207,6 +218,8 @@ def fit(
         samples = len(batches.global_batch(epoch, step))
         loss_grad = guard.listen(model.loss_grad(run.task.classes > 0, samples, guard.scale))
         run.comm.step = run.world.step = number + 1
+        for u in run.units:
+            u.optimizer.lr = rate(number)
         ledger.forget_sent()
         start = time.perf_counter()
         with events.watching(number) if events else contextlib.nullcontext():
@@ -220,6 +233,7 @@ def fit(
     history = {
         "loss": losses,
         "grad_norm": norms,
+        "lr": [rate(number) for number in steps] if rate.varies else None,
         "seconds_per_step": statistics.median(seconds or [0.0]),
         "last_epoch": last_epoch(losses, counts, batches.steps_per_epoch),
     }
@@ -241,6 +255,49 @@ def last_epoch(losses: list[float], samples: list[int], steps: int) -> dict[str,
         return None
     mean = sum(losses[i] * samples[i] for i in last) / sum(samples[i] for i in last)
     return {"loss": mean, "steps": len(last), "whole": len(last) == steps}
+
+
+class Looks:
+    """What --eval-every finds. rows: step, loss, accuracy or r2; best: loss and step, also of a run before.
+
+    UsageError on all ranks if nothing is held out.
+    """
+
+    def __init__(self, o: argparse.Namespace, run: Run, held_out: Batches, manifest: Manifest) -> None:
+        self.o, self.run, self.held_out, self.manifest = o, run, held_out, manifest
+        self.rows: list[list[Any]] = []
+        self.best: best.Found | None = None
+        if o.eval_every and not len(held_out.ids):
+            raise UsageError(f"--eval-every: --test-fraction {o.test_fraction} holds no samples out")
+        if o.eval_every and o.save:
+            whole = saving.describe(manifest, 0, run, [])
+            ours = agree(run.world, lambda: best.find(o.save, whole) if run.world.rank == 0 else None)
+            self.best = next((tuple(found) for found in run.world.everyone(ours) if found), None)
+
+    def look(self, step: int) -> None:
+        """Test on all ranks, and keep the best. The ledger counts none of it: it is no part of a step."""
+        with ledger.set_aside():
+            found = evaluate(self.run, self.held_out)
+        assert found is not None
+        self.rows.append([step, *found.values()])
+        loss = found["loss"]
+        if loss is not None and loss < (self.best or [math.inf])[0]:  # not if it is no number
+            self.best = loss, step
+            if self.o.save:
+                best.keep(self.o.save, self.manifest, loss, step, self.run)
+
+
+def write_text(o: argparse.Namespace, run: Run) -> str | None:
+    """What a GPT writes, for the summary; None where nobody reads it, and of one that has diverged."""
+    if o.quiet or not run.task.alphabet:
+        return None
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            how = sampling.How(seed=o.seed)
+            param_of = functools.partial(run.stage.full_param, comm=run.comm)
+            return sampling.generate(run.units, param_of, run.world, run.task, how)[0]
+    except sampling.NoNumbers:
+        return None
 
 
 def evaluate(run: Run, held_out: Batches) -> dict[str, float | None] | None:

@@ -11,20 +11,23 @@ from lessons import ROOT
 from lessons.checker import checking, progress, stub, words
 from lessons.checker.student import attempt, hints, picture, screen
 from lessons.checker.words import say
+from zero_ref.launch.terminal import fold
 
 ANSWERS = ROOT / "tests" / "answers"
 
 
-def print_lines(lines: list[str] | str) -> None:
-    """Print lines at once, so that whoever reads a pipe gets them at once."""
-    sys.stdout.write("\n".join([lines] if isinstance(lines, str) else lines) + "\n")
+def print_lines(lines: list[str] | str, whole: bool = False) -> None:
+    """Print lines at once, so that whoever reads a pipe gets them at once, and so that the terminal holds
+    them. whole: as they are, which is how a program is copied, and a fact read aloud."""
+    text = lines if isinstance(lines, str) else "\n".join(lines)
+    sys.stdout.write((text if whole else fold(text)) + "\n")
     sys.stdout.flush()
 
 
 def run(exercise: str, o: Namespace) -> int:
     """Check once. 0 passed, 1 wrong, 2 not started."""
     data = attempt.check(exercise, o.use == "reference", o.limit)
-    print_lines(screen.result_lines(data, o.language, o.plain))
+    print_lines(screen.result_lines(data, o.language, o.plain), whole=o.plain)
     return checking.EXIT[data["state"]]
 
 
@@ -55,9 +58,8 @@ def hint(exercise: str, o: Namespace) -> int:
 
 def list_all(o: Namespace) -> int:
     """All exercises."""
-    print_lines(
-        [*screen.list_exercises(o.language, o.plain, screen.current()), screen.count_passed(o.language)]
-    )
+    lines = screen.list_exercises(o.language, o.plain, screen.current())
+    print_lines([*lines, screen.count_passed(o.language)], whole=o.plain)
     return 0
 
 
@@ -96,7 +98,7 @@ def show(exercise: str, o: Namespace) -> int:
     if file is None:
         print_lines(say("show_nothing", o.language, number=exercise[:2]))
         return 1
-    print_lines(say("show_written", o.language, file=screen.short_path(file)))
+    print_lines(say("show_written", o.language, file=file.absolute()))
     return 0
 
 
@@ -125,7 +127,7 @@ def solution(exercise: str, o: Namespace) -> int:
     if o.give_up and not record["passed"]:
         with progress.change() as found:
             progress.record_of(found, exercise)["gave_up"] = True
-    print_lines(file.read_text(encoding="utf-8").rstrip("\n"))
+    print_lines(file.read_text(encoding="utf-8").rstrip("\n"), whole=True)
     return 0
 
 
@@ -135,7 +137,7 @@ def check_all(o: Namespace) -> int:
     for exercise in words.exercises():
         data = attempt.check(exercise, o.use == "reference", o.limit, counted=False)
         states.append(data["state"])
-        print_lines(verdict_line(data, o.language, o.plain))
+        print_lines(verdict_line(data, o.language, o.plain), whole=o.plain)
     print_lines(screen.count_passed(o.language))
     return 1 if "wrong" in states else 2 if "not_started" in states else 0
 

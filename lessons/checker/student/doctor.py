@@ -48,10 +48,20 @@ def main(language: str, plain: bool, clean: bool = False) -> int:
     wrong = 0
     for finding in itertools.chain(clean_up() if clean else (), find_all()):
         wrong += finding.level == "bad"
-        sys.stdout.write("\n".join(finding_lines(finding, language, plain)) + "\n")
+        lines = finding_lines(finding, language, plain)
+        sys.stdout.write("\n".join([lines[0] if plain else fold(lines[0]), *lines[1:]]) + "\n")
         sys.stdout.flush()
     print(say("doctor_bad", language, number=wrong) if wrong else say("doctor_well", language))
     return min(wrong, 1)
+
+
+def fold(line: str) -> str:
+    """A line in as many as the terminal needs, if what measures it is there."""
+    try:
+        from zero_ref.launch import terminal
+    except ImportError:
+        return line
+    return terminal.fold(line)
 
 
 def finding_lines(finding: Finding, language: str, plain: bool) -> list[str]:

@@ -23,6 +23,7 @@ from lessons.checker import checking, progress, words
 from lessons.checker.student import attempt, commands, hints, screen
 from lessons.checker.student.background import Work
 from lessons.checker.words import say
+from zero_ref.launch.terminal import fold
 
 ARROWS = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O.)?")  # and all other keys that are no character
 POLL = 0.2  # seconds between two looks at the file
@@ -204,7 +205,7 @@ class Watching:
         if file is None:
             self.say([say("show_nothing", self.language, number=self.exercise[:2])])
         else:
-            self.say([say("show_written", self.language, file=screen.short_path(file))])
+            self.say([say("show_written", self.language, file=file.absolute())])
 
     def key_list(self) -> None:
         self.say(screen.list_exercises(self.language, self.plain, self.exercise))
@@ -248,7 +249,7 @@ class Watching:
         if self.message:
             lines += ["", *self.message]
         lines += ["", *self.status()]
-        sys.stdout.write("\033[H\033[2J" + "\n".join(lines) + "\n")
+        sys.stdout.write("\033[H\033[2J" + fold("\n".join(lines)) + "\n")
         sys.stdout.flush()
 
     def result(self) -> list[str]:
@@ -294,7 +295,7 @@ class Watching:
                 f"{k} {say('key_' + n, self.language)}" for k, n in KEYS.items()
             )
             lines = [f"{say('keys', self.language)}{say('colon', self.language)}{keys}", *lines]
-        commands.print_lines(lines)
+        commands.print_lines(lines, whole=True)
 
     def key_switch(self) -> None:
         """The other language, from now on."""

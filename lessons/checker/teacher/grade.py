@@ -31,7 +31,7 @@ from typing import Any
 
 import zero_ref
 from lessons import ROOT
-from lessons.checker import progress, shadows, stub, words
+from lessons.checker import shadows, stub, words
 from lessons.checker.ranks import runner
 from lessons.checker.ranks.launcher import find_mpirun
 from lessons.checker.ranks.processes import marked_with
@@ -44,6 +44,7 @@ from lessons.checks import check_of
 from zero_ref.launch import CleanEnd, one_line, say, tell
 from zero_ref.launch import language as language_here
 from zero_ref.launch.cli import check_texts
+from zero_ref.launch.terminal import fold
 
 
 class Unusable(Exception):
@@ -84,7 +85,7 @@ def run(o: argparse.Namespace, language: str) -> int:
         print(error)
         return 2
     if others:
-        print(words.say("grade_others", language, names=others))
+        print(fold(words.say("grade_others", language, names=others)))
     secret = o.secret or secrets.token_hex(16)
     grading = Grading(secret, language, o.limit, zero_ref.__version__, titles_and_points(exercises, language))
     grading.equal = find_equal(works, exercises)
@@ -98,7 +99,9 @@ def run(o: argparse.Namespace, language: str) -> int:
     except OSError as error:
         print(words.say("grade_not_written", language, path=out, text=error.strerror or error))
         return 2
-    lines = [words.say("grade_written", language, path=out, files=written)]
+    lines = [words.say("grade_written", language, path=out.absolute(), files=written)]
+    if "html" in chosen:
+        lines.append(words.say("grade_page", language, path=out.absolute() / "class.html"))
     unsaid += print_line("\n".join([*lines, words.say("grade_secret", language, secret=secret)]))
     if unsaid:
         tell(f"{one_line(unsaid[0])}\n")
@@ -175,7 +178,7 @@ def seed_of(secret: str, student: str, exercise: str) -> str:
 def print_line(text: str) -> list[str]:
     """Print at once; what went wrong. Grades are not lost because nobody can be told of them."""
     try:
-        say(text)
+        say(fold(text))
     except CleanEnd as error:
         return [str(error)]
     return []
@@ -316,7 +319,7 @@ def main(given: list[str] | None = None) -> int:
     add_options(p, language_here())
     o = p.parse_args(given)
     check_texts(p, o)
-    return run(o, o.language or progress.chosen_language())
+    return run(o, o.language or language_here())
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from lessons import ROOT
-from lessons.checker import progress, stub, words
+from lessons.checker import stub, words
 from lessons.checker.teacher.extract import DEFINITIONS, fingerprint
 from zero_ref.launch import language as language_here
 from zero_ref.launch.cli import check_texts
+from zero_ref.launch.terminal import fold
 
 WHOLE = ("zero_ref", "lessons", "docs")
 FILES = ("Makefile", "README*.md", "LICENSE", "pyproject.toml", "requirements*.txt", ".gitignore")
@@ -84,7 +85,8 @@ def run(o: argparse.Namespace, language: str, root: Path = ROOT) -> int:
                 "release_reference", language, path=path, exercise=solution.exercise, name=solution.name
             )
         )
-    print(words.say("release_made", language, path=target, files=number, exercises=len(words.exercises())))
+    made = {"path": target.absolute(), "files": number, "exercises": len(words.exercises())}
+    print(fold(words.say("release_made", language, **made)))
     return 0
 
 
@@ -198,7 +200,7 @@ def main(given: list[str] | None = None) -> int:
     add_options(p, language_here())
     o = p.parse_args(given)
     check_texts(p, o)
-    return run(o, o.language or progress.chosen_language())
+    return run(o, o.language or language_here())
 
 
 if __name__ == "__main__":

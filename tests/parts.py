@@ -1,0 +1,82 @@
+"""What `make test` runs and what it leaves to `make test-all`, by rule; docs/tests.md says it in words.
+
+    python -m pytest --part quick    what `make test` runs; the same as `python -m pytest`
+    python -m pytest --part rest     what it leaves out
+    python -m pytest --part all      both; so does naming a file, -k or -m
+
+1. A test marked `rest("why")` is in the rest, and so is one that asks for a fixture of REST; of one marked
+   `rest("why", every=n)` each nth case is in quick, from the first.
+2. Of any other test as few cases are in quick as have everything that follows: of one parameter each value,
+   of two each value of either, and of more any two values of any two.
+"""
+
+import itertools
+from collections import defaultdict
+
+import pytest
+
+REST = {  # fixture: why a test that asks for it is in the rest
+    "chromium": "a browser",
+    "copy_of_project": "the commands of the pages",
+    "school": "the work of a class, graded",
+}
+PARTS = {
+    "quick": "every mechanism once, at 3 ranks, in 3 to 4 minutes on two idle cores; make test-all: the rest",
+    "rest": "what make test leaves out: all other combinations and numbers of ranks, pages in a browser ...",
+    "all": "everything that was named",
+}
+
+
+def part_of(config: pytest.Config) -> str:
+    """The part that was asked for: whoever names files or tests gets all of them."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    named = named or config.option.keyword or config.option.markexpr
+    return config.getoption("part") or ("all" if named else "quick")
+
+
+def keep(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave in `items` those of the part that was asked for; the others are told to pytest as deselected."""
+    part, chosen = part_of(config), quick(items)
+    kept = [i for i in items if part == "all" or (i.nodeid in chosen) == (part == "quick")]
+    config.hook.pytest_deselected(items=[i for i in items if i not in kept])
+    items[:] = kept
+
+
+def quick(items: list[pytest.Item]) -> set[str]:
+    """The names of the cases that `make test` runs."""
+    cases = defaultdict(list)  # of each test
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    return {item.nodeid for each in cases.values() for item in of_one_test(each)}
+
+
+def of_one_test(cases: list[pytest.Item]) -> list[pytest.Item]:
+    marks = [item.get_closest_marker("rest") for item in cases]
+    if any(REST.keys() & set(item.fixturenames) for item in cases):
+        return []
+    if any(marks):
+        return [item for n, item in enumerate(cases) if marks[n] is None or taken(n, marks[n])]
+    return [cases[n] for n in covering([parameters(item) for item in cases])]
+
+
+def taken(n: int, mark: pytest.Mark) -> bool:
+    return "every" in mark.kwargs and n % mark.kwargs["every"] == 0
+
+
+def parameters(item: pytest.Item) -> dict[str, str]:
+    """Name -> text of the value, of each parameter of a case."""
+    call = getattr(item, "callspec", None)
+    return {name: repr(value) for name, value in call.params.items()} if call else {}
+
+
+def covering(cases: list[dict[str, str]]) -> list[int]:
+    """The numbers of as few cases as a greedy choice finds; see 2. above."""
+    if not any(cases):
+        return list(range(len(cases)))
+    together = 1 if max(map(len, cases)) < 3 else 2
+    met = [set(itertools.combinations(sorted(case.items()), together)) for case in cases]
+    left, chosen = set().union(*met), []
+    while left:
+        chosen.append(max(range(len(cases)), key=lambda n: len(met[n] & left)))
+        left -= met[chosen[-1]]
+    return sorted(chosen)
