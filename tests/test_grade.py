@@ -734,7 +734,7 @@ def test_the_page_for_teachers_names_what_exists(name):
         p = argparse.ArgumentParser()
         module.add_options(p, "en")
         known |= {option for action in p._actions for option in action.option_strings}
-    pip = {"--no-index", "--find-links"}
+    pip = {"--no-index", "--find-links", "--no-build-isolation", "--no-deps", "--editable"}
     known |= {"--clean"} & set(re.findall(r"--\w+", words.say("help", "en")))  # of the doctor
     docker = {"--rm", "--network", "--shm-size", "--memory", "--pids-limit", "--tmpfs"}
     assert set(re.findall(r"(?<![-\w])--[a-z][a-z-]*", text)) <= known | pip | docker

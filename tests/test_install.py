@@ -234,7 +234,9 @@ def test_a_command_imports_what_its_module_does_in_the_same_order(installed, tmp
     command = installed("python", "-X", "importtime", str(installed.bin / "zero-ref"), *line, cwd=tmp_path)
     module = installed("python", "-X", "importtime", "-m", "zero_ref.train", *line[1:], cwd=tmp_path)
     order = modules_in_order(module.stderr)
-    assert order[:2] == ["zero_ref.launch", "zero_ref"] and {"numpy", "mpi4py.MPI"} <= set(order)
+    first = order[: order.index("zero_ref") + 1]  # before NumPy and MPI, which read their settings once
+    assert "zero_ref.launch" in first and all(name.startswith("zero_ref") for name in first)
+    assert {"numpy", "mpi4py.MPI"} <= set(order)
     assert modules_in_order(command.stderr) == order
 
 

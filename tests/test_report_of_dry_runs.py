@@ -239,7 +239,7 @@ def test_pages_ask_the_stages_what_they_keep(opened, tmp_path, monkeypatch):
 
 def test_the_planners_policy_covers_what_stages_keep():
     html, keeps = explore.page(), {str(stage): module.KEEPS for stage, module in STAGES.items()}
-    assert json.loads(re.search(r"const KEEPS = (.*);\n", html)[1]) == keeps
+    assert json.loads(re.search(r"const KEEPS = (.*), LANGUAGE = .*;\n", html)[1]) == keeps
     script = html.partition("<script>")[2].partition("</script>")[0]
     assert script == explore.script() and f"script-src '{page.digest(script)}'" in html
     assert "const KEEPS" in script and script.startswith('"use strict";')

@@ -207,6 +207,7 @@ def test_last_words_come_whole_and_from_this_user_alone(post, monkeypatch):
 @LINUX
 def test_last_words_reach_who_comes_a_moment_later(post, monkeypatch):
     monkeypatch.setenv("PMI_RANK", "2")
+    monkeypatch.setattr(start, "last_words", [1, ""])
     thread = threading.Thread(target=post.tell_others)
     thread.start()
     time.sleep(0.3)

@@ -243,7 +243,7 @@ def test_directory_is_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["set.txt", "set", "set.npy", "mnist", "", "."])
 def test_other_suffixes_are_refused(name):
-    refused(name, "digits, spoken, diabetes, persuasion, tang or one of FILE.npz, FILE.csv, FILE.txt$")
+    refused(name, "digits, spoken, diabetes, persuasion, tang or one of FILE.npz, FILE.csv,.* FILE.txt$")
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"garbage" * 100, b"PK\x03\x04" + b"\0" * 50])

@@ -179,9 +179,12 @@ def tell(text: str) -> None:
 
 
 class CleanEnd(Exception):
-    """An end that all ranks reach alike: one line, no traceback, exit code `code`."""
+    """An end that all ranks reach alike: one line, no traceback, exit code `code`.
 
-    code = 1
+    by_all: each process says it, because MPI knows of no other, whatever has been announced.
+    """
+
+    code, by_all = 1, False
 
 
 class UsageError(CleanEnd):
@@ -207,7 +210,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except CleanEnd as error:
         last_words[:] = error.code, str(error)
-        if rank_by_launcher() == 0 or _with_mpi_of_its_own():
+        if rank_by_launcher() == 0 or error.by_all:
             tell(f"zero_ref: error: {one_line(error)}\n")
         sys.exit(error.code)
     except SystemExit as stop:
@@ -253,12 +256,6 @@ def _alone() -> bool:
     """Whether nobody waits for this rank: it is the only one, or MPI has not started."""
     mpi = sys.modules.get("mpi4py.MPI")
     return mpi is None or not mpi.Is_initialized() or mpi.COMM_WORLD.size == 1
-
-
-def _with_mpi_of_its_own() -> bool:
-    """Whether MPI knows of no other rank, whatever a launcher around this program has announced."""
-    mpi = sys.modules.get("mpi4py.MPI")
-    return mpi is not None and mpi.Is_initialized() and mpi.COMM_WORLD.size == 1
 
 
 def abort(text: str, code: int) -> None:

@@ -68,7 +68,9 @@ def connect(timeout: float = 60.0) -> Comm:
     """
     world = Comm(start_mpi(timeout).COMM_WORLD)
     if world.size == 1 < launch.size_by_launcher():
-        raise UsageError("this mpirun and the MPI library of mpi4py are of different families")
+        error = UsageError("this mpirun and the MPI library of mpi4py are of different families")
+        error.by_all = True
+        raise error
     return world
 
 
