@@ -88,18 +88,18 @@ def main(arguments: list[str] | None = None) -> int:
         return not_understood(words_given, str(error), language)
     o.language, o.plain = language, getattr(o, "plain", False)
     o.use = getattr(o, "use", "own")
-    if getattr(o, "help", False):
-        print(doctor.say("help", language).strip())
-        return 0
-    if getattr(o, "version", False):
-        print(f"zero_ref {__version__}")
-        return 0
     if o.plain:
         os.environ["NO_COLOR"] = "1"
     # An exit, so that ranks are ended and the terminal restored.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     try:
+        if getattr(o, "help", False):
+            print(doctor.say("help", language).strip(), flush=True)
+            return 0
+        if getattr(o, "version", False):
+            print(f"zero_ref {__version__}")
+            return 0
         return do(o)
     except KeyboardInterrupt:
         return 130
