@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     """The options with their defaults; see `parse` for those that depend on others."""
     p = Parser(
         prog="zero_ref.train",
-        description="Train a linear model, an MLP or a GPT at any stage: mpirun -n 4 python -m zero_ref.train",
+        description="Train a linear model, MLP or GPT at any stage: mpirun -n 4 python -m zero_ref.train",
         allow_abbrev=False,
     )
     choice = p.add_argument_group("stage and model").add_argument
