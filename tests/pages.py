@@ -87,7 +87,7 @@ class Copy:
         shutil.copytree(ROOT, self.root, ignore=NOT_COPIED, symlinks=True)
         self.done: dict[str, str] = {}
         here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        self.environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        self.environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LC_ALL")} | {
             "PATH": here,
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",
