@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+# Set for this process by importing zero_ref; for several ranks it has to be found anew, or they crowd the cores.
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def mpirun(
@@ -35,7 +37,7 @@ def mpirun(
         process = subprocess.Popen(
             [*start, sys.executable, *command],
             cwd=cwd,
-            env=os.environ
+            env={name: value for name, value in os.environ.items() if name not in THREADS}
             | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "ZERO_REF_TEST": token}
             | {"ZERO_REF_STACKS": stacks, "ZERO_REF_STACKS_AFTER": str(limit)}
             | environment,

@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from launching import THREADS
+
 ROOT = Path(__file__).parent.parent
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 NOT_COPIED = shutil.ignore_patterns(
@@ -87,7 +89,9 @@ class Copy:
         shutil.copytree(ROOT, self.root, ignore=NOT_COPIED, symlinks=True)
         self.done: dict[str, str] = {}
         here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        self.environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LC_ALL")} | {
+        self.environment = {
+            k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LC_ALL", *THREADS)
+        } | {
             "PATH": here,
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",
