@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-# Set for this process by importing zero_ref; for several ranks it has to be found anew, or they crowd the cores.
+# Importing zero_ref has set them for this process alone; ranks that took them over would crowd the cores.
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
