@@ -9,6 +9,7 @@ from launching import mpirun
 CHECK = "tests/mpi/check_groups.py"
 
 
+@pytest.mark.rest("4 and 6 ranks")
 @pytest.mark.parametrize("ranks", (4, 6))
 def test_groups_of_four_and_six_ranks(ranks):
     result = mpirun(ranks, "-m", "pytest", "-q", "-p", "no:cacheprovider", CHECK, limit=400)
@@ -22,6 +23,7 @@ def failing(ranks, where, rank, call, statement, *options):
     return mpirun(ranks, "tests/failing.py", *line, limit=30)
 
 
+@pytest.mark.rest("waits", every=2)
 @pytest.mark.parametrize("group", (1, 2))
 def test_a_rank_that_does_not_come_to_a_sum_between_groups_is_named(group):
     """Rank 3 of 4 sleeps before its second backward pass: rank 1, of another group, waits for it there."""
