@@ -133,7 +133,7 @@ class Post:
                     missing.append(rank)
         elsewhere = ", or not on this machine" if ranks_here() < self.size else ""
         if not missing:
-            return "all ranks have come, and MPI brings them not together"
+            return "all ranks have come, but MPI does not bring them together"
         return f"rank {', '.join(map(str, missing))} has not come{elsewhere}"
 
 
