@@ -26,21 +26,17 @@ from zero_ref.launch.cli import (
 )
 from zero_ref.layout import RULES
 from zero_ref.model import MODELS
+from zero_ref.train import family
+from zero_ref.train.family import NARROW
 
 MODELS.setdefault("gpt", gpt.build)
-NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
 DTYPES = ("float32", "float64", *NARROW)
 MOST_PARTS = 1 << 16  # micro-batches of a step; a list of all of them is made
-ACCUMULATE = (
-    "in what the gradients of micro-batches are added up: same, the type of --dtype (default), which in 16 "
-    "bits loses what is small beside the sum; or float32"
-)
 parts = number(int, 1, f"a whole number from 1 to {MOST_PARTS:,}", below=MOST_PARTS + 1)
 DATA_HELP = (
     "digits (images of 8x8; mlp), spoken (of sounds), diabetes (patients; linear), persuasion (a novel; "
     "gpt), tang (poems in Chinese), synthetic, FILE.npz, .csv or .txt"
 )
-GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
 SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
 
 
@@ -62,7 +58,6 @@ def parser() -> argparse.ArgumentParser:
     choice = p.add_argument_group("stage and model").add_argument
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
     choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
-    choice("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
     choice("--own", metavar="DIR", help="collectives and stage from exercises in DIR")
     choice("--model", choices=tuple(MODELS), default="mlp", help="y = wx + b; ReLU layers (default); text")
     choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
@@ -90,7 +85,6 @@ def parser() -> argparse.ArgumentParser:
     data("--test-fraction", type=fraction, default=0.2, metavar="F", help="share held out (default 0.2)")
     data("--batch-size", type=positive, default=64, metavar="B", help="of all ranks together (default 64)")
     data("--micro-batches", type=parts, default=1, metavar="K", help="parts of a batch (default 1)")
-    data("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
     data("--no-shuffle", action="store_true", help="samples in the same order in every epoch")
 
     length = p.add_argument_group("training").add_mutually_exclusive_group()
@@ -108,12 +102,13 @@ def parser() -> argparse.ArgumentParser:
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=samples.RULES, default="contiguous", help="samples (default contiguous)")
     ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
-    ranks("--group", type=positive, metavar="G", help=GROUP)
     ranks("--reduce", choices=tuple(REDUCE), default="auto", help="(default auto)")
     where = ("auto", "cpu", "gpu", "meta")
     ranks("--device", choices=where, default="auto", help="where arrays live; meta: nowhere, a dry run")
     ranks("--ranks", type=positive, metavar="N", help="of a dry run (--device meta), which needs no mpirun")
     ranks("--transport", choices=("mpi", "nccl"), default="mpi", help="of vectors on GPUs (default mpi)")
+
+    family.add(p)
 
     keep = p.add_argument_group("checkpoints").add_argument
     keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
@@ -162,8 +157,9 @@ FIXED = (
 )
 # Options that say nothing about the trained model: a resumed run may have others, or none.
 PASSING = {"init", "prefetch", "device", "transport", "export", "record", "quiet", "timeout", "check"}
-PASSING |= {"group", "recompute", "verify_every", "own", "save", "save_every", "keep", "resume"}
+PASSING |= {"verify_every", "own", "save", "save_every", "keep", "resume"}
 PASSING |= {"report", "compare", "trace", "chart", "language", "ranks", "eval_every"}
+PASSING |= family.PASSING
 
 
 def given(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -226,8 +222,6 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error("--own goes with equal slices of 32 or 64 bits, and without --prefetch and --reduce")
     if o.transport == "nccl" and (o.device == "cpu" or o.own or o.reduce in ("native", "ring")):
         p.error("--transport nccl is for GPUs, and goes with --reduce auto or ordered, not with --own")
-    if o.group and (o.own or o.transport == "nccl"):
-        p.error("--group goes neither with --own nor with --transport nccl")
     if o.device == "meta" and o.ranks is None:
         p.error("--device meta needs --ranks N")
     if o.device != "meta" and o.ranks is not None:
@@ -243,6 +237,7 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
             p.error(f"--{name.replace('_', '-')} has no meaning with --device meta, which computes nothing")
     if o.prefetch and o.stage != 3:
         p.error(f"--prefetch is for --stage 3: stage {o.stage} gathers nothing to compute with")
+    family.check(p, o)
     _complete_model(p, o)
     defaults = optim.settings(optim.KINDS[o.optimizer])
     if o.momentum and "momentum" not in defaults:
@@ -250,9 +245,6 @@ def _complete(p: argparse.ArgumentParser, o: argparse.Namespace) -> argparse.Nam
         p.error(f"--momentum is for --optimizer {' or '.join(have)}")
     if o.batch_size % o.micro_batches:
         p.error(f"--micro-batches {o.micro_batches} does not divide --batch-size {o.batch_size}")
-    if o.accumulate == "float32" and o.dtype not in NARROW:
-        p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
-    o.accumulate = None if o.accumulate == "same" else o.accumulate
     o.schedule = None if o.schedule == "constant" else o.schedule  # as in a checkpoint that knows of none
     o.warmup = o.warmup or None
     if o.dtype in NARROW and o.reduce == "ring":

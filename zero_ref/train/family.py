@@ -1,0 +1,35 @@
+"""The options of extras/ that change how ZeRO works, not what is trained, and which of them go together.
+
+An extra adds its options to `add`, what it refuses to `check`, and its noun to choose.py. Who resumes a run
+may choose anew: names in PASSING are not saved with a checkpoint, all others of here are.
+"""
+
+import argparse
+
+from zero_ref.launch.cli import positive
+
+NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
+PASSING = {"group", "recompute"}
+
+GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
+ACCUMULATE = (
+    "in what the gradients of micro-batches are added up: same, the type of --dtype (default), which in 16 "
+    "bits loses what is small beside the sum; or float32"
+)
+
+
+def add(p: argparse.ArgumentParser) -> None:
+    """The options, in a part of the help of their own."""
+    extra = p.add_argument_group("beyond the stages").add_argument
+    extra("--group", type=positive, metavar="G", help=GROUP)
+    extra("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
+    extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
+
+
+def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Complete them; an error of the parser, in one line, where two do not go together."""
+    if o.group and (o.own or o.transport == "nccl"):
+        p.error("--group goes neither with --own nor with --transport nccl")
+    if o.accumulate == "float32" and o.dtype not in NARROW:
+        p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
+    o.accumulate = None if o.accumulate == "same" else o.accumulate
