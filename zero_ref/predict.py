@@ -6,7 +6,9 @@
 
 No rank ever has the whole model. Each keeps 1/N of every unit, as at stage 3, and one unit at a time is
 gathered, used and dropped. Samples go in batches of --batch-size, whole batches to one rank: so the
-shapes that are computed with, and with them the outputs, do not depend on the number of ranks.
+shapes that are computed with, and with them the outputs, do not depend on the number of ranks. (Ranks of a
+machine share its cores, and a product by more threads may have other last bits; OPENBLAS_NUM_THREADS=1 has
+one thread everywhere.)
 """
 
 import argparse
