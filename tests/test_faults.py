@@ -1,6 +1,7 @@
 """What happens when a rank is killed, stops, leaves, calls something else, or cannot write."""
 
 import json
+import mmap
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ from launching import ROOT, failing, mpirun
 from safetensors.numpy import load_file
 
 from zero_ref.checkpoint import find
+from zero_ref.train.watch import NOTE, Watch
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals as on Linux")
 
@@ -72,6 +74,29 @@ def over_nccl(function, call, statement):
         function, 1, call, statement, *options, limit=12, PYTHONPATH=pretended, ZERO_REF_PRETEND_GPUS="3"
     )
     return result, *lines(result)
+
+
+def test_a_note_is_never_read_half_written():
+    """Another process writes it. Half of it would say that a rank has shown no sign of life since 1970."""
+    board = Watch.__new__(Watch)
+    board.board, board.slot = memoryview(mmap.mmap(-1, 2 * NOTE)), 1
+    notes = {(7, 7.0, 7.0, True, "7" * 7), (-70, 70.0, 70.0, False, "70" * 70)}
+
+    def write():
+        for number, since, written, patient, text in notes:
+            board.write(number, since, text, written, patient)
+
+    write()
+    parent, writer = os.getpid(), os.fork()
+    if not writer:
+        while os.getppid() == parent:
+            write()
+        os._exit(0)
+    try:
+        assert {board.read(1) for _ in range(100_000)} <= notes
+    finally:
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
 
 
 @pytest.mark.rest("waits")

@@ -147,15 +147,20 @@ class Watch:
         self, number: int, since: float, text: str, written: float | None = None, patient: bool = False
     ) -> None:
         """Note on this rank's slot: in call `number` since then; or not in one, after call -number."""
-        start, data = NOTE * self.slot, text.encode()[: NOTE - HEAD.size]
-        HEAD.pack_into(self.board, start, number, since, written or time.monotonic(), patient, len(data))
-        self.board[start + HEAD.size : start + HEAD.size + len(data)] = data
+        data = text.encode()[: NOTE - HEAD.size - 4]
+        note = HEAD.pack(number, since, written or time.monotonic(), patient, len(data)) + data
+        note += zlib.crc32(note).to_bytes(4)
+        self.board[NOTE * self.slot :][: len(note)] = note
 
     def read(self, slot: int) -> tuple[int, float, float, bool, str]:
         """What a rank has noted: call, since when, written when, whether it waits patiently, text."""
-        start = NOTE * slot
-        number, since, written, patient, length = HEAD.unpack_from(self.board, start)
-        text = bytes(self.board[start + HEAD.size : start + HEAD.size + length])
+        for _ in range(1000):
+            note = bytes(self.board[NOTE * slot :][:NOTE])
+            number, since, written, patient, length = HEAD.unpack_from(note)
+            text, check = note[HEAD.size :][:length], note[HEAD.size + length :][:4]
+            if zlib.crc32(note[: HEAD.size + length]) == int.from_bytes(check):
+                break
+            time.sleep(0.0001)  # its rank is writing it; or has died as it did
         return number, since, written, patient, text.decode(errors="replace")
 
     def waits(self, slot: int, now: float) -> bool:
