@@ -1604,6 +1604,12 @@ FAULTS = [
         "number > 0",
     ),
     Bug(
+        "a note that is half written is believed",
+        "train/watch.py",
+        "if zlib.crc32(note[: HEAD.size + length]) == int.from_bytes(check):",
+        "if True:",
+    ),
+    Bug(
         "a slow disk is taken for a missing rank", "train/watch.py", "patient=Patience.now)", "patient=False)"
     ),
     Bug(

@@ -146,7 +146,10 @@ class Watch:
     def write(
         self, number: int, since: float, text: str, written: float | None = None, patient: bool = False
     ) -> None:
-        """Note on this rank's slot: in call `number` since then; or not in one, after call -number."""
+        """Note on this rank's slot: in call `number` since then; or not in one, after call -number.
+
+        A checksum ends it: without one, who reads meanwhile would have half of it and half of the last.
+        """
         data = text.encode()[: NOTE - HEAD.size - 4]
         note = HEAD.pack(number, since, written or time.monotonic(), patient, len(data)) + data
         note += zlib.crc32(note).to_bytes(4)
