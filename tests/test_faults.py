@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -97,6 +98,16 @@ def test_a_note_is_never_read_half_written():
     finally:
         os.kill(writer, signal.SIGKILL)
         os.waitpid(writer, 0)
+
+
+def test_who_reads_half_a_note_reads_again():
+    board = Watch.__new__(Watch)
+    board.board, board.slot = memoryview(bytearray(NOTE)), 0
+    board.write(7, 7.0, "in a call", 7.0)
+    whole = bytes(board.board)
+    board.board[:8] = bytes(8)  # of the next note so far only the number of the call
+    threading.Timer(0.01, lambda: board.board.__setitem__(slice(None), whole)).start()
+    assert board.read(0) == (7, 7.0, 7.0, False, "in a call")
 
 
 @pytest.mark.rest("waits")
