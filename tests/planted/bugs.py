@@ -2186,6 +2186,44 @@ TERMINAL = [
         "page()",
     ),
 ]
+UNITS = [
+    Bug(
+        "the values of a bucket begin with its last unit's",
+        "extras/buckets.py",
+        "        for u in units:\n            yield from",
+        "        for u in reversed(units):\n            yield from",
+    ),
+    Bug(
+        "what a bucket is made of is told from the last unit on",
+        "extras/buckets.py",
+        "whole.made_of = parts",
+        "whole.made_of = parts[::-1]",
+    ),
+    Bug(
+        "a bucket may be one unit too long",
+        "extras/buckets.py",
+        " + u.layout.elements <= elements",
+        " <= elements",
+    ),
+    Bug(
+        "a bucket takes all units that come after",
+        "extras/buckets.py",
+        "groups[-1].append(u)",
+        "groups[0].append(u)",
+    ),
+    Bug(
+        "a checkpoint has every slice of a bucket where it begins in the bucket",
+        "checkpoint/originals.py",
+        "yield of, low - begin + first, high - begin + first,",
+        "yield of, low - begin, high - begin,",
+    ),
+    Bug(
+        "a shard that is resumed is read from its beginning for every unit of a bucket",
+        "checkpoint/originals.py",
+        "place + low - start",
+        "place",
+    ),
+]
 GROUPS = {
     "install": INSTALL,
     "seams": SEAMS,
@@ -2211,6 +2249,7 @@ GROUPS = {
     "recompute": RECOMPUTE,
     "schedule": SCHEDULE,
     "groups": BETWEEN,
+    "units": UNITS,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,

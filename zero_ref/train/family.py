@@ -9,9 +9,10 @@ import argparse
 from zero_ref.launch.cli import positive
 
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
-PASSING = {"group", "recompute"}
+PASSING = {"group", "recompute", "bucket"}
 
 GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
+BUCKET = "merge neighbouring units into one of so many elements at most (default: each is one)"
 ACCUMULATE = (
     "in what the gradients of micro-batches are added up: same, the type of --dtype (default), which in 16 "
     "bits loses what is small beside the sum; or float32"
@@ -22,6 +23,7 @@ def add(p: argparse.ArgumentParser) -> None:
     """The options, in a part of the help of their own."""
     extra = p.add_argument_group("beyond the stages").add_argument
     extra("--group", type=positive, metavar="G", help=GROUP)
+    extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
     extra("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
     extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
 
