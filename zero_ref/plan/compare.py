@@ -112,7 +112,7 @@ def check_sizes(o: argparse.Namespace, data: DataSet, record: dict[str, Any]) ->
             f"its model has {record['parameters']:,} parameters in {record['units']} units, and that of its "
             f"options {sum(elements):,} in {len(units)}"
         )
-    moves = isinstance(o.shard_model, str) and RULES[o.shard_model] is not None
+    moves = isinstance(o.shard_model, str) and RULES.get(o.shard_model) is not None
     blocks = sum(max(8 * ranks, math.ceil(n / 1024)) for n in elements) if moves else 0
     there = {
         "passes through units": len(units) * o.micro_batches,
