@@ -24,6 +24,7 @@ DEFAULTS = {
     "stage": 3,
     "prefetch": False,
     "recompute": False,
+    "bucket": None,
     "own": None,
     "model": "mlp",
     "hidden": [128, 64],
@@ -212,6 +213,9 @@ def test_the_defaults_are_these():
         ("--clip-norm 1e-3", {"clip_norm": 1e-3}),
         ("--shard-model weights=2,1,1", {"shard_model": [2, 1, 1]}),
         ("--group 2", {"group": 2}),
+        ("--bucket 700", {"bucket": 700}),
+        ("--shard-model tensors", {"shard_model": "tensors"}),
+        ("--optimizer muon", {"optimizer": "muon", "momentum": 0.95, "weight_decay": 0.1}),
         ("--device meta --ranks 1024", {"device": "meta", "ranks": 1024}),
     ],
 )

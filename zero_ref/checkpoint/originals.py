@@ -11,6 +11,7 @@ import numpy as np
 from zero_ref.array import Array, to_numpy
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit, originals
+from zero_ref.optim import whole_state
 
 Ranges = Iterable[tuple[int, int]]
 
@@ -70,7 +71,7 @@ def own_elements(u: Unit, keeps: dict[str, str], rank: int) -> dict[str, np.ndar
 
 def vectors(u: Unit) -> dict[str, Array]:
     """What has to be kept of a unit: its parameters and the optimizer's state, as they lie here."""
-    return {"param": u.param, **u.optimizer.state()}
+    return {"param": u.param, **whole_state(u.optimizer)}
 
 
 def shapes_of(units: list[Unit]) -> dict[str, dict[str, list[int]]]:

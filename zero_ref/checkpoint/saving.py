@@ -42,6 +42,7 @@ from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.launch.files import create, give_mode, reason
 from zero_ref.launch.together import agree, on_rank_0
 from zero_ref.model import Unit
+from zero_ref.optim import take_state, whole_state
 from zero_ref.precision import Guard, LossScale
 from zero_ref.train import choose
 from zero_ref.train.choose import Run
@@ -190,11 +191,12 @@ def restore(checkpoint: Checkpoint, run: Run) -> None:
     whole = run.stage.KEEPS["optimizer"] == "all"
     for u in run.units:
         ranges = [(0, u.layout.elements)] if whole else u.layout.ranges(run.comm.rank)
-        state = u.optimizer.state()
+        state = whole_state(u.optimizer)
         for of, start, stop, place in in_originals(u.layout, ranges):
             for name, vector in state.items():
                 values = checkpoint.read(of.name, name, start, stop)
                 copy(vector[place : place + stop - start], values)
+        take_state(u.optimizer, state)
         u.optimizer.steps = m.optimizer_steps
     guard.steps = m.step
     if isinstance(guard, LossScale) and m.loss_scale:
@@ -204,7 +206,7 @@ def restore(checkpoint: Checkpoint, run: Run) -> None:
 def check_fits(checkpoint: Checkpoint, units: list[Unit], optimizer: Any, guard: Guard) -> None:
     """UsageError unless the checkpoint is of this model, optimizer and type of numbers."""
     check_model(checkpoint, units)
-    state = {name: vector.dtype.name for name, vector in optimizer.state().items()}
+    state = {name: vector.dtype.name for name, vector in whole_state(optimizer).items()}
     found = {name: dtype for name, dtype in checkpoint.manifest.vectors.items() if name != "param"}
     if found != state or isinstance(guard, LossScale) != (checkpoint.manifest.loss_scale is not None):
         raise UsageError(

@@ -66,6 +66,10 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
         raise UsageError("its options are not those of zero_ref.train")
     if config.get("group"):
         raise UsageError("it was made with --group, of which the planner's times know nothing")
+    if config.get("optimizer") == "muon":
+        raise UsageError(
+            "it was made with --optimizer muon, of whose products the planner's times know nothing"
+        )
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
     line += [f"--{name}" for name in ("prefetch", "recompute") if config.get(name)]
     line += [f"--{name}={config[name]}" for name in ("own", "transport", "bucket") if config.get(name)]

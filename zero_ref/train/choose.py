@@ -23,7 +23,7 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, buckets, compiled, kernels, recompute, tensors
+from zero_ref.extras import accumulate, buckets, compiled, kernels, muon, recompute, tensors
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
@@ -249,5 +249,6 @@ def stage(o: argparse.Namespace) -> ModuleType:
     if o.own:
         return load_stage(o.own, o.stage)
     chosen = zero3_prefetch if o.prefetch else STAGES[o.stage]
+    chosen = muon.by_unit(chosen) if o.optimizer == "muon" else chosen
     wider = getattr(o, "accumulate", None)  # older records have none
     return accumulate.wide(chosen, wider) if wider else chosen

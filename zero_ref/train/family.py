@@ -6,8 +6,11 @@ may choose anew: names in PASSING are not saved with a checkpoint, all others of
 
 import argparse
 
+from zero_ref import optim
+from zero_ref.extras.muon import Muon
 from zero_ref.launch.cli import positive
 
+optim.KINDS.setdefault("muon", Muon)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
 PASSING = {"group", "recompute", "bucket"}
 
@@ -28,10 +31,17 @@ def add(p: argparse.ArgumentParser) -> None:
     extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
 
 
+def check_muon(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Muon needs matrices of hidden layers, and a stage that tells it of them."""
+    if o.optimizer == "muon" and (o.own or o.model == "linear"):
+        p.error("--optimizer muon goes neither with --own nor with --model linear, which has no hidden layer")
+
+
 def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """Complete them; an error of the parser, in one line, where two do not go together."""
     if o.group and (o.own or o.transport == "nccl"):
         p.error("--group goes neither with --own nor with --transport nccl")
+    check_muon(p, o)
     if o.accumulate == "float32" and o.dtype not in NARROW:
         p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
     o.accumulate = None if o.accumulate == "same" else o.accumulate
