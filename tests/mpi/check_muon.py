@@ -14,6 +14,7 @@ from zero_ref.array import from_numpy, to_numpy
 from zero_ref.checkpoint import saving
 from zero_ref.extras import muon
 from zero_ref.extras.tensors import matrices
+from zero_ref.ledger import ledger
 from zero_ref.report import record
 from zero_ref.train import options, replicas
 from zero_ref.train import run as training
@@ -97,7 +98,13 @@ def test_weights_are_those_of_a_serial_muon(k, stage, rule, comm):
 def test_newton_schulz_leaves_all_directions_of_about_one_length(shape):
     random = np.random.default_rng(3)
     m = random.normal(size=shape)
-    found = to_numpy(muon.orthogonal(from_numpy(m.copy(), "buffer")))
+    given = from_numpy(m.copy(), "buffer")
+    ledger.forget_peaks()
+    before = ledger.live["buffer"]
+    found = to_numpy(muon.orthogonal(given))
+    short, long = sorted(shape)
+    most = 8 * (2 * short * long + 4 * short * short)
+    assert ledger.peak["buffer"] - before <= most, "products are of the short side"
     u, s, v = np.linalg.svd(m, full_matrices=False)
     along = u.T @ found @ v.T  # diagonal, as the iteration keeps singular vectors
     assert np.allclose(along, np.diag(np.diag(along)), atol=1e-9)
@@ -126,6 +133,20 @@ def test_both_forms_and_all_stages_have_the_same_bits(kind, dtype, bucket, comm)
             compare(run, comm.rank)
             ends.add((run.sha256, *run.losses))
     assert len(ends) == 1
+
+
+def test_the_rate_is_told_to_both_parts():
+    share = muon.Share([slice(0, 6)], [slice(6, 9)], [(2, 3)])
+    optimizer = muon.Muon(9, "float64", lr=0.1, share=share)
+    param, grad = (from_numpy(np.arange(1.0, 10) * n, "buffer") for n in (1, 2))
+    for rate, changes in ((0.1, True), (0.0, False), (0.2, True)):
+        before, optimizer.lr = to_numpy(param).copy(), rate
+        optimizer.update(param, grad, 0.5)
+        changed = to_numpy(param) != before
+        assert changed.all() == changed.any() == changes
+    before, steps = to_numpy(param).copy(), optimizer.steps
+    optimizer.update(param, grad, 0)
+    assert (to_numpy(param) == before).all() and optimizer.steps == steps == 3
 
 
 @pytest.mark.parametrize(

@@ -2224,6 +2224,44 @@ UNITS = [
         "place",
     ),
 ]
+UNITS += [
+    Bug(
+        "a tile's bias is added twice",
+        "extras/tiles.py",
+        "y[..., self.a : self.b] = part",
+        'y[..., self.a : self.b] = part + self.layout.views(param)["bias"]',
+    ),
+    Bug(
+        "a tile starts with the first elements of the bias",
+        "extras/tiles.py",
+        "(outputs * inputs + a, outputs * inputs + b)",
+        "(outputs * inputs, outputs * inputs + b - a)",
+    ),
+    Bug(
+        "the input's gradient is the first tile's",
+        "extras/tiles.py",
+        "            mine += so_far\n",
+        "            pass\n",
+    ),
+    Bug(
+        "a tile keeps its outputs beside the layer's",
+        "extras/tiles.py",
+        "        self.output.data = None  # it is in y, and no backward pass asks for it\n",
+        "",
+    ),
+    Bug(
+        "every layer is cut into as many tiles",
+        "extras/tiles.py",
+        "-(-whole.elements * number // longest)",
+        "number",
+    ),
+    Bug(
+        "an exported layer is its last tile's",
+        "checkpoint/weights.py",
+        "            if of.name not in begun:\n",
+        "            if True:\n",
+    ),
+]
 MUON = [
     Bug(
         "a slice of a matrix is made orthogonal where the whole one has to be",

@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     model("--positions", type=positive, metavar="P", help="learned positions, beside --vocab (default: none)")
     model("--untied", action="store_true", help="the output's matrix is not the embedding's, beside --vocab")
     model("--checkpointing", action="store_true", help="of activations: keep each block's input alone")
+    model("--tiles", type=positive, metavar="T", help="cut wide layers, as zero_ref.train does")
     model(
         "--bucket", type=positive, metavar="ELEMENTS", help="merge neighbouring units, as zero_ref.train does"
     )
@@ -132,8 +133,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     given = {name for name, value in vars(o).items() if value is not None and value is not False}
     allowed: dict[str | None, set[str]] = {
         None: {"parameters", "layers", "k", "group"},
-        "linear": {"features", "classes", "targets", "bucket"},
-        "mlp": {"features", "classes", "targets", "hidden", "bucket"},
+        "linear": {"features", "classes", "targets", "bucket", "tiles"},
+        "mlp": {"features", "classes", "targets", "hidden", "bucket", "tiles"},
         "transformer": {
             *("parameters", "layers", "hidden", "heads", "sequence", "checkpointing", "k", "group"),
             *("vocab", "positions", "untied"),

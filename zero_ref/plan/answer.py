@@ -125,7 +125,7 @@ def options_here(o: argparse.Namespace, stage: int) -> argparse.Namespace:
     line = [f"--stage={stage}", f"--model={here}", f"--dtype={o.dtype}", f"--optimizer={o.optimizer}"]
     line += [f"--batch-size={o.batch_size or 64}", f"--micro-batches={o.micro_batches}", "--device=cpu"]
     line += [f"--momentum={o.momentum}"] if o.momentum else []
-    line += [f"--bucket={o.bucket}"] if o.bucket else []
+    line += [f"--{name}={getattr(o, name)}" for name in ("bucket", "tiles") if getattr(o, name)]
     if here == "gpt":
         line += [f"--width={o.hidden[0]}", f"--context={o.sequence}"]
         line += [f"--{name}={getattr(o, name)}" for name in ("layers", "heads")]

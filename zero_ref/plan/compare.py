@@ -72,7 +72,9 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
         )
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
     line += [f"--{name}" for name in ("prefetch", "recompute") if config.get(name)]
-    line += [f"--{name}={config[name]}" for name in ("own", "transport", "bucket") if config.get(name)]
+    line += [
+        f"--{name}={config[name]}" for name in ("own", "transport", "bucket", "tiles") if config.get(name)
+    ]
     if sum(map(len, line)) > options.MOST_LETTERS:
         raise UsageError(f"its options have more than {options.MOST_LETTERS:,} letters")
     o = options.parse(line)

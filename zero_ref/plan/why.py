@@ -11,6 +11,7 @@ from zero_ref.plan.answer import options_here, words
 from zero_ref.plan.peaks import Peak, law, peak_of
 from zero_ref.train import choose
 
+MOST_TILES = 33  # a layer is tried in fewer
 SYMBOLS = {(0, 1): "-K (Ψ - Ψ/N)", (1, 2): "-e (Ψ - Ψ/N)", (2, 3): "e (Ψ_u + Ψ/N - Ψ)"}
 
 
@@ -93,8 +94,8 @@ def from_stage_to_stage(peaks: list[Peak], word: dict[str, str]) -> str:
 def changes(o: argparse.Namespace, peaks: list[Peak], word: dict[str, str]) -> str:
     """Other lists of units: what stages 2 and 3 would need, and in how many calls."""
     tried: list[tuple[str, list[Peak]]] = [(word["why_as_it_is"], peaks[2:])]
-    for name, value in others(o, peaks[-1]):
-        found = peaks_of(o, (2, 3), **{"bucket": None, name: value})
+    for name, value in others(o, peaks):
+        found = peaks_of(o, (2, 3), **{"bucket": None, "tiles": None, name: value})
         if found[1].units != tried[-1][1][1].units:
             tried.append((f"--{name} {value}", found))
     rows = [
@@ -112,6 +113,19 @@ def changes(o: argparse.Namespace, peaks: list[Peak], word: dict[str, str]) -> s
     return "\n".join([word["why_changes"], fitting(rows, [word[name] for name in names])])
 
 
-def others(o: argparse.Namespace, peak: Peak) -> list[tuple[str, int]]:
-    """Options with other lists of units: two buckets, or one of all, where there are more units."""
-    return [("bucket", n) for n in (-(-peak.psi // 2), peak.psi) if n != o.bucket]
+def others(o: argparse.Namespace, peaks: list[Peak]) -> list[tuple[str, int]]:
+    """Options with other lists of units: two buckets, or one of all; where layers are units, tiles.
+
+    Of tiles 2 and 4, and the fewest with which stage 3 needs no more than stage 2, if there are such.
+    """
+    found = [("bucket", n) for n in (-(-peaks[-1].psi // 2), peaks[-1].psi) if n != o.bucket]
+    if o.model == "transformer":
+        return found
+    numbers = {2, 4}
+    if peaks[3].total > peaks[2].total:
+        for number in range(2, MOST_TILES):
+            second, third = peaks_of(o, (2, 3), bucket=None, tiles=number)
+            if third.total <= second.total:
+                numbers.add(number)
+                break
+    return found + [("tiles", number) for number in sorted(numbers) if number != o.tiles]

@@ -31,6 +31,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
         )
         + (word["summary_groups"].format(**config) if config.get("group") else "")
         + (word["summary_bucket"].format(**config) if config.get("bucket") else "")
+        + (word["summary_tiles"].format(**config) if config.get("tiles") else "")
         + (word["summary_accumulate"].format(**config) if config.get("accumulate") else ""),
         word["summary_model"].format(
             model=f"{config['model']} {record['model']}",

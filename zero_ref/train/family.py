@@ -12,10 +12,11 @@ from zero_ref.launch.cli import positive
 
 optim.KINDS.setdefault("muon", Muon)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
-PASSING = {"group", "recompute", "bucket"}
+PASSING = {"group", "recompute", "bucket", "tiles"}
 
 GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
 BUCKET = "merge neighbouring units into one of so many elements at most (default: each is one)"
+TILES = "cut a wide layer into T units: the largest; others so that no tile is longer (default: whole)"
 ACCUMULATE = (
     "in what the gradients of micro-batches are added up: same, the type of --dtype (default), which in 16 "
     "bits loses what is small beside the sum; or float32"
@@ -27,6 +28,7 @@ def add(p: argparse.ArgumentParser) -> None:
     extra = p.add_argument_group("beyond the stages").add_argument
     extra("--group", type=positive, metavar="G", help=GROUP)
     extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
+    extra("--tiles", type=positive, metavar="T", help=TILES)
     extra("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
     extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
 
@@ -37,11 +39,22 @@ def check_muon(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
         p.error("--optimizer muon goes neither with --own nor with --model linear, which has no hidden layer")
 
 
+def check_tiles(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Tiles are of a layer that is a unit by itself, and part what others would have whole."""
+    if o.tiles and o.model not in ("linear", "mlp"):
+        p.error(f"--tiles is for --model linear and mlp: a unit of {o.model} is more than a linear layer")
+    if o.tiles and o.bucket:
+        p.error("--tiles cuts what --bucket merges: give one of them")
+    if o.tiles and (o.optimizer == "muon" or o.own):
+        p.error("--tiles goes neither with --optimizer muon, which needs matrices whole, nor with --own")
+
+
 def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """Complete them; an error of the parser, in one line, where two do not go together."""
     if o.group and (o.own or o.transport == "nccl"):
         p.error("--group goes neither with --own nor with --transport nccl")
     check_muon(p, o)
+    check_tiles(p, o)
     if o.accumulate == "float32" and o.dtype not in NARROW:
         p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
     o.accumulate = None if o.accumulate == "same" else o.accumulate
