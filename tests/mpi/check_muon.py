@@ -103,7 +103,7 @@ def test_newton_schulz_leaves_all_directions_of_about_one_length(shape):
     before = ledger.live["buffer"]
     found = to_numpy(muon.orthogonal(given))
     short, long = sorted(shape)
-    most = 8 * (2 * short * long + 4 * short * short)
+    most = 8 * (3 * short * long + 4 * short * short)
     assert ledger.peak["buffer"] - before <= most, "products are of the short side"
     u, s, v = np.linalg.svd(m, full_matrices=False)
     along = u.T @ found @ v.T  # diagonal, as the iteration keeps singular vectors
