@@ -69,6 +69,8 @@ class Small:
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
+    bucket: int | None = None
+    tiles: int | None = None
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -81,7 +83,17 @@ class Small:
         o = options.parse([])
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
-        names += ("reduce", "prefetch", "transport", "seed", "accumulate", "recompute", "group")
+        names += (
+            "reduce",
+            "prefetch",
+            "transport",
+            "seed",
+            "accumulate",
+            "recompute",
+            "group",
+            "bucket",
+            "tiles",
+        )
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         return o

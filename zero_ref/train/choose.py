@@ -23,7 +23,7 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, compiled, kernels, recompute
+from zero_ref.extras import accumulate, buckets, compiled, kernels, muon, recompute, tensors, tiles
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
@@ -205,8 +205,16 @@ def units(
     keep their inputs alone of their activations.
     """
     chosen, shares = (rule, None) if rule else model_rule(o, size)
+    on_one = functools.partial(FlatLayout, size=1)
     layout = functools.partial(FlatLayout, size=size, rule=chosen, shares=shares, seed=o.seed)
-    made = model.MODELS[o.model](o, task, layout, start)
+    bucket, cut = getattr(o, "bucket", None), getattr(o, "tiles", None)  # older records have none
+
+    def make(layout: model.LayoutOf) -> list[Unit]:
+        written = model.MODELS[o.model](o, task, on_one if bucket or cut else layout, start)
+        written = tiles.cut(written, layout, cut) if cut else written
+        return buckets.merged(written, layout, bucket) if bucket else written
+
+    made = make(tensors.dealing(make(on_one), size) if chosen == "tensors" else layout)
     return recompute.recomputing(made) if o.recompute else made
 
 
@@ -242,5 +250,6 @@ def stage(o: argparse.Namespace) -> ModuleType:
     if o.own:
         return load_stage(o.own, o.stage)
     chosen = zero3_prefetch if o.prefetch else STAGES[o.stage]
+    chosen = muon.by_unit(chosen) if o.optimizer == "muon" else chosen
     wider = getattr(o, "accumulate", None)  # older records have none
     return accumulate.wide(chosen, wider) if wider else chosen

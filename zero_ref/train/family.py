@@ -6,12 +6,17 @@ may choose anew: names in PASSING are not saved with a checkpoint, all others of
 
 import argparse
 
+from zero_ref import optim
+from zero_ref.extras.muon import Muon
 from zero_ref.launch.cli import positive
 
+optim.KINDS.setdefault("muon", Muon)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
-PASSING = {"group", "recompute"}
+PASSING = {"group", "recompute", "bucket", "tiles"}
 
 GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
+BUCKET = "merge neighbouring units into one of so many elements at most (default: each is one)"
+TILES = "cut a wide layer into T units: the largest; others so that no tile is longer (default: whole)"
 ACCUMULATE = (
     "in what the gradients of micro-batches are added up: same, the type of --dtype (default), which in 16 "
     "bits loses what is small beside the sum; or float32"
@@ -22,14 +27,34 @@ def add(p: argparse.ArgumentParser) -> None:
     """The options, in a part of the help of their own."""
     extra = p.add_argument_group("beyond the stages").add_argument
     extra("--group", type=positive, metavar="G", help=GROUP)
+    extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
+    extra("--tiles", type=positive, metavar="T", help=TILES)
     extra("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
     extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
+
+
+def check_muon(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Muon needs matrices of hidden layers, and a stage that tells it of them."""
+    if o.optimizer == "muon" and (o.own or o.model == "linear"):
+        p.error("--optimizer muon goes neither with --own nor with --model linear, which has no hidden layer")
+
+
+def check_tiles(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Tiles are of a layer that is a unit by itself, and part what others would have whole."""
+    if o.tiles and o.model not in ("linear", "mlp"):
+        p.error(f"--tiles is for --model linear and mlp: a unit of {o.model} is more than a linear layer")
+    if o.tiles and o.bucket:
+        p.error("--tiles cuts what --bucket merges: give one of them")
+    if o.tiles and (o.optimizer == "muon" or o.own):
+        p.error("--tiles goes neither with --optimizer muon, which needs matrices whole, nor with --own")
 
 
 def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """Complete them; an error of the parser, in one line, where two do not go together."""
     if o.group and (o.own or o.transport == "nccl"):
         p.error("--group goes neither with --own nor with --transport nccl")
+    check_muon(p, o)
+    check_tiles(p, o)
     if o.accumulate == "float32" and o.dtype not in NARROW:
         p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
     o.accumulate = None if o.accumulate == "same" else o.accumulate
