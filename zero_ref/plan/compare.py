@@ -59,6 +59,9 @@ def expected(record: dict[str, Any], machine: Machine) -> tuple[list[Forecast], 
     return found, max(times_of, key=lambda t: t.total)
 
 
+PASSED_OVER = ("prefetch", "overlap", "keep-after-forward", "reduce-once", "recompute")  # by a checkpoint
+
+
 def asked(config: dict[str, Any]) -> argparse.Namespace:
     """The options of a record, as zero_ref.train reads them; UsageError for what it does not read."""
     unknown = set(config) - set(vars(options.parse([]))) - {"place"}
@@ -67,7 +70,7 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
     if config.get("group"):
         raise UsageError("it was made with --group, of which the planner's times know nothing")
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
-    line += [f"--{name}" for name in ("prefetch", "recompute") if config.get(name)]
+    line += [f"--{name}" for name in PASSED_OVER if config.get(name.replace("-", "_"))]
     line += [f"--{name}={config[name]}" for name in ("own", "transport") if config.get(name)]
     if sum(map(len, line)) > options.MOST_LETTERS:
         raise UsageError(f"its options have more than {options.MOST_LETTERS:,} letters")
