@@ -2,8 +2,8 @@
 
     python benchmarks/hosts.py [--rate 200mbit]
 
-trains across four hosts over links of that rate, and shows what stages 2, 3 and 3 with prefetch take for
-a step. tests/test_hosts.py counts the bytes on the wire.
+trains across four hosts over links of that rate, and shows what stages 2 and 3, with prefetch and with
+overlap, take for a step. tests/test_hosts.py counts the bytes on the wire.
 """
 
 import argparse
@@ -130,7 +130,8 @@ def main() -> None:
         sys.exit(lacks)
     model = ["--data", "synthetic", "--features", "256", "--hidden", "512,512,512", "--steps", "6"]
     model += ["--samples", str(5 * o.batch_size), "--batch-size", str(o.batch_size)]
-    kinds = {"2": ["--stage", "2"], "3": ["--stage", "3"], "3, prefetch": ["--stage", "3", "--prefetch"]}
+    words = ("2", "2 --overlap", "3", "3 --prefetch", "3 --overlap", "3 --keep-after-forward")
+    kinds = {kind: ["--stage", *kind.split(), "--reduce", "ordered"] for kind in words}
     found: dict[str, list[dict]] = {kind: [] for kind in kinds}
     with Hosts(4) as hosts:
         hosts.shape(o.rate)

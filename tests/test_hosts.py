@@ -27,6 +27,10 @@ STAGES = {
     "2, four micro-batches": ["--stage", "2", "--micro-batches", "4"],
     "3": ["--stage", "3"],
     "3, prefetch": ["--stage", "3", "--prefetch"],
+    "2, overlap": ["--stage", "2", "--overlap"],
+    "3, overlap": ["--stage", "3", "--overlap"],
+    "3, keep after forward": ["--stage", "3", "--keep-after-forward"],
+    "3, reduce once": ["--stage", "3", "--reduce-once", "--micro-batches", "4"],
     "3, ring": ["--stage", "3", "--reduce", "ring"],
     "3, ordered, float16": ["--stage", "3", "--dtype", "float16"],
 }

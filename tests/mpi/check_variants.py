@@ -67,6 +67,7 @@ def test_bits_are_those_of_the_stage(name, rule):
         assert any(norm > CLIP for norm in run.norms) and any(norm < CLIP for norm in run.norms)
 
 
+@pytest.mark.rest("six runs", every=4)
 @pytest.mark.parametrize("name", CASES[2:])
 @pytest.mark.parametrize("reduce", ("auto", "native", "ring"))
 def test_and_with_every_sum(name, reduce):
@@ -84,6 +85,7 @@ def test_overlap_in_groups_has_the_bits_of_groups(name, group):
     compare(run)
 
 
+@pytest.mark.rest("GPTs", every=2)
 @pytest.mark.parametrize("name", CASES)
 def test_a_gpt_that_recomputes(name):
     same = dict(dtype="float32", clip_norm=CLIP, steps=3, micro_batches=3, reduce="ordered", recompute=True)
@@ -214,6 +216,7 @@ def folder(comm, tmp_path):
     return Path(comm.everyone(str(tmp_path))[0])
 
 
+@pytest.mark.rest("eight runs", every=4)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("rule", ("hash", "shares"))
 def test_the_record_and_the_events_add_up(name, rule, folder, comm):
@@ -237,6 +240,7 @@ def test_the_record_and_the_events_add_up(name, rule, folder, comm):
         assert abs(sum(row) - sum(by_name.values())) <= N * len(ended)
 
 
+@pytest.mark.rest("three runs each", every=2)
 @pytest.mark.parametrize("name", CASES)
 def test_a_run_is_resumed_in_bits(name, folder):
     line = f"{LINE} {OPTIONS[name]} --device {DEVICE} --dtype float16 --shard-model random --reduce ordered"

@@ -55,6 +55,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "tables": (0, "tests/test_tables.py", "tests/test_user_files.py", "tests/test_data.py"),
     "precision": (RANKS, "tests/mpi/check_precision.py"),
     "groups": (4, "tests/mpi/check_groups.py"),
+    "variants": (RANKS, "tests/mpi/check_variants.py"),
+    "teams": (4, "tests/mpi/check_tensor_parallel.py"),
     "plan": (0, "tests/test_plan.py", "-k", PLAN),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
@@ -77,6 +79,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
 }
 FIRST = {  # by group, where it is not the order above
     "seams": ["extending", "comm"],
+    "variants": ["variants"],
+    "tensor parallel": ["teams"],
     "install": ["install"],
     "extremes": ["unit"],
     "bits": ["bits"],
