@@ -132,6 +132,14 @@ def test_overlap_makes_as_many_calls_and_sends_the_same(name):
     assert (sent, calls, peak["gathered"]) == (plain.sent, plain.calls, plain.peak["gathered"])
 
 
+@ON_CPU
+@pytest.mark.parametrize("stage", (2, 3))
+def test_others_parts_of_one_unit_are_here_at_a_time(stage):
+    same = dict(hidden=(60, 50), optimizer="sgd", settings=dict(lr=0.1), micro_batches=2, reduce="ordered")
+    run = small(stage, "contiguous", N, overlap=True, **same).run()
+    assert run.peak["buffer"] == 4 * (N - 1) * max(max(u.layout.counts) for u in run.units)
+
+
 # -- what is under way --
 
 
@@ -160,9 +168,10 @@ def test_what_is_under_way_outlives_whoever_began_it(comm):
     for each in left:
         shard = c.finish_reduce_scatter(each) if hasattr(each, "terms") else c.finish_all_gather(each)
         assert shard is not None
-    del left, each, shard
+    del shard
     gc.collect()
-    assert seen() is None and before == collectives.UNDER_WAY
+    assert seen() is None, "what is finished keeps it, as long as a stage has that"
+    assert before == collectives.UNDER_WAY
 
 
 @ON_CPU
@@ -238,6 +247,9 @@ def test_the_record_and_the_events_add_up(name, rule, folder, comm):
             by_name[names[event[2]]] += event[4]
         assert by_name == rank["sent_bytes_per_step"] and row[number] == 0
         assert abs(sum(row) - sum(by_name.values())) <= N * len(ended)
+    if "overlap" in name:
+        without = line.replace("--overlap", "--prefetch" if name[0] == "3" else "") + " --reduce ordered"
+        assert sent == page.traffic(training.train(options.parse(without.split())))
 
 
 @pytest.mark.rest("three runs each", every=2)
