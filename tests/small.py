@@ -66,6 +66,9 @@ class Small:
     shard_data: str = "contiguous"
     reduce: str = "native"
     prefetch: bool = False
+    overlap: bool = False
+    keep_after_forward: bool = False
+    reduce_once: bool = False
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
@@ -84,6 +87,9 @@ class Small:
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
         names += (
+            "overlap",
+            "keep_after_forward",
+            "reduce_once",
             "reduce",
             "prefetch",
             "transport",
@@ -96,6 +102,7 @@ class Small:
         )
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
+        o.prefetch = self.prefetch or (self.overlap and self.stage == 3)  # as options.parse has it
         return o
 
     def _run(self) -> "Small":

@@ -131,15 +131,18 @@ def compare(run):
     o, comm = run.options(), run.comm
     itemsize = {"float32": 4, "float64": 8}.get(run.dtype, 2)
     words = 2 if run.optimizer != "sgd" else 1 if run.settings.get("momentum") else 0
+    keeps = KEEPS[run.stage] | ({"gradient": "all"} if run.reduce_once else {})
     said = bill(
-        KEEPS[run.stage],
+        keeps,
         [u.layout for u in run.units],
         comm.rank,
         itemsize,
         state_bytes=4 * words + 4 if itemsize == 2 else itemsize * words,
         micro_batches=run.micro_batches,
         accumulate=4 if run.accumulate else None,
-        prefetch=run.prefetch,
+        prefetch=run.prefetch or (run.overlap and run.stage == 3),
+        overlap=run.overlap,
+        gathered_until="backward" if run.keep_after_forward else "used",
         ring=isinstance(getattr(comm, "inside", comm), RingComm),
         groups=run.world.size // comm.size,
         group=run.world.rank // comm.size,

@@ -90,6 +90,8 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         micro_batches=o.micro_batches,
         accumulate=np.dtype(o.accumulate).itemsize if o.accumulate else None,
         prefetch=o.prefetch,
+        overlap=o.overlap,
+        gathered_until="backward" if o.keep_after_forward else "used",
         ring=o.reduce == "ring",
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
