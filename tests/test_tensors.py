@@ -91,6 +91,11 @@ def test_gaps_leave_no_rank_behind(seed):
     assert not filled or max(filled) - min(ends) <= 1
 
 
+def test_the_largest_matrix_is_dealt_first():
+    plan = deal({"a": (2, 4), "b": (2, 4), "c": (4, 4), "d": (3,)}, {"a", "b", "c"}, 2)
+    assert plan == {"c": [(0, 0, 16)], "a": [(1, 0, 8)], "b": [(1, 0, 8)], "d": [(0, 0, 2), (1, 2, 3)]}
+
+
 def test_balance_is_over_the_model_and_embeddings_fill_the_gaps():
     """Of nine layers 1.06 by the largest first; GPT-2 small is even, whose embedding alone is 31 % of it."""
     deep = model("deep mlp", 4)
