@@ -69,6 +69,8 @@ class Small:
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
+    offload: str | None = None
+    offload_shards: bool = False
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -82,6 +84,7 @@ class Small:
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
         names += ("reduce", "prefetch", "transport", "seed", "accumulate", "recompute", "group")
+        names += ("offload", "offload_shards")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         return o
@@ -110,6 +113,7 @@ class Small:
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
         self.sent, self.calls, self.between = dict(ledger.sent), dict(ledger.calls), dict(ledger.between)
+        self.away, self.moved = dict(ledger.away), dict(ledger.moved)
         self.tensors = [t.copy() for _, t in named_tensors(self.module, self.units, self.comm)]
         self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self

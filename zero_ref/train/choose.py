@@ -23,7 +23,7 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, compiled, kernels, recompute
+from zero_ref.extras import accumulate, compiled, kernels, offload, recompute, storage
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
@@ -207,7 +207,10 @@ def units(
     chosen, shares = (rule, None) if rule else model_rule(o, size)
     layout = functools.partial(FlatLayout, size=size, rule=chosen, shares=shares, seed=o.seed)
     made = model.MODELS[o.model](o, task, layout, start)
-    return recompute.recomputing(made) if o.recompute else made
+    made = recompute.recomputing(made) if o.recompute else made
+    if getattr(o, "offload_shards", False):  # older records have none
+        return [offload.ShardsOutside(u, storage.store_of(o.offload)) for u in made]
+    return made
 
 
 # -- what trains them --
@@ -218,7 +221,10 @@ def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     kind, narrow = optim.KINDS[o.optimizer], o.dtype in NARROW
     settings = {name: getattr(o, name) for name in optim.settings(kind)}
     make = functools.partial(fastest(kind), dtype="float32" if narrow else o.dtype, **settings)
-    return functools.partial(Master, make=make) if narrow else make
+    whole = functools.partial(Master, make=make) if narrow else make
+    if where := getattr(o, "offload", None):
+        return functools.partial(offload.Offloaded, make=whole, store=storage.store_of(where))
+    return whole
 
 
 def fastest(kind: type) -> type:
