@@ -74,6 +74,8 @@ class Small:
     group: int | None = None
     bucket: int | None = None
     tiles: int | None = None
+    offload: str | None = None
+    offload_shards: bool = False
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -99,6 +101,8 @@ class Small:
             "group",
             "bucket",
             "tiles",
+            "offload",
+            "offload_shards",
         )
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
@@ -129,6 +133,7 @@ class Small:
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
         self.sent, self.calls, self.between = dict(ledger.sent), dict(ledger.calls), dict(ledger.between)
+        self.away, self.moved = dict(ledger.away), dict(ledger.moved)
         self.tensors = [t.copy() for _, t in named_tensors(self.module, self.units, self.comm)]
         self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self

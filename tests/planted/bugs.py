@@ -1133,8 +1133,8 @@ RECOMPUTE = [
     Bug(
         "a record's recomputation is not compared",
         "plan/compare.py",
-        '("prefetch", "recompute")',
-        '("prefetch",)',
+        '"reduce-once", "recompute")',
+        '"reduce-once")',
     ),
 ]
 SCHEDULE = [
@@ -1298,21 +1298,21 @@ CHECKPOINTS = [
     ),
     Bug(
         "padding is saved",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         "to_numpy(vector[: sum(stop - start for start, stop in ranges)])",
         "to_numpy(vector)",
     ),
     Bug(
         "the state of stages 1 and 2 is taken for a whole one",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         'keeps["parameter" if name == "param" else "optimizer"] == "all"',
         'keeps["parameter"] == "all"',
     ),
     Bug(
         "the state of stage 0 is taken for a shard",
         "checkpoint/saving.py",
-        "[(0, layout.elements)] if whole else layout",
-        "layout",
+        "[(0, u.layout.elements)] if whole else u.layout",
+        "u.layout",
     ),
     Bug(
         "the number of updates starts again",

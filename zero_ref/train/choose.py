@@ -23,7 +23,18 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, buckets, compiled, kernels, muon, recompute, tensors, tiles
+from zero_ref.extras import (
+    accumulate,
+    buckets,
+    compiled,
+    kernels,
+    muon,
+    offload,
+    recompute,
+    storage,
+    tensors,
+    tiles,
+)
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.overlap import OverlapComm, OverlapGroups
@@ -222,7 +233,10 @@ def units(
         return buckets.merged(written, layout, bucket) if bucket else written
 
     made = make(tensors.dealing(make(on_one), size) if chosen == "tensors" else layout)
-    return recompute.recomputing(made) if o.recompute else made
+    made = recompute.recomputing(made) if o.recompute else made
+    if getattr(o, "offload_shards", False):  # older records have none
+        return [offload.ShardsOutside(u, storage.store_of(o.offload)) for u in made]
+    return made
 
 
 # -- what trains them --
@@ -233,7 +247,10 @@ def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     kind, narrow = optim.KINDS[o.optimizer], o.dtype in NARROW
     settings = {name: getattr(o, name) for name in optim.settings(kind)}
     make = functools.partial(fastest(kind), dtype="float32" if narrow else o.dtype, **settings)
-    return functools.partial(Master, make=make) if narrow else make
+    whole = functools.partial(Master, make=make) if narrow else make
+    if where := getattr(o, "offload", None):
+        return functools.partial(offload.Offloaded, make=whole, store=storage.store_of(where))
+    return whole
 
 
 def fastest(kind: type) -> type:
