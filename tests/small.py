@@ -66,11 +66,16 @@ class Small:
     shard_data: str = "contiguous"
     reduce: str = "native"
     prefetch: bool = False
+    overlap: bool = False
+    keep_after_forward: bool = False
+    reduce_once: bool = False
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
     offload: str | None = None
     offload_shards: bool = False
+    bucket: int | None = None
+    tiles: int | None = None
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -83,10 +88,24 @@ class Small:
         o = options.parse([])
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
-        names += ("reduce", "prefetch", "transport", "seed", "accumulate", "recompute", "group")
+        names += (
+            "overlap",
+            "keep_after_forward",
+            "reduce_once",
+            "reduce",
+            "prefetch",
+            "transport",
+            "seed",
+            "accumulate",
+            "recompute",
+            "group",
+            "bucket",
+            "tiles",
+        )
         names += ("offload", "offload_shards")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
+        o.prefetch = self.prefetch or (self.overlap and self.stage == 3)  # as options.parse has it
         return o
 
     def _run(self) -> "Small":

@@ -133,14 +133,17 @@ def compare(run):
     o, comm = run.options(), run.comm
     itemsize = {"float32": 4, "float64": 8}.get(run.dtype, 2)
     words = 2 if run.optimizer != "sgd" else 1 if run.settings.get("momentum") else 0
-    of_rank = KEEPS[run.stage], [u.layout for u in run.units], comm.rank
+    keeps = KEEPS[run.stage] | ({"gradient": "all"} if run.reduce_once else {})
+    of_rank = keeps, [u.layout for u in run.units], comm.rank
     about = {"itemsize": itemsize, "micro_batches": run.micro_batches}
     about |= {"state_bytes": 4 * words + 4 if itemsize == 2 else itemsize * words}
     about |= {"accumulate": 4 if run.accumulate else None}
     said = bill(
         *of_rank,
         **about,
-        prefetch=run.prefetch,
+        prefetch=run.prefetch or (run.overlap and run.stage == 3),
+        overlap=run.overlap,
+        gathered_until="backward" if run.keep_after_forward else "used",
         ring=isinstance(getattr(comm, "inside", comm), RingComm),
         groups=run.world.size // comm.size,
         group=run.world.rank // comm.size,

@@ -57,7 +57,7 @@ def ends(run):
 
 
 def both(*chosen, **settings):
-    """What ends a run with its state in memory, and what ends one with it elsewhere, whose bytes are compared."""
+    """What ends a run with its state in memory, and one with it elsewhere, whose bytes are compared."""
     where = {name: settings.pop(name, None) for name in ("offload", "offload_shards")}
     plain = ends(small(*chosen, **settings).run())
     run = small(*chosen, **settings, **where).run()

@@ -7,6 +7,7 @@ parameters           how many, without padding; parameters_padded: with it, over
                      with --group the same in every group
 shown_ranks          only of a dry run (--device meta), which has no loss, weights or times: the numbers of
                      the ranks that `ranks` and `recorded_step` are about
+newton_schulz        of Muon: multiplications and additions of all iterations of a step, by rank; null without
 first_step           0, or the steps done before in a resumed run; the rest is about this run alone
 samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
@@ -51,10 +52,11 @@ import numpy as np
 
 from zero_ref import array, model, optim
 from zero_ref.extras import offload, storage
+from zero_ref.extras.tensors import matrices
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
-from zero_ref.plan import formulas
+from zero_ref.plan import formulas, muon
 from zero_ref.plan.offload import bill_of_offload
 from zero_ref.train import dry_run
 from zero_ref.train.choose import Run
@@ -82,7 +84,7 @@ def forecast_of(o: argparse.Namespace, run: Run, sizes: list[tuple[int, ...]]) -
 def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
     """What the formulas say of this rank."""
     kind, itemsize = optim.KINDS[o.optimizer], np.dtype(o.dtype).itemsize
-    of_rank = run.stage.KEEPS, [u.layout for u in run.units], run.comm.rank
+    keeps, layouts, rank = run.stage.KEEPS, [u.layout for u in run.units], run.comm.rank
     about = {
         "itemsize": itemsize,
         "state_bytes": formulas.state_bytes(kind, itemsize, momentum=o.momentum),
@@ -90,17 +92,32 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
     }
     found = formulas.bill(
-        *of_rank,
+        keeps,
+        layouts,
+        rank,
         **about,
         prefetch=o.prefetch,
+        overlap=o.overlap,
+        gathered_until="backward" if o.keep_after_forward else "used",
         ring=o.reduce == "ring",
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
     )
     if o.offload:
         where = storage.tier(o.offload), offload.BLOCK
-        return bill_of_offload(found, *of_rank, *where, **about, shards=o.offload_shards)
+        found = bill_of_offload(found, keeps, layouts, rank, *where, **about, shards=o.offload_shards)
+    if o.optimizer == "muon":
+        names, wide = matrices(run.units), max(itemsize, 4)
+        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")
     return found
+
+
+def orthogonalised(o: argparse.Namespace, run: Run) -> list[int] | None:
+    """Multiplications and additions of Muon's Newton-Schulz in one step, by rank; None without it."""
+    if o.optimizer != "muon":
+        return None
+    found = muon.work(run.stage.KEEPS, [u.layout for u in run.units], matrices(run.units))
+    return found * (run.world.size // run.comm.size)
 
 
 def owned(run: Run) -> list[int]:
@@ -127,6 +144,7 @@ def make_record(
         "parameters_padded": sum(u.layout.padded for u in run.units),
         "owned": owned(run),
         "units": len(run.units),
+        "newton_schulz": orthogonalised(o, run),
         "first_step": steps.start,
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
         "loss": history["loss"],

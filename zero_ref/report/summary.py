@@ -32,6 +32,8 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
         )
         + (word["summary_groups"].format(**config) if config.get("group") else "")
         + offloaded(config, word)
+        + (word["summary_bucket"].format(**config) if config.get("bucket") else "")
+        + (word["summary_tiles"].format(**config) if config.get("tiles") else "")
         + (word["summary_accumulate"].format(**config) if config.get("accumulate") else ""),
         word["summary_model"].format(
             model=f"{config['model']} {record['model']}",
@@ -58,6 +60,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
                 sha256=record["weights_sha256"][:16], share=f"{max(owned) * len(owned) / sum(owned):.3f}"
             ),
         ]
+    lines += newton_schulz(record, word)
     samples = [rank["samples"] for rank in record["ranks"]]
     if origin(record) != "dry" and len(samples) > 1 and not uneven(samples):
         shown = dict.fromkeys(f"{n:,}" for n in (min(samples), max(samples)))
@@ -68,6 +71,19 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
     lines += ["", holdings(record, word)] if record["loss"] else []
     lines += ["", word["summary_text"], record["text"]] if record.get("text") else []
     return "\n".join(lines)
+
+
+def newton_schulz(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """What Muon computes in a step, in a line: the rank with most, and how often each matrix is done."""
+    work = record.get("newton_schulz")
+    if not work or not any(work):
+        return []
+    most, mean = max(work), sum(work) / len(work)
+    return [
+        word["summary_muon"].format(
+            most=f"{most / 1e6:,.1f}", uneven=f"{most / mean:.3f}", all=f"{sum(work) / 1e6:,.1f}"
+        )
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -187,7 +187,8 @@ def check_files(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None =
     if o.save and run.world.rank == 0:
         saving.prepare(o.save, checkpoint)
     if o.init:
-        shapes = {f"{u.layout.prefix}{n}": s for u in run.units for n, s in u.layout.shapes.items()}
+        layouts = model.originals(run.units)
+        shapes = {f"{each.prefix}{n}": s for each in layouts for n, s in each.shapes.items()}
         weights.check(o.init, shapes, o.dtype)
     if run.world.rank == 0:
         if o.compare:
