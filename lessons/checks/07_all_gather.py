@@ -241,7 +241,26 @@ def by_slots(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | No
         whose = " ".join(map(str, range(trial.size)))
         rows = [(rank, whose, slots_text(trial, value)) for rank, value in enumerate(trial.values())]
         found.head, found.rows = ("rank", "wanted_slots", "got_slots"), rows
+        if found.key == "unknown":
+            name_slot(found, trial)
     return found
+
+
+def name_slot(found: Diagnosis, trial: Trial) -> None:
+    """The first slice that is not its rank's: whose numbers are in it."""
+    for rank, value in enumerate(trial.values()):
+        for slot, where in enumerate(slices(trial.case)):
+            whose_numbers = slot_text(value[where])
+            if not evidence.same(value[where], own_shard(trial.case, slot)) and "?" not in whose_numbers:
+                params = {"rank": rank, "slot": slot, "whose": whose_numbers}
+                if whose_numbers == "-":
+                    found.key, found.params = "slot_empty", params
+                else:
+                    found.key, found.params = (
+                        ("slot_part" if whose_numbers == str(slot) else "slot_of"),
+                        params,
+                    )
+                return
 
 
 def slots_text(trial: Trial, value: np.ndarray) -> str:
