@@ -160,7 +160,7 @@ def explaining_edit(rule: str, names: Sequence[str], fits: Callable[[CodeType], 
         try:
             if not fits(compile(text, "rule", "exec")):
                 continue
-        except (ArithmeticError, LookupError, NameError, TypeError, ValueError):  # it stops the program
+        except Exception:  # this edit stops the program, in whatever way
             continue
         now = [ast.unparse(statement) for statement in ast.parse(text).body]
         changed = [line for line, old in zip(now, before) if line != old]
