@@ -39,8 +39,8 @@ STAGES = {
 
 
 # On two machines of two ranks: options, of which the map of traffic says what goes between machines. A line
-# is a row of the table. For all-gathers MPICH often chooses a ring in the order of the machines, and less goes
-# between them than the ledger has, rank by rank; WAY takes as many bytes as that.
+# is a row of the table. For all-gathers MPICH often chooses a ring in the order of the machines, and less
+# goes between them than the ledger has, rank by rank; WAY takes as many bytes as that.
 WAY = {f"MPIR_CVAR_ALLGATHER{v}_INTRA_ALGORITHM": "recursive_doubling" for v in ("", "V")}
 BETWEEN = {
     "2": ["--stage", "2", "--reduce", "ordered"],
