@@ -72,6 +72,10 @@ class Small:
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
+    bucket: int | None = None
+    tiles: int | None = None
+    offload: str | None = None
+    offload_shards: bool = False
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -95,6 +99,10 @@ class Small:
             "accumulate",
             "recompute",
             "group",
+            "bucket",
+            "tiles",
+            "offload",
+            "offload_shards",
         )
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
@@ -125,6 +133,7 @@ class Small:
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
         self.sent, self.calls, self.between = dict(ledger.sent), dict(ledger.calls), dict(ledger.between)
+        self.away, self.moved = dict(ledger.away), dict(ledger.moved)
         self.tensors = [t.copy() for _, t in named_tensors(self.module, self.units, self.comm)]
         self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self

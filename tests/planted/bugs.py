@@ -1133,8 +1133,8 @@ RECOMPUTE = [
     Bug(
         "a record's recomputation is not compared",
         "plan/compare.py",
-        '("prefetch", "recompute")',
-        '("prefetch",)',
+        '"reduce-once", "recompute")',
+        '"reduce-once")',
     ),
 ]
 SCHEDULE = [
@@ -1298,21 +1298,21 @@ CHECKPOINTS = [
     ),
     Bug(
         "padding is saved",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         "to_numpy(vector[: sum(stop - start for start, stop in ranges)])",
         "to_numpy(vector)",
     ),
     Bug(
         "the state of stages 1 and 2 is taken for a whole one",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         'keeps["parameter" if name == "param" else "optimizer"] == "all"',
         'keeps["parameter"] == "all"',
     ),
     Bug(
         "the state of stage 0 is taken for a shard",
         "checkpoint/saving.py",
-        "[(0, layout.elements)] if whole else layout",
-        "layout",
+        "[(0, u.layout.elements)] if whole else u.layout",
+        "u.layout",
     ),
     Bug(
         "the number of updates starts again",
@@ -2186,6 +2186,161 @@ TERMINAL = [
         "page()",
     ),
 ]
+UNITS = [
+    Bug(
+        "the values of a bucket begin with its last unit's",
+        "extras/buckets.py",
+        "        for u in units:\n            yield from",
+        "        for u in reversed(units):\n            yield from",
+    ),
+    Bug(
+        "what a bucket is made of is told from the last unit on",
+        "extras/buckets.py",
+        "whole.made_of = parts",
+        "whole.made_of = parts[::-1]",
+    ),
+    Bug(
+        "a bucket may be one unit too long",
+        "extras/buckets.py",
+        " + u.layout.elements <= elements",
+        " <= elements",
+    ),
+    Bug(
+        "a bucket takes all units that come after",
+        "extras/buckets.py",
+        "groups[-1].append(u)",
+        "groups[0].append(u)",
+    ),
+    Bug(
+        "a checkpoint has every slice of a bucket where it begins in the bucket",
+        "checkpoint/originals.py",
+        "yield of, low - begin + first, high - begin + first,",
+        "yield of, low + first, high + first,",
+    ),
+    Bug(
+        "a shard that is resumed is read from its beginning for every unit of a bucket",
+        "checkpoint/originals.py",
+        "place + low - start",
+        "place",
+    ),
+]
+UNITS += [
+    Bug(
+        "a tile's bias is added twice",
+        "extras/tiles.py",
+        "y[..., self.a : self.b] = part",
+        'y[..., self.a : self.b] = part + self.layout.views(param)["bias"]',
+    ),
+    Bug(
+        "a tile starts with the first elements of the bias",
+        "extras/tiles.py",
+        "(outputs * inputs + a, outputs * inputs + b)",
+        "(outputs * inputs, outputs * inputs + b - a)",
+    ),
+    Bug(
+        "the input's gradient is the first tile's",
+        "extras/tiles.py",
+        "            mine += so_far\n",
+        "            pass\n",
+    ),
+    Bug(
+        "a tile keeps its outputs beside the layer's",
+        "extras/tiles.py",
+        "        self.output.data = None  # it is in y, and no backward pass asks for it\n",
+        "",
+    ),
+    Bug(
+        "every layer is cut into as many tiles",
+        "extras/tiles.py",
+        "-(-whole.elements * number // longest)",
+        "number",
+    ),
+    Bug(
+        "an exported layer is its last tile's",
+        "checkpoint/weights.py",
+        "            if of.name not in begun:\n",
+        "            if True:\n",
+    ),
+]
+MUON = [
+    Bug(
+        "a slice of a matrix is made orthogonal where the whole one has to be",
+        "extras/muon.py",
+        "        whole = comm.all_gather(shard, layout)\n",
+        "        whole = comm.all_gather(shard, layout)\n        whole[layout.counts[0] :] = 0\n",
+    ),
+    Bug(
+        "the momentum is made orthogonal in place, and so remembered",
+        "extras/muon.py",
+        "turn(g, self.share.shapes)",
+        "turn(self.velocity, self.share.shapes)\n            g[...] = self.velocity",
+    ),
+    Bug(
+        "Muon's momentum is not Nesterov's",
+        "extras/muon.py",
+        "        g += self.momentum * self.velocity\n",
+        "",
+    ),
+    Bug(
+        "a tall matrix is multiplied on its long side, at another cost",
+        "extras/muon.py",
+        "tall = m.shape[0] > m.shape[1]",
+        "tall = False",
+    ),
+    Bug(
+        "the step of a matrix has the length of its short side", "extras/muon.py", "max(shape)", "min(shape)"
+    ),
+    Bug(
+        "Muon's own weights do not decay",
+        "extras/muon.py",
+        "        values *= 1 - self.lr * self.weight_decay\n",
+        "",
+    ),
+    Bug("embeddings are matrices, too", "extras/tensors.py", '"wte.weight", "wpe.weight"', '""'),
+    Bug("the last layer is a hidden one", "extras/tensors.py", "originals(units)[-1]", "originals(units)[0]"),
+    Bug(
+        "AdamW of the others does not hear the rate",
+        "extras/muon.py",
+        "self.others.lr, self.others.steps =",
+        "_, self.others.steps =",
+    ),
+    Bug(
+        "AdamW's bias correction is a step behind",
+        "extras/muon.py",
+        "self.steps - 1",
+        "max(self.steps - 2, 0)",
+    ),
+    Bug(
+        "a resumed run has lost its momentum",
+        "extras/muon.py",
+        '        self.velocity[...] = taken(vectors["m"], self.share.hidden)\n',
+        "",
+    ),
+    Bug(
+        "the largest matrix is dealt last",
+        "extras/tensors.py",
+        "(-elements[name], name)",
+        "(elements[name], name)",
+    ),
+    Bug(
+        "the gaps are filled without a look at the matrices",
+        "extras/tensors.py",
+        "gaps(loads,",
+        "gaps([0] * size,",
+    ),
+    Bug(
+        "matrices are balanced unit by unit",
+        "extras/tensors.py",
+        "rank = loads.index(min(loads))",
+        "rank = 0",
+    ),
+    Bug(
+        "tensors come back to where they stand in rank order",
+        "extras/tensors.py",
+        "full[start:stop] = ranked[place : place + stop - start]",
+        "full[place : place + stop - start] = ranked[place : place + stop - start]",
+    ),
+]
 OVERLAP2, OVERLAP3 = (f"stages/zero{n}_overlap.py" for n in (2, 3))
 KEEP, ONCE = (f"stages/zero3_{name}.py" for name in ("keep", "reduce_once"))
 GOING = "            going = u, comm.start_reduce_scatter(grad, u.layout)\n"
@@ -2426,6 +2581,8 @@ GROUPS = {
     "recompute": RECOMPUTE,
     "schedule": SCHEDULE,
     "groups": BETWEEN,
+    "units": UNITS,
+    "muon": MUON,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,

@@ -5,9 +5,10 @@ runs a stage or reads one, but for what it KEEPS: so these numbers prove somethi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from zero_ref.layout import FlatLayout, bounds
+from zero_ref.ledger import TIERS, WAYS
 from zero_ref.stages import STAGES
 
 
@@ -169,6 +170,8 @@ class Bill:
     peak_bytes: dict[str, int]
     sent_bytes_per_step: dict[str, int]
     between_bytes_per_step: dict[str, int]  # of those, what goes to other groups
+    away_bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TIERS, 0))  # see plan/offload.py
+    moved_bytes_per_step: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WAYS, 0))
 
 
 def between_groups(shard: int, groups: int, group: int, ring: bool) -> tuple[int, int]:

@@ -23,7 +23,18 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, compiled, kernels, recompute
+from zero_ref.extras import (
+    accumulate,
+    buckets,
+    compiled,
+    kernels,
+    muon,
+    offload,
+    recompute,
+    storage,
+    tensors,
+    tiles,
+)
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.overlap import OverlapComm, OverlapGroups
@@ -212,9 +223,20 @@ def units(
     keep their inputs alone of their activations.
     """
     chosen, shares = (rule, None) if rule else model_rule(o, size)
+    on_one = functools.partial(FlatLayout, size=1)
     layout = functools.partial(FlatLayout, size=size, rule=chosen, shares=shares, seed=o.seed)
-    made = model.MODELS[o.model](o, task, layout, start)
-    return recompute.recomputing(made) if o.recompute else made
+    bucket, cut = getattr(o, "bucket", None), getattr(o, "tiles", None)  # older records have none
+
+    def make(layout: model.LayoutOf) -> list[Unit]:
+        written = model.MODELS[o.model](o, task, on_one if bucket or cut else layout, start)
+        written = tiles.cut(written, layout, cut) if cut else written
+        return buckets.merged(written, layout, bucket) if bucket else written
+
+    made = make(tensors.dealing(make(on_one), size) if chosen == "tensors" else layout)
+    made = recompute.recomputing(made) if o.recompute else made
+    if getattr(o, "offload_shards", False):  # older records have none
+        return [offload.ShardsOutside(u, storage.store_of(o.offload)) for u in made]
+    return made
 
 
 # -- what trains them --
@@ -225,7 +247,10 @@ def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     kind, narrow = optim.KINDS[o.optimizer], o.dtype in NARROW
     settings = {name: getattr(o, name) for name in optim.settings(kind)}
     make = functools.partial(fastest(kind), dtype="float32" if narrow else o.dtype, **settings)
-    return functools.partial(Master, make=make) if narrow else make
+    whole = functools.partial(Master, make=make) if narrow else make
+    if where := getattr(o, "offload", None):
+        return functools.partial(offload.Offloaded, make=whole, store=storage.store_of(where))
+    return whole
 
 
 def fastest(kind: type) -> type:
@@ -250,5 +275,6 @@ def stage(o: argparse.Namespace) -> ModuleType:
         return load_stage(o.own, o.stage)
     asked = tuple(name for name in family.VARYING if getattr(o, name, None))
     chosen = VARIANTS[o.stage, *asked] if asked else STAGES[o.stage]
+    chosen = muon.by_unit(chosen) if o.optimizer == "muon" else chosen
     wider = getattr(o, "accumulate", None)  # older records have none
     return accumulate.wide(chosen, wider) if wider else chosen

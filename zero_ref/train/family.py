@@ -6,13 +6,24 @@ may choose anew: names in PASSING are not saved with a checkpoint, all others of
 
 import argparse
 
+from zero_ref import optim
+from zero_ref.extras.muon import Muon
 from zero_ref.launch.cli import positive
+from zero_ref.stages import STAGES
 
+optim.KINDS.setdefault("muon", Muon)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
 VARYING = ("prefetch", "overlap", "keep_after_forward", "reduce_once")  # a stage's file: see its VARIANTS
-PASSING = {"group", "recompute", *VARYING}
+PASSING = {"group", "recompute", "bucket", "tiles", "offload", "offload_shards", *VARYING}
 
 GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
+BUCKET = "merge neighbouring units into one of so many elements at most (default: each is one)"
+TILES = "cut a wide layer into T units: the largest; others so that no tile is longer (default: whole)"
+OFFLOAD = (
+    "where the optimizer's state lies, if not on the device: host, in host memory, or disk:DIR, in files "
+    "without a name in the folder DIR"
+)
+SHARDS = "at stage 3: parameters and gradients lie there, too"
 ACCUMULATE = (
     "in what the gradients of micro-batches are added up: same, the type of --dtype (default), which in 16 "
     "bits loses what is small beside the sum; or float32"
@@ -26,11 +37,31 @@ def add(p: argparse.ArgumentParser) -> None:
     """The options, in a part of the help of their own."""
     extra = p.add_argument_group("beyond the stages").add_argument
     extra("--group", type=positive, metavar="G", help=GROUP)
+    extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
+    extra("--tiles", type=positive, metavar="T", help=TILES)
     extra("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
     extra("--overlap", action="store_true", help=OVERLAP)
     extra("--keep-after-forward", action="store_true", help=KEEP)
     extra("--reduce-once", action="store_true", help="stage 3 adds up whole gradients, reduced once a step")
+    extra("--offload", type=place, metavar="PLACE", help=OFFLOAD)
+    extra("--offload-shards", action="store_true", help=SHARDS)
     extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
+
+
+def check_muon(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Muon needs matrices of hidden layers, and a stage that tells it of them."""
+    if o.optimizer == "muon" and (o.own or o.model == "linear"):
+        p.error("--optimizer muon goes neither with --own nor with --model linear, which has no hidden layer")
+
+
+def check_tiles(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """Tiles are of a layer that is a unit by itself, and part what others would have whole."""
+    if o.tiles and o.model not in ("linear", "mlp"):
+        p.error(f"--tiles is for --model linear and mlp: a unit of {o.model} is more than a linear layer")
+    if o.tiles and o.bucket:
+        p.error("--tiles cuts what --bucket merges: give one of them")
+    if o.tiles and (o.optimizer == "muon" or o.own):
+        p.error("--tiles goes neither with --optimizer muon, which needs matrices whole, nor with --own")
 
 
 def check_variants(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
@@ -57,7 +88,27 @@ def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """Complete them; an error of the parser, in one line, where two do not go together."""
     if o.group and (o.own or o.transport == "nccl"):
         p.error("--group goes neither with --own nor with --transport nccl")
+    check_muon(p, o)
+    check_tiles(p, o)
     if o.accumulate == "float32" and o.dtype not in NARROW:
         p.error(f"--accumulate float32 is for {' and '.join(NARROW)}; in {o.dtype} nothing is gained")
     check_variants(p, o)
+    check_offload(p, o)
     o.accumulate = None if o.accumulate == "same" else o.accumulate
+
+
+def place(text: str) -> str:
+    """What --offload takes."""
+    if text != "host" and not text.partition("disk:")[2]:
+        raise argparse.ArgumentTypeError(f"expected host or disk:DIR, not {text!r}")
+    return text
+
+
+def check_offload(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """An error of the parser where --offload does not go with the rest."""
+    if o.offload_shards and not o.offload:
+        p.error("--offload-shards needs --offload, which says where to")
+    if o.offload_shards and STAGES[o.stage].KEEPS["parameter"] != "1/N":
+        p.error(f"--offload-shards is for stage 3: at stage {o.stage} the parameters are no shards")
+    if o.offload and (o.own or o.optimizer == "muon"):
+        p.error("--offload goes neither with --own nor with --optimizer muon, which needs matrices whole")
