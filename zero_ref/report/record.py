@@ -91,12 +91,13 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         "micro_batches": o.micro_batches,
         "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
     }
+    until = "backward" if o.keep_after_forward else "used"
     found = formulas.bill(
         *of_rank,
         **about,
         prefetch=o.prefetch,
         overlap=o.overlap,
-        gathered_until="backward" if o.keep_after_forward else "used",
+        gathered_until=until,
         ring=o.reduce == "ring",
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
@@ -107,7 +108,9 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         found = muon.with_muon(found, keeps, layouts, matrices(run.units), rank, wide, o.reduce == "ring")
     if o.offload:
         where = storage.tier(o.offload), offload.BLOCK
-        return bill_of_offload(found, *of_rank, *where, **about, shards=o.offload_shards)
+        return bill_of_offload(
+            found, *of_rank, *where, **about, gathered_until=until, shards=o.offload_shards
+        )
     return found
 
 
