@@ -91,6 +91,7 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         "micro_batches": o.micro_batches,
         "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
     }
+    until = "backward" if o.keep_after_forward else "used"
     found = formulas.bill(
         keeps,
         layouts,
@@ -98,14 +99,15 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         **about,
         prefetch=o.prefetch,
         overlap=o.overlap,
-        gathered_until="backward" if o.keep_after_forward else "used",
+        gathered_until=until,
         ring=o.reduce == "ring",
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
     )
     if o.offload:
         where = storage.tier(o.offload), offload.BLOCK
-        found = bill_of_offload(found, keeps, layouts, rank, *where, **about, shards=o.offload_shards)
+        about |= {"gathered_until": until, "shards": o.offload_shards}
+        found = bill_of_offload(found, keeps, layouts, rank, *where, **about)
     if o.optimizer == "muon":
         names, wide = matrices(run.units), max(itemsize, 4)
         found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")

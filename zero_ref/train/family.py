@@ -110,7 +110,7 @@ def check_offload(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
         p.error("--offload-shards needs --offload, which says where to")
     if o.offload_shards and STAGES[o.stage].KEEPS["parameter"] != "1/N":
         p.error(f"--offload-shards is for stage 3: at stage {o.stage} the parameters are no shards")
-    if o.offload_shards and (o.keep_after_forward or o.reduce_once):
-        p.error("--offload-shards goes neither with --keep-after-forward nor with --reduce-once")
+    if o.offload_shards and o.reduce_once:
+        p.error("--offload-shards needs a gradient in shards, and --reduce-once adds up a whole one")
     if o.offload and (o.own or o.optimizer == "muon"):
         p.error("--offload goes neither with --own nor with --optimizer muon, which needs whole matrices")
