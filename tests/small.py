@@ -69,6 +69,10 @@ class Small:
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
+    machine: int | None = None
+    code_weights: str | None = None
+    code_gradients: str | None = None
+    hpz: bool = False
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -82,6 +86,7 @@ class Small:
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
         names += ("reduce", "prefetch", "transport", "seed", "accumulate", "recompute", "group")
+        names += ("machine", "code_weights", "code_gradients", "hpz")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         return o

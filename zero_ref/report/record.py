@@ -51,9 +51,10 @@ from zero_ref import array, model, optim
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
-from zero_ref.plan import formulas
+from zero_ref.plan import formulas, zeropp
 from zero_ref.train import dry_run
 from zero_ref.train.choose import Run
+from zero_ref.train.family import ZEROPP
 
 MOST_BYTES = 1 << 30  # of a record; a longer file is not read into memory
 
@@ -78,9 +79,10 @@ def forecast_of(o: argparse.Namespace, run: Run, sizes: list[tuple[int, ...]]) -
 def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
     """What the formulas say of this rank."""
     kind, itemsize = optim.KINDS[o.optimizer], np.dtype(o.dtype).itemsize
-    return formulas.bill(
+    layouts = [u.layout for u in run.units]
+    plain = formulas.bill(
         run.stage.KEEPS,
-        [u.layout for u in run.units],
+        layouts,
         run.comm.rank,
         itemsize=itemsize,
         state_bytes=formulas.state_bytes(kind, itemsize, momentum=o.momentum),
@@ -91,6 +93,11 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
     )
+    asked: dict[str, Any] = {name: getattr(o, name, None) for name in ZEROPP}  # older records have none
+    if not any(asked.values()):
+        return plain
+    about = run.stage.KEEPS, layouts, run.comm.rank, itemsize, o.micro_batches
+    return zeropp.coded_bill(plain, *about, **asked)
 
 
 def owned(run: Run) -> list[int]:

@@ -23,7 +23,8 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, compiled, kernels, recompute
+from zero_ref.extras import accumulate, compiled, kernels, recompute, zeropp
+from zero_ref.extras.codes import code_of
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.own import load_comm, load_stage
@@ -37,6 +38,7 @@ from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
 from zero_ref.precision import Guard, LossScale, Master
 from zero_ref.stages import STAGES, zero3_prefetch
+from zero_ref.train.family import ZEROPP
 from zero_ref.train.options import NARROW, model_rule
 
 
@@ -131,7 +133,21 @@ def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
     """
     if getattr(o, "group", None):  # older records have none
         return Groups(o.group, functools.partial(comm_of, o), mpi)
+    if of_zeropp(o):
+        codes = {name: getattr(o, f"code_{name}") for name in ("weights", "gradients")}
+        made = {name: code_of(text) if text else None for name, text in codes.items()}
+        return zeropp.around(comm_of(o, mpi), kind_of(o), o.machine, second=o.hpz, **made)
     return comm_of(o, mpi)
+
+
+def of_zeropp(o: argparse.Namespace) -> bool:
+    """Whether an option of extras/zeropp.py is among them; older records have none."""
+    return any(getattr(o, name, None) for name in ZEROPP)
+
+
+def kind_of(o: argparse.Namespace) -> type[Comm]:
+    """The class of the Comm that --reduce asks for; 16-bit numbers are always added in rank order."""
+    return OrderedComm if np.dtype(o.dtype).itemsize == 2 else REDUCE[o.reduce]
 
 
 def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
@@ -146,7 +162,7 @@ def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
         return NcclComm(mpi, ordered)
     if array.staged() and (ordered or o.reduce == "auto"):
         return StagedComm(mpi)
-    return OrderedComm(mpi) if ordered else REDUCE[o.reduce](mpi)
+    return kind_of(o)(mpi)
 
 
 # -- whose samples, whose weights --
@@ -242,5 +258,6 @@ def stage(o: argparse.Namespace) -> ModuleType:
     if o.own:
         return load_stage(o.own, o.stage)
     chosen = zero3_prefetch if o.prefetch else STAGES[o.stage]
+    chosen = zeropp.exactly(chosen) if of_zeropp(o) else chosen
     wider = getattr(o, "accumulate", None)  # older records have none
     return accumulate.wide(chosen, wider) if wider else chosen
