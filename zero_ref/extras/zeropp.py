@@ -268,6 +268,8 @@ def around(
         raise UsageError(f"--machine {near} does not divide {exact.size} ranks")
     if second and near == exact.size:
         raise UsageError(f"--hpz: one machine has all of {exact.size} ranks, so nothing would be saved")
+    if array.on_gpu() and any(code and code.kind == "fp8" for code in (weights, gradients)):
+        raise UsageError("codes of fp8 are for --device cpu: CuPy has no such numbers")
     asked = {SecondCopy: second, CodedGather: weights, CodedReduce: gradients, Machines: True}
     parts = [part for part, wanted in asked.items() if wanted]
     comm: Any = type("ZeroPlusPlus", (*parts, kind), {})(exact.mpi)
