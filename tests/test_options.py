@@ -68,6 +68,8 @@ DEFAULTS = {
     "code_weights": None,
     "code_gradients": None,
     "hpz": False,
+    "offload": None,
+    "offload_shards": False,
     "reduce": "auto",
     "device": "auto",
     "ranks": None,

@@ -61,6 +61,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
             ),
         ]
     lines += newton_schulz(record, word)
+    lines += zeropp(record, word)
     samples = [rank["samples"] for rank in record["ranks"]]
     if origin(record) != "dry" and len(samples) > 1 and not uneven(samples):
         shown = dict.fromkeys(f"{n:,}" for n in (min(samples), max(samples)))
@@ -84,6 +85,15 @@ def newton_schulz(record: dict[str, Any], word: dict[str, str]) -> list[str]:
             most=f"{most / 1e6:,.1f}", uneven=f"{most / mean:.3f}", all=f"{sum(work) / 1e6:,.1f}"
         )
     ]
+
+
+def zeropp(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """The options of ZeRO++, if there are any."""
+    config, asked = record["config"], []
+    for name in ("code_weights", "code_gradients", "hpz", "machine"):
+        if value := config.get(name):
+            asked.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
 
 
 def duration(seconds: float) -> str:

@@ -122,7 +122,7 @@ def check_zeropp(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
         return
     if o.code_weights and o.code_weights.startswith("4"):
         p.error("--code-weights: 8 or fp8; weights of 4 bits would not train")
-    if o.stage < 3 and (o.code_weights or o.hpz):
+    if STAGES[o.stage].KEEPS["parameter"] != "1/N" and (o.code_weights or o.hpz):
         p.error("--code-weights and --hpz are for --stage 3: no other gathers what it computes with")
     if o.hpz and not o.machine:
         p.error("--hpz needs --machine G: the copy is dealt to the ranks of a machine")
