@@ -2434,8 +2434,8 @@ VARIANTS = [
     Bug(
         "the bill has one whole gradient with overlap, too",
         "plan/formulas.py",
-        '        peak["full_gradient"] = itemsize * max(pairs)\n',
-        '        peak["full_gradient"] = itemsize * max(whole)\n',
+        "zip(whole, [*travels[1:], 0])",
+        "zip(whole, [0] * len(whole))",
     ),
     Bug(
         "the map of traffic deals a finished reduce-scatter out in equal parts",
