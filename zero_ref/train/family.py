@@ -55,11 +55,11 @@ def add(p: argparse.ArgumentParser) -> None:
     extra("--code-weights", type=codes.named, metavar="8|fp8[/B]", help=CODE_WEIGHTS)
     extra("--code-gradients", type=codes.named, metavar="8|4|fp8[/B]", help=CODE_GRADIENTS)
     extra("--hpz", action="store_true", help=HPZ)
+    extra("--offload", type=place, metavar="PLACE", help=OFFLOAD)
+    extra("--offload-shards", action="store_true", help=SHARDS)
     extra("--overlap", action="store_true", help=OVERLAP)
     extra("--keep-after-forward", action="store_true", help=KEEP)
     extra("--reduce-once", action="store_true", help="stage 3 adds up whole gradients, reduced once a step")
-    extra("--offload", type=place, metavar="PLACE", help=OFFLOAD)
-    extra("--offload-shards", action="store_true", help=SHARDS)
     extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
 
 
@@ -149,5 +149,7 @@ def check_offload(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
         p.error("--offload-shards needs --offload, which says where to")
     if o.offload_shards and STAGES[o.stage].KEEPS["parameter"] != "1/N":
         p.error(f"--offload-shards is for stage 3: at stage {o.stage} the parameters are no shards")
+    if o.offload_shards and o.reduce_once:
+        p.error("--offload-shards needs a gradient in shards, and --reduce-once adds up a whole one")
     if o.offload and (o.own or o.optimizer == "muon"):
-        p.error("--offload goes neither with --own nor with --optimizer muon, which needs matrices whole")
+        p.error("--offload goes neither with --own nor with --optimizer muon, which needs whole matrices")
