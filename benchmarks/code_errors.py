@@ -1,8 +1,8 @@
 """How far sums in codes are from exact ones, and what bounds that: python benchmarks/code_errors.py
 
 Normally distributed numbers go through each code once. The second column is the root of the mean square of
-the error over that of the numbers; the third the largest error in steps of its block, at most 1/2 (of fp8 over
-the number itself, at most 1/16, where it is no smaller than s/64).
+the error over that of the numbers; the third the largest error in steps of its block, at most 1/2 (for fp8:
+over the number itself, at most 1/16, where it is no smaller than s/64).
 """
 
 import numpy as np
