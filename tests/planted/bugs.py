@@ -2583,8 +2583,8 @@ ZEROPP_BUGS = [
     Bug(
         "the second copy stays, and is stale in the next step",
         "extras/zeropp.py",
-        "self.finish_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
-        "self.finish_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
+        "self.await_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
+        "self.await_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
     ),
     Bug(
         "with prefetch there is no second copy",
