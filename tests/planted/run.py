@@ -118,7 +118,7 @@ FIRST = {  # by group, where it is not the order above
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
-    "checker": ["mischief", "shadows", "leftovers", "verdicts", "own"],
+    "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
     "terminal": ["terminal"],
 }
 FAILED = re.compile(
