@@ -118,6 +118,15 @@ def test_all_extras_together(kind, shards, folder):
     assert plain == found
 
 
+@on_the_cpu
+@pytest.mark.rest("a run for each", every=2)
+@pytest.mark.parametrize("more", (dict(overlap=True), dict(bucket=100), dict(tiles=2)))
+def test_with_what_changes_units_and_stages(more, folder):
+    where = dict(offload=f"disk:{folder}", offload_shards=True)
+    plain, found = both(3, "sgd", micro_batches=2, **more, **where)
+    assert plain == found
+
+
 @pytest.mark.rest("compiles")
 @pytest.mark.skipif(array.place() != "compiled", reason="no numba here")
 def test_compiled_updates_are_made_block_by_block_too(monkeypatch):
