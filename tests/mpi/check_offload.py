@@ -181,6 +181,15 @@ def test_the_tier_is_no_memory_of_the_device():
     assert (book.away["disk"], book.moved["read"]) == (0, 0)
 
 
+@pytest.mark.parametrize("stage", (1, 2, 3))
+def test_a_rank_that_owns_nothing_counts_its_updates_too(stage, comm):
+    settings = dict(shares=[0] * (N - 1) + [1], dtype="float32", steps=3, offload="host")
+    found = Small(stage, **settings, **OPTIMIZERS["adam"]).run()
+    compare(found)
+    assert {u.optimizer.steps for u in found.units} == {3}
+    replicas.check_equal(3, found.nouns())
+
+
 # -- the file --
 
 
@@ -244,6 +253,7 @@ def run(*parts, resume=None):
 def test_a_checkpoint_is_that_of_the_same_run_without(stage, folder):
     dtype, optimizer = (("float32", "adam"), ("float16", "sgd --momentum 0.9"))[stage % 2]
     line = f"{LINE} --stage {stage} --shard-model random --dtype {dtype} --optimizer {optimizer}"
+    line += " --schedule cosine"
     (folder / "state").mkdir(exist_ok=True)
     shards = " --offload-shards" if stage == 3 and DEVICE == "cpu" else ""
     away = f"--offload disk:{folder}/state{shards}"
@@ -255,6 +265,7 @@ def test_a_checkpoint_is_that_of_the_same_run_without(stage, folder):
     for option in ("", "--offload host", away):  # and from one with to one without
         again = run("--quiet", option, resume=folder / "away" / "step-00000003")
         assert again["weights_sha256"] == plain["weights_sha256"]
+        assert (again["config"]["offload"] is None) == (option == ""), "it is not remembered"
     other = run(
         f"--quiet --stage {3 - stage} --offload host --steps 4", resume=folder / "plain" / "step-00000003"
     )
