@@ -72,10 +72,14 @@ class Small:
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
-    offload: str | None = None
-    offload_shards: bool = False
+    machine: int | None = None
+    code_weights: str | None = None
+    code_gradients: str | None = None
+    hpz: bool = False
     bucket: int | None = None
     tiles: int | None = None
+    offload: str | None = None
+    offload_shards: bool = False
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -101,8 +105,10 @@ class Small:
             "group",
             "bucket",
             "tiles",
+            "offload",
+            "offload_shards",
         )
-        names += ("offload", "offload_shards")
+        names += ("machine", "code_weights", "code_gradients", "hpz")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         o.prefetch = self.prefetch or (self.overlap and self.stage == 3)  # as options.parse has it

@@ -21,6 +21,7 @@ from zero_ref.train import run as training
 from zero_ref.train.dry_run import forecast
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
+A_GPT = pytest.mark.rest("a GPT")
 STAGES = [*range(4), "3, prefetch"]
 RULES = ("contiguous", "tensors", "random", "hash", "shares")
 MUON = dict(optimizer="muon", settings=dict(lr=0.01, momentum=0.9, weight_decay=0.1))
@@ -117,7 +118,7 @@ def test_newton_schulz_leaves_all_directions_of_about_one_length(shape):
     "kind, dtype",
     [
         (Small, "float32"),
-        pytest.param(SmallGpt, "float32", marks=pytest.mark.rest("a GPT")),
+        pytest.param(SmallGpt, "float32", marks=A_GPT),
         (Small, "bfloat16"),
         (Small, "float16"),
     ],

@@ -7,6 +7,7 @@ from check_bytes import compare
 from small import Small, SmallGpt
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
+A_GPT = pytest.mark.rest("a GPT")
 STAGES = [*range(4), "3, prefetch"]
 WAYS = [
     dict(optimizer="sgd", settings=dict(lr=0.1, momentum=0.9, weight_decay=0.01)),
@@ -17,7 +18,7 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("kind", (Small, pytest.param(SmallGpt, marks=pytest.mark.rest("a GPT"))))
+@pytest.mark.parametrize("kind", (Small, pytest.param(SmallGpt, marks=A_GPT)))
 @pytest.mark.parametrize("way", range(len(WAYS)))
 @pytest.mark.parametrize("stage", STAGES)
 def test_bits_are_those_of_equal_slices(kind, way, stage):

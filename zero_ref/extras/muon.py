@@ -28,7 +28,7 @@ from typing import Any
 
 from zero_ref.array import Array, empty, track, xp, zeros
 from zero_ref.comm import Comm
-from zero_ref.extras.tensors import matrices
+from zero_ref.extras.tensors import matrices, taken
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
 from zero_ref.optim import AdamW
@@ -118,13 +118,8 @@ def is_whole(layout: FlatLayout, matrix: tuple[int, int, Shape]) -> bool:
     )
 
 
-def taken(vector: Array, slices: Sequence[slice]) -> Array:
-    """These elements of `vector`, one slice after another: a copy."""
-    return track("buffer", xp.concatenate([vector[:0], *(vector[each] for each in slices)]))
-
-
 def put(vector: Array, slices: Sequence[slice], values: Array) -> None:
-    """The way back: values into these slices of `vector`."""
+    """The way back from `taken`: values into these slices of `vector`."""
     start = 0
     for each in slices:
         target = vector[each]

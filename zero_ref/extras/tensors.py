@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from zero_ref.array import Array, track, xp
+from zero_ref.array import Array, empty
 from zero_ref.layout import FlatLayout
 from zero_ref.model import LayoutOf, Unit, originals
 
@@ -75,6 +75,16 @@ def deal(shapes: Shapes, whole: set[str], size: int) -> Plan:
     return plan
 
 
+def taken(vector: Array, slices: Sequence[slice]) -> Array:
+    """These elements of `vector`, one slice after another: a copy."""
+    parts = [vector[each] for each in slices]
+    values, start = empty(sum(part.size for part in parts), vector.dtype, "buffer"), 0
+    for part in parts:
+        values[start : start + part.size] = part
+        start += part.size
+    return values
+
+
 class TensorLayout(FlatLayout):
     """The layout of a unit whose tensors are dealt by a plan. runs: by rank, its slices in model order."""
 
@@ -103,13 +113,13 @@ class TensorLayout(FlatLayout):
         if len(runs) < 2:
             start, stop = runs[0] if runs else (0, 0)
             return full[start:stop]
-        return track("buffer", xp.concatenate([full[start:stop] for start, stop in runs]))
+        return taken(full, [slice(start, stop) for start, stop in runs])
 
     def rank_order(self, full: Array) -> Array:
         """`full` from model order to rank order: itself, or a copy where tensors move."""
         if self.blocks is None:
             return full
-        return track("buffer", xp.concatenate([full[start:stop] for start, stop in self.blocks]))
+        return taken(full, [slice(start, stop) for start, stop in self.blocks])
 
     def to_model_order(self, ranked: Array, full: Array) -> None:
         """Write a vector in rank order into `full` in model order."""
