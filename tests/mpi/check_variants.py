@@ -135,7 +135,7 @@ def test_overlap_makes_as_many_calls_and_sends_the_same(name):
 @pytest.mark.rest("other extras", every=2)
 @pytest.mark.parametrize("name", CASES)
 def test_with_the_optimizer_elsewhere_too(name, comm):
-    shards = name in ("3, overlap", "3, keep")
+    shards = name in ("3, overlap", "3, keep") and DEVICE == "cpu"  # they stay on a GPU
     same = dict(offload="host", offload_shards=shards, micro_batches=2, reduce="ordered", clip_norm=CLIP)
     run = small(rule="hash", size=comm.size, **VARIANTS[name], **same).run()
     compare(run)
