@@ -115,7 +115,7 @@ class Offloaded:
 class Outside:
     """An attribute of a unit: an array that is hung there is moved to a store, and used where that has it."""
 
-    last: Any = None  # the array that was used before, of any unit
+    last: Any = None  # the unit whose arrays were used before
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -130,9 +130,10 @@ class Outside:
 
     def __get__(self, unit: "ShardsOutside", owner: type) -> Array:
         there = unit.outside[self.name]
-        if Outside.last is not there:
-            forget_pages(Outside.last)
-            Outside.last = there
+        if Outside.last is not unit:  # an update uses both arrays of a unit after both are asked for
+            for before in Outside.last.outside.values() if Outside.last else ():
+                forget_pages(before)
+            Outside.last = unit
         ledger.count_moved("mapped", there.nbytes)
         return there
 
