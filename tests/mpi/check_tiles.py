@@ -18,7 +18,6 @@ from zero_ref.train import run as training
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 STAGES = [*range(4), "3, prefetch"]
 UNITS = {
-    1: [49, 40, 18],
     2: [21, 28, 16, 24, 18],
     3: [14, 14, 21, 8, 16, 16, 6, 12],
     50: [7] * 7 + [8] * 5 + [6] * 3,
