@@ -1133,8 +1133,8 @@ RECOMPUTE = [
     Bug(
         "a record's recomputation is not compared",
         "plan/compare.py",
-        '("prefetch", "recompute")',
-        '("prefetch",)',
+        '"reduce-once", "recompute")',
+        '"reduce-once")',
     ),
 ]
 SCHEDULE = [
@@ -1298,21 +1298,21 @@ CHECKPOINTS = [
     ),
     Bug(
         "padding is saved",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         "to_numpy(vector[: sum(stop - start for start, stop in ranges)])",
         "to_numpy(vector)",
     ),
     Bug(
         "the state of stages 1 and 2 is taken for a whole one",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         'keeps["parameter" if name == "param" else "optimizer"] == "all"',
         'keeps["parameter"] == "all"',
     ),
     Bug(
         "the state of stage 0 is taken for a shard",
         "checkpoint/saving.py",
-        "[(0, layout.elements)] if whole else layout",
-        "layout",
+        "[(0, u.layout.elements)] if whole else u.layout",
+        "u.layout",
     ),
     Bug(
         "the number of updates starts again",
@@ -2341,7 +2341,222 @@ MUON = [
         "full[place : place + stop - start] = ranked[place : place + stop - start]",
     ),
 ]
+OVERLAP2, OVERLAP3 = (f"stages/zero{n}_overlap.py" for n in (2, 3))
+KEEP, ONCE = (f"stages/zero3_{name}.py" for name in ("keep", "reduce_once"))
+GOING = "            going = u, comm.start_reduce_scatter(grad, u.layout)\n"
+
+VARIANTS = [
+    Bug(
+        "the gradient that is on its way after the last unit is never finished",
+        OVERLAP2,
+        "        arrive(going, comm)\n        loss += part\n",
+        "        loss += part\n",
+    ),
+    Bug(
+        "at stage 3 it is finished in the last micro-batch only",
+        OVERLAP3,
+        "        arrive(going, comm)\n        loss += part\n",
+        "        loss += part\n    arrive(going, comm)\n",
+    ),
+    Bug(
+        "every reduce-scatter is finished before the next unit computes: right, and nothing overlaps",
+        OVERLAP2,
+        GOING,
+        "            arrive((u, comm.start_reduce_scatter(grad, u.layout)), comm)\n",
+    ),
+    Bug(
+        "a reduce-scatter is started before the one before it is finished",
+        OVERLAP3,
+        "            arrive(going, comm)\n" + GOING,
+        "            before, going = going, (u, comm.start_reduce_scatter(grad, u.layout))\n"
+        "            arrive(before, comm)\n            del before\n",
+    ),
+    Bug(
+        "the gradient that has been started stays until the next one is there",
+        OVERLAP2,
+        "            del grad  # or three units' whole gradients would be alive at once\n",
+        "",
+    ),
+    Bug(
+        "what travels has the memory of whoever began it, and is freed with it",
+        "extras/overlap.py",
+        "        UNDER_WAY.add(self)\n",
+        "",
+    ),
+    Bug(
+        "an all-gather that was begun is freed with the stage that failed",
+        "comm.py",
+        "        UNDER_WAY.add(gathering)\n",
+        "",
+    ),
+    Bug(
+        "what is finished is kept for ever",
+        "extras/overlap.py",
+        "        UNDER_WAY.discard(self)\n",
+        "",
+    ),
+    Bug(
+        "the whole gradient stays as long as the stage holds what it has finished",
+        "extras/overlap.py",
+        "        self.ranked = self.terms = self.requests = None  # the gradient",
+        "        self.terms = self.requests = None  # the gradient",
+    ),
+    Bug(
+        "my own part is added last, not in its place among the ranks",
+        "extras/overlap.py",
+        "        done = 0\n",
+        "        self.terms.append(self.terms.pop(rank))\n        done = 0\n",
+    ),
+    Bug(
+        "nobody waits: what has not come is added as it lies there",
+        "extras/overlap.py",
+        "        for request in self.requests:\n            request.Wait()\n",
+        "        for request in self.requests[:1]:\n            request.Wait()\n",
+    ),
+    Bug(
+        "a part of a bfloat16 gradient is summed in bfloat16",
+        "extras/overlap.py",
+        ', "float32", "buffer") if shard.itemsize == 2 else None',
+        ', "float32", "buffer") if shard.itemsize == 1 else None',
+    ),
+    Bug(
+        "with overlap the groups are not added up",
+        "extras/overlap.py",
+        "        self.sum_between_groups(shard, reducing.layout)\n",
+        "",
+    ),
+    Bug(
+        "the watchdog does not hear that a reduce-scatter begins",
+        "extras/overlap.py",
+        "    @observed\n    def start_reduce_scatter",
+        "    def start_reduce_scatter",
+    ),
+    Bug(
+        "the bill has one whole gradient with overlap, too",
+        "plan/formulas.py",
+        '        peak["full_gradient"] = itemsize * max(pairs)\n',
+        '        peak["full_gradient"] = itemsize * max(whole)\n',
+    ),
+    Bug(
+        "the map of traffic deals a finished reduce-scatter out in equal parts",
+        "report/page.py",
+        'if name in ("reduce_scatter", "finish_reduce_scatter"):',
+        'if name == "reduce_scatter":',
+    ),
+    Bug(
+        "what was gathered in the first step is used for ever",
+        KEEP,
+        "            params.append(comm.all_gather(u.param, u.layout))\n",
+        '            if not hasattr(u, "copy"):\n'
+        "                u.copy = comm.all_gather(u.param, u.layout)\n"
+        "            params.append(u.copy)\n",
+    ),
+    Bug(
+        "what was gathered is kept after the backward pass, too",
+        KEEP,
+        "        for u in reversed(units):\n            g, grad = u.backward(params.pop(), g)\n",
+        "        for u, param in zip(reversed(units), params[::-1]):\n"
+        "            g, grad = u.backward(param, g)\n",
+    ),
+    Bug(
+        "the backward pass gathers once more",
+        KEEP,
+        "u.backward(params.pop(), g)",
+        "u.backward(comm.all_gather(u.param, u.layout), g)",
+    ),
+    Bug(
+        "the bill of keeping gathers twice",
+        "plan/formulas.py",
+        '    gathers = 2 if gathered_until == "used" else 1\n',
+        "    gathers = 2\n",
+    ),
+    Bug(
+        "reduced once, the gradient of the step before is added once more",
+        ONCE,
+        "        u.grad.fill(0)\n",
+        "",
+    ),
+    Bug(
+        "each rank updates with its own samples' gradient",
+        ONCE,
+        "        u.optimizer.update(u.param, grad, scale)\n",
+        "        u.optimizer.update(u.param, comm.shard(u.grad, u.layout), scale)\n",
+    ),
+    Bug(
+        "reduced once, the optimizer has the state of the whole model",
+        ONCE,
+        'KEEPS = {"parameter": "1/N", "gradient": "all", "optimizer": "1/N"}',
+        'KEEPS = {"parameter": "1/N", "gradient": "1/N", "optimizer": "1/N"}',
+    ),
+]
+
+TEAMS = "extras/tensor_parallel.py"
+
+TENSOR_PARALLEL = [
+    Bug(
+        "P_a keeps the part of another rank",
+        TEAMS,
+        "self.cut.slice_of(self.team.rank)]\n        self.input",
+        "self.cut.slice_of(self.team.rank - self.team.size + 1)]\n        self.input",
+    ),
+    Bug(
+        "P_a keeps a view of its part, and so all of the input",
+        TEAMS,
+        "part.copy()",
+        "part.view()",
+    ),
+    Bug(
+        "P_a gathers and keeps what it has gathered in the forward pass",
+        TEAMS,
+        "        self.input = Tensor(track(",
+        "        self.whole = x\n        self.input = Tensor(track(",
+    ),
+    Bug(
+        "the gradient of a pair's input is a rank's own, not the team's sum",
+        TEAMS,
+        "        team.sum_all(g.reshape(-1), team.cut(g.size))\n",
+        "",
+    ),
+    Bug(
+        "the gradient of a pair's output is summed, too",
+        TEAMS,
+        "g, 1)\n\n    return Tensor(x.data, (x,), backward)\n",
+        "g, team.size)\n\n    return Tensor(x.data, (x,), backward)\n",
+    ),
+    Bug(
+        "every rank of a team tells the loss",
+        TEAMS,
+        "        return g, loss if team.rank == 0 else 0.0\n",
+        "        return g, loss\n",
+    ),
+    Bug(
+        "the norm is that of one rank's parts",
+        TEAMS,
+        "        return self.world.sum(value)\n",
+        "        return super().sum(value)\n",
+    ),
+    Bug(
+        "every rank adds the bias of the output",
+        TEAMS,
+        " if rank == 0 else []\n",
+        "\n",
+    ),
+    Bug(
+        "the second layer of a pair is cut by rows of another rank",
+        TEAMS,
+        "                yield whole[name][:, a:b] if axis else whole[name][a:b]\n",
+        "                yield np.roll(whole[name], 1, axis)[:, a:b] if axis else whole[name][a:b]\n",
+    ),
+    Bug(
+        "what a team sends for its sums is counted without the all-gather",
+        TEAMS,
+        "sent + self._all_gather(vector, cut))",
+        "max(sent, 0 * self._all_gather(vector, cut)))",
+    ),
+]
 GROUPS = {
+    "variants": VARIANTS,
+    "tensor parallel": TENSOR_PARALLEL,
     "install": INSTALL,
     "seams": SEAMS,
     "stage 0": STAGE_0,

@@ -59,6 +59,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "muon": (RANKS, "tests/mpi/check_muon.py", "tests/mpi/check_tensors.py"),
     "buckets": (RANKS, "tests/mpi/check_buckets.py"),
     "tiles": (RANKS, "tests/mpi/check_tiles.py"),
+    "variants": (RANKS, "tests/mpi/check_variants.py"),
+    "teams": (4, "tests/mpi/check_tensor_parallel.py"),
     "plan": (0, "tests/test_plan.py", "-k", PLAN),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
@@ -81,6 +83,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
 }
 FIRST = {  # by group, where it is not the order above
     "seams": ["extending", "comm"],
+    "variants": ["variants"],
+    "tensor parallel": ["teams"],
     "install": ["install"],
     "extremes": ["unit"],
     "bits": ["bits"],

@@ -59,6 +59,9 @@ def expected(record: dict[str, Any], machine: Machine) -> tuple[list[Forecast], 
     return found, max(times_of, key=lambda t: t.total)
 
 
+PASSED_OVER = ("prefetch", "overlap", "keep-after-forward", "reduce-once", "recompute")  # by a checkpoint
+
+
 def asked(config: dict[str, Any]) -> argparse.Namespace:
     """The options of a record, as zero_ref.train reads them; UsageError for what it does not read."""
     unknown = set(config) - set(vars(options.parse([]))) - {"place"}
@@ -71,7 +74,7 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
             "it was made with --optimizer muon, of whose products the planner's times know nothing"
         )
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
-    line += [f"--{name}" for name in ("prefetch", "recompute") if config.get(name)]
+    line += [f"--{name}" for name in PASSED_OVER if config.get(name.replace("-", "_"))]
     line += [
         f"--{name}={config[name]}" for name in ("own", "transport", "bucket", "tiles") if config.get(name)
     ]

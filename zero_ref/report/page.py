@@ -248,7 +248,7 @@ def receivers(name: str, sender: int, counts: list[int], ranks: int, ring: bool)
         return {rank: parts[rank // group] + parts[mine] for rank in range(place, ranks, group)}
     if ring:
         return {first + (place + 1) % group: 1}
-    if name == "reduce_scatter":  # each gets its own shard
+    if name in ("reduce_scatter", "finish_reduce_scatter"):  # each gets its own shard
         return {first + other: count for other, count in enumerate(counts)}
     return dict.fromkeys(range(first, first + group), 1)
 

@@ -27,9 +27,11 @@ seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
                      kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, between_bytes_per_step
                      (those of the bytes sent that went to other groups, to sum gradients; absent in older
-                     records); `predicted`, with the same keys, by a dry run of the same code
-                     (train/dry_run.py); and `formula`, with those keys of which the papers' formulas speak
-                     (plan/formulas.py, `bill`)
+                     records), away_bytes and moved_bytes_per_step (what --offload has put outside the
+                     device, by tier, and how much of it is read, written, and used in a mapping: the most of
+                     any step; absent in older records); `predicted`, with the same keys, by a dry run of the
+                     same code (train/dry_run.py); and `formula`, with those keys of which the papers'
+                     formulas speak (plan/formulas.py, `bill`)
 recorded_step        only with --report, --trace or --chart: one step, event by event (see train/events.py):
                      step (from 1), file and source of the stage, itemsize (bytes of a number), units (name,
                      shapes, elements without padding, counts: elements per rank of a group with padding), per
@@ -49,11 +51,13 @@ import msgspec
 import numpy as np
 
 from zero_ref import array, model, optim
+from zero_ref.extras import offload, storage
 from zero_ref.extras.tensors import matrices
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
 from zero_ref.plan import formulas, muon
+from zero_ref.plan.offload import bill_of_offload
 from zero_ref.train import dry_run
 from zero_ref.train.choose import Run
 
@@ -80,23 +84,30 @@ def forecast_of(o: argparse.Namespace, run: Run, sizes: list[tuple[int, ...]]) -
 def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
     """What the formulas say of this rank."""
     kind, itemsize = optim.KINDS[o.optimizer], np.dtype(o.dtype).itemsize
-    keeps, layouts, rank = run.stage.KEEPS, [u.layout for u in run.units], run.comm.rank
+    of_rank = run.stage.KEEPS, [u.layout for u in run.units], run.comm.rank
+    about = {
+        "itemsize": itemsize,
+        "state_bytes": formulas.state_bytes(kind, itemsize, momentum=o.momentum),
+        "micro_batches": o.micro_batches,
+        "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
+    }
     found = formulas.bill(
-        keeps,
-        layouts,
-        rank,
-        itemsize=itemsize,
-        state_bytes=formulas.state_bytes(kind, itemsize, momentum=o.momentum),
-        micro_batches=o.micro_batches,
-        accumulate=np.dtype(o.accumulate).itemsize if o.accumulate else None,
+        *of_rank,
+        **about,
         prefetch=o.prefetch,
+        overlap=o.overlap,
+        gathered_until="backward" if o.keep_after_forward else "used",
         ring=o.reduce == "ring",
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
     )
     if o.optimizer == "muon":
-        names, wide = matrices(run.units), max(itemsize, 4)
-        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")
+        keeps, layouts, rank = of_rank
+        wide = max(itemsize, 4)
+        found = muon.with_muon(found, keeps, layouts, matrices(run.units), rank, wide, o.reduce == "ring")
+    if o.offload:
+        where = storage.tier(o.offload), offload.BLOCK
+        return bill_of_offload(found, *of_rank, *where, **about, shards=o.offload_shards)
     return found
 
 
@@ -183,6 +194,8 @@ class Measured(Peaks, kw_only=True):
     sent_bytes_per_step: Bytes
     calls_per_step: Bytes
     between_bytes_per_step: Bytes = {}  # older records have none
+    away_bytes: Bytes = {}  # likewise, and the next
+    moved_bytes_per_step: Bytes = {}
 
 
 class Formula(msgspec.Struct):
@@ -190,6 +203,8 @@ class Formula(msgspec.Struct):
     peak_bytes: Bytes
     sent_bytes_per_step: Bytes
     between_bytes_per_step: Bytes = {}
+    away_bytes: Bytes = {}
+    moved_bytes_per_step: Bytes = {}
 
 
 class Rank(Measured, kw_only=True):

@@ -9,9 +9,10 @@ from typing import Any
 
 from zero_ref.datasets.texts import bits
 from zero_ref.launch.terminal import fitting, folded, words_of
-from zero_ref.ledger import COLLECTIVES
+from zero_ref.ledger import COLLECTIVES, WAYS
 from zero_ref.report.page import formula, numbers, origin
 
+NOTHING_SAVED = [("host", "cpu"), ("host", "compiled")]  # the host's memory is the device's
 HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
 
 
@@ -32,6 +33,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
         + (word["summary_groups"].format(**config) if config.get("group") else "")
         + (word["summary_bucket"].format(**config) if config.get("bucket") else "")
         + (word["summary_tiles"].format(**config) if config.get("tiles") else "")
+        + offloaded(config, word)
         + (word["summary_accumulate"].format(**config) if config.get("accumulate") else ""),
         word["summary_model"].format(
             model=f"{config['model']} {record['model']}",
@@ -160,7 +162,40 @@ def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
         cells.append(row)
     groups = grouped(numbers(record), cells, record["world_size"], word)
     rows = [[name, *cells[group[0]]] for name, group in groups]
-    return "\n".join([fitting(rows, ["rank", *dealt, *header]), *notes, word["summary_legend"]])
+    tables = [fitting(rows, ["rank", *dealt, *header]), *notes, word["summary_legend"]]
+    return "\n".join([*tables, *outside(record, word)])
+
+
+def offloaded(config: dict[str, Any], word: dict[str, str]) -> str:
+    """What --offload has put where, for the first line; nothing without."""
+    if not config.get("offload"):
+        return ""
+    said = word["summary_offload"].format(tier=word[f"summary_{tier(config)}_place"])
+    return said + (word["summary_shards_too"] if config["offload_shards"] else "")
+
+
+def tier(config: dict[str, Any]) -> str:
+    """ "host" or "disk": the first part of --offload."""
+    return config["offload"].partition(":")[0]
+
+
+def outside(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """A table of what --offload has put outside the device, if it has: what lies there, and its use."""
+    config = record["config"]
+    if not config.get("offload"):
+        return []
+    ways = [way for way in WAYS if way != "mapped" or config["offload_shards"]]
+    cells = []
+    for rank in record["ranks"]:
+        away = [sum(each["away_bytes"].values()) for each in (rank, formula(rank))]
+        moved = [[each["moved_bytes_per_step"][way] for each in (rank, formula(rank))] for way in ways]
+        cells.append([beside(*pair) for pair in (away, *moved)])
+    groups = grouped(numbers(record), cells, record["world_size"], word)
+    rows = [[name, *cells[group[0]]] for name, group in groups]
+    header = [word[f"summary_{tier(config)}"], *(word[f"summary_{way}"] for way in ways)]
+    notes = [word["summary_outside"], *([word["summary_outside_mapped"]] if config["offload_shards"] else [])]
+    notes += [word["summary_host_on_cpu"]] if (tier(config), config["place"]) in NOTHING_SAVED else []
+    return ["", fitting(rows, ["rank", *header]), *notes]
 
 
 def traffic(record: dict[str, Any], word: dict[str, str]) -> str:

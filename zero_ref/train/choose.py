@@ -23,9 +23,21 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, buckets, compiled, kernels, muon, recompute, tensors, tiles
+from zero_ref.extras import (
+    accumulate,
+    buckets,
+    compiled,
+    kernels,
+    muon,
+    offload,
+    recompute,
+    storage,
+    tensors,
+    tiles,
+)
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
+from zero_ref.extras.overlap import OverlapComm, OverlapGroups
 from zero_ref.extras.own import load_comm, load_stage
 from zero_ref.extras.schedule import Schedule
 from zero_ref.extras.staging import StagedComm
@@ -36,7 +48,8 @@ from zero_ref.launch.together import agree
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
 from zero_ref.precision import Guard, LossScale, Master
-from zero_ref.stages import STAGES, zero3_prefetch
+from zero_ref.stages import STAGES, VARIANTS
+from zero_ref.train import family
 from zero_ref.train.options import NARROW, model_rule
 
 
@@ -130,7 +143,8 @@ def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
     mpi: the communicator of all ranks, if it is not MPI's own. UsageError where --group does not divide them.
     """
     if getattr(o, "group", None):  # older records have none
-        return Groups(o.group, functools.partial(comm_of, o), mpi)
+        groups = OverlapGroups if getattr(o, "overlap", None) else Groups
+        return groups(o.group, functools.partial(comm_of, o), mpi)
     return comm_of(o, mpi)
 
 
@@ -141,6 +155,10 @@ def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
     """
     if o.own:
         return Comm(mpi) if array.on_meta() else load_comm(o.own)
+    if getattr(o, "overlap", None):
+        if array.on_gpu():
+            raise UsageError("--overlap is for CPUs: nothing sends a gradient from a GPU in the background")
+        return OverlapComm(mpi)
     ordered = o.reduce == "ordered" or np.dtype(o.dtype).itemsize == 2
     if o.transport == "nccl":
         return NcclComm(mpi, ordered)
@@ -215,7 +233,10 @@ def units(
         return buckets.merged(written, layout, bucket) if bucket else written
 
     made = make(tensors.dealing(make(on_one), size) if chosen == "tensors" else layout)
-    return recompute.recomputing(made) if o.recompute else made
+    made = recompute.recomputing(made) if o.recompute else made
+    if getattr(o, "offload_shards", False):  # older records have none
+        return [offload.ShardsOutside(u, storage.store_of(o.offload)) for u in made]
+    return made
 
 
 # -- what trains them --
@@ -226,7 +247,10 @@ def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     kind, narrow = optim.KINDS[o.optimizer], o.dtype in NARROW
     settings = {name: getattr(o, name) for name in optim.settings(kind)}
     make = functools.partial(fastest(kind), dtype="float32" if narrow else o.dtype, **settings)
-    return functools.partial(Master, make=make) if narrow else make
+    whole = functools.partial(Master, make=make) if narrow else make
+    if where := getattr(o, "offload", None):
+        return functools.partial(offload.Offloaded, make=whole, store=storage.store_of(where))
+    return whole
 
 
 def fastest(kind: type) -> type:
@@ -249,7 +273,8 @@ def stage(o: argparse.Namespace) -> ModuleType:
     """The module that trains: a stage, or somebody's own."""
     if o.own:
         return load_stage(o.own, o.stage)
-    chosen = zero3_prefetch if o.prefetch else STAGES[o.stage]
+    asked = tuple(name for name in family.VARYING if getattr(o, name, None))
+    chosen = VARIANTS[o.stage, *asked] if asked else STAGES[o.stage]
     chosen = muon.by_unit(chosen) if o.optimizer == "muon" else chosen
     wider = getattr(o, "accumulate", None)  # older records have none
     return accumulate.wide(chosen, wider) if wider else chosen
