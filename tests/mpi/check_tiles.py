@@ -9,9 +9,11 @@ from check_bytes import compare
 from check_saving import contents
 from small import Small
 
+from zero_ref.array import xp
 from zero_ref.checkpoint import saving
 from zero_ref.comm import Comm
 from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
 from zero_ref.train import options
 from zero_ref.train import run as training
 
@@ -115,3 +117,19 @@ def test_a_checkpoint_of_tiles_is_that_of_the_model(stage, rule, comm, tmp_path)
         LINE, f"--dtype {whole['config']['dtype']} --init {folder}/cut.safetensors --steps 0 --tiles 5"
     )
     assert init["weights_sha256"] == whole["weights_sha256"]
+
+
+def kept(run):
+    """Bytes of activations that are there between a forward pass of all units and the backward pass."""
+    x, before = xp.asarray(run.problem(run.dtype).x[:5]), ledger.live["activation"]
+    for u in run.units:
+        x = u.forward(u.param, x)
+    held = ledger.live["activation"] - before
+    for u in run.units:
+        u.forget()
+    return held
+
+
+def test_tiles_keep_no_more_activations_than_a_layer():
+    plain, cut = (Small(0, steps=0, tiles=tiles).run() for tiles in (None, 3))
+    assert len(cut.units) == 8 and kept(cut) == kept(plain) == 8 * 5 * (7 + 7 + 5 + 5 + 3)

@@ -2224,7 +2224,7 @@ UNITS = [
         "place",
     ),
 ]
-UNITS += [
+IN_TILES = [
     Bug(
         "a tile's bias is added twice",
         "extras/tiles.py",
@@ -2582,6 +2582,7 @@ GROUPS = {
     "schedule": SCHEDULE,
     "groups": BETWEEN,
     "units": UNITS,
+    "tiles": IN_TILES,
     "muon": MUON,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
