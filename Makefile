@@ -12,7 +12,7 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train learn compare test test-rest test-all test-hosts bench gpu-check figures readme lint fuzz planted check-lessons explore clean
+.PHONY: setup train learn compare test test-rest test-all test-hosts bench gpu-check figures readme lint fuzz planted mutants check-lessons explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
@@ -61,6 +61,9 @@ fuzz: setup
 
 planted: setup
 	python tests/planted/run.py $(PLANTED)
+
+mutants: setup
+	python tests/mutants.py $(MUTANTS)
 
 check-lessons: setup
 	python -m pytest tests/test_lessons.py tests/test_exercises.py tests/test_learn.py tests/test_grade.py

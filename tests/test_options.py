@@ -106,6 +106,7 @@ WRONG = [
     "--stage 1 --reduce-once",
     "--reduce-once --prefetch",
     "--reduce-once --own exercises",
+    "--reduce-once --offload host --offload-shards",
     "--features 3 --data digits",
     "--data a.csv --classes 2",
     "--data synthetic --header no",

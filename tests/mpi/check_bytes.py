@@ -138,19 +138,22 @@ def compare(run):
     about = {"itemsize": itemsize, "micro_batches": run.micro_batches}
     about |= {"state_bytes": 4 * words + 4 if itemsize == 2 else itemsize * words}
     about |= {"accumulate": 4 if run.accumulate else None}
+    until = "backward" if run.keep_after_forward else "used"
     said = bill(
         *of_rank,
         **about,
         prefetch=run.prefetch or (run.overlap and run.stage == 3),
         overlap=run.overlap,
-        gathered_until="backward" if run.keep_after_forward else "used",
+        gathered_until=until,
         ring=isinstance(getattr(comm, "inside", comm), RingComm),
         groups=run.world.size // comm.size,
         group=run.world.rank // comm.size,
     )
     if run.offload:
         where = run.offload.partition(":")[0], offload.BLOCK
-        said = bill_of_offload(said, *of_rank, *where, **about, shards=run.offload_shards)
+        said = bill_of_offload(
+            said, *of_rank, *where, **about, gathered_until=until, shards=run.offload_shards
+        )
     assert (run.away, run.moved) == (said.away_bytes, said.moved_bytes_per_step)
     assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
     assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes

@@ -57,7 +57,7 @@ def ends(run):
 
 
 def both(*chosen, **settings):
-    """The end of a run with its state in memory, and of one with it elsewhere; the bytes of the latter."""
+    """What ends a run with its state in memory, and one with it elsewhere, whose bytes are compared."""
     where = {name: settings.pop(name, None) for name in ("offload", "offload_shards")}
     plain = ends(small(*chosen, **settings).run())
     run = small(*chosen, **settings, **where).run()
@@ -65,6 +65,7 @@ def both(*chosen, **settings):
     return plain, ends(run)
 
 
+@pytest.mark.rest("a run for each", every=23)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("dtype", ("float32", "float16", "bfloat16"))
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -78,6 +79,7 @@ def test_bits_are_those_of_the_optimizer_in_memory(tier, optimizer, dtype, stage
     assert 0 < sum(norm > CLIP for norm in norms) < len(norms), "clipping is at work in some steps only"
 
 
+@pytest.mark.rest("a run for each", every=5)
 @pytest.mark.parametrize("block", (1, 3, 7, 1 << 20))
 @pytest.mark.parametrize("tier", ("host", "disk"))
 def test_blocks_may_have_any_length(tier, block, folder, monkeypatch):
@@ -88,6 +90,7 @@ def test_blocks_may_have_any_length(tier, block, folder, monkeypatch):
         assert plain == found
 
 
+@pytest.mark.rest("a run for each", every=7)
 @on_the_cpu
 @pytest.mark.parametrize("stage", STAGES[3:])
 @pytest.mark.parametrize(
@@ -103,8 +106,9 @@ def test_shards_outside_change_no_bit(tier, optimizer, dtype, accumulate, stage,
     assert plain == found
 
 
+@pytest.mark.rest("a run for each", every=4)
 @on_the_cpu
-@pytest.mark.parametrize("shards", (False, True))
+@pytest.mark.parametrize("shards", (True, False))
 @pytest.mark.parametrize("kind", (Small, SmallGpt))
 def test_all_extras_together(kind, shards, folder):
     group = next(g for g in (2, 3, 5, 1) if N % g == 0)
@@ -114,6 +118,7 @@ def test_all_extras_together(kind, shards, folder):
     assert plain == found
 
 
+@pytest.mark.rest("compiles")
 @pytest.mark.skipif(array.place() != "compiled", reason="no numba here")
 def test_compiled_updates_are_made_block_by_block_too(monkeypatch):
     calls = []
@@ -122,6 +127,7 @@ def test_compiled_updates_are_made_block_by_block_too(monkeypatch):
     assert plain == found and {4} <= {n for n in calls if n}
 
 
+@pytest.mark.rest("a run for each", every=3)
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("dtype", ("float32", "float16"))
 def test_bytes_are_the_papers(dtype, stage):
@@ -224,6 +230,7 @@ def run(*parts, resume=None):
     return training.train(o, checkpoint)
 
 
+@pytest.mark.rest("several runs for each", every=3)
 @pytest.mark.parametrize("stage", range(4))
 def test_a_checkpoint_is_that_of_the_same_run_without(stage, folder):
     dtype, optimizer = (("float32", "adam"), ("float16", "sgd --momentum 0.9"))[stage % 2]
@@ -246,6 +253,7 @@ def test_a_checkpoint_is_that_of_the_same_run_without(stage, folder):
     assert list((folder / "state").iterdir()) == []
 
 
+@pytest.mark.rest("a run for each", every=4)
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_record_adds_up_and_the_recorder_sees_the_device_alone(stage, folder):
     shards = str(stage)[0] == "3" and DEVICE == "cpu"

@@ -132,6 +132,18 @@ def test_overlap_makes_as_many_calls_and_sends_the_same(name):
     assert (sent, calls, peak["gathered"]) == (plain.sent, plain.calls, plain.peak["gathered"])
 
 
+@pytest.mark.rest("other extras", every=2)
+@pytest.mark.parametrize("name", CASES)
+def test_with_the_optimizer_elsewhere_too(name, comm):
+    shards = name in ("3, overlap", "3, keep")
+    same = dict(offload="host", offload_shards=shards, micro_batches=2, reduce="ordered", clip_norm=CLIP)
+    run = small(rule="hash", size=comm.size, **VARIANTS[name], **same).run()
+    compare(run)
+    same |= dict(offload=None, offload_shards=False)
+    plain = small(1 if "once" in name else 3, "hash", comm.size, **same).run()
+    assert results(run) == results(plain)
+
+
 @ON_CPU
 @pytest.mark.parametrize("stage", (2, 3))
 def test_others_parts_of_one_unit_are_here_at_a_time(stage):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zero_ref.layout import FlatLayout
-from zero_ref.plan.formulas import Bill
+from zero_ref.plan.formulas import Bill, passes_of
 
 
 def in_memory(n: int, block: int) -> int:
@@ -24,6 +24,7 @@ def bill_of_offload(
     itemsize: int,
     accumulate: int | None = None,
     micro_batches: int = 1,
+    gathered_until: str = "used",
     shards: bool = False,
 ) -> Bill:
     """The bill of the same run with its optimizer's state in `tier`, "host" or "disk".
@@ -42,9 +43,10 @@ def bill_of_offload(
         own = sum(each.counts[rank] for each in layouts)
         param, grad = itemsize * own, (accumulate or itemsize) * own
         away += param + grad
-        # Parameters: in each forward and backward pass and in the update. Gradients: in each sum, for the
+        # Parameters: whenever they are gathered, and in the update. Gradients: in each sum, for the
         # norm, in the update, and when they are cleared.
-        mapped = (2 * micro_batches + 1) * param + (micro_batches + 3) * grad
+        gathers = passes_of(keeps, micro_batches, gathered_until)["all_gather"]
+        mapped = (gathers + 1) * param + (micro_batches + 3) * grad
         rest |= {"parameter": 0, "gradient": 0}
         peak["parameter"] = 0
         peak["gradient"] -= grad

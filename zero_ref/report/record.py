@@ -84,30 +84,33 @@ def forecast_of(o: argparse.Namespace, run: Run, sizes: list[tuple[int, ...]]) -
 def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
     """What the formulas say of this rank."""
     kind, itemsize = optim.KINDS[o.optimizer], np.dtype(o.dtype).itemsize
-    of_rank = run.stage.KEEPS, [u.layout for u in run.units], run.comm.rank
+    keeps, layouts, rank = run.stage.KEEPS, [u.layout for u in run.units], run.comm.rank
     about = {
         "itemsize": itemsize,
         "state_bytes": formulas.state_bytes(kind, itemsize, momentum=o.momentum),
         "micro_batches": o.micro_batches,
         "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
     }
+    until = "backward" if o.keep_after_forward else "used"
     found = formulas.bill(
-        *of_rank,
+        keeps,
+        layouts,
+        rank,
         **about,
         prefetch=o.prefetch,
         overlap=o.overlap,
-        gathered_until="backward" if o.keep_after_forward else "used",
+        gathered_until=until,
         ring=o.reduce == "ring",
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
     )
-    if o.optimizer == "muon":
-        keeps, layouts, rank = of_rank
-        wide = max(itemsize, 4)
-        found = muon.with_muon(found, keeps, layouts, matrices(run.units), rank, wide, o.reduce == "ring")
     if o.offload:
         where = storage.tier(o.offload), offload.BLOCK
-        return bill_of_offload(found, *of_rank, *where, **about, shards=o.offload_shards)
+        about |= {"gathered_until": until, "shards": o.offload_shards}
+        found = bill_of_offload(found, keeps, layouts, rank, *where, **about)
+    if o.optimizer == "muon":
+        names, wide = matrices(run.units), max(itemsize, 4)
+        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")
     return found
 
 

@@ -31,9 +31,9 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
             **config | {"ranks": record["world_size"]}
         )
         + (word["summary_groups"].format(**config) if config.get("group") else "")
+        + offloaded(config, word)
         + (word["summary_bucket"].format(**config) if config.get("bucket") else "")
         + (word["summary_tiles"].format(**config) if config.get("tiles") else "")
-        + offloaded(config, word)
         + (word["summary_accumulate"].format(**config) if config.get("accumulate") else ""),
         word["summary_model"].format(
             model=f"{config['model']} {record['model']}",

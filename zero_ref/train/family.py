@@ -40,11 +40,11 @@ def add(p: argparse.ArgumentParser) -> None:
     extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
     extra("--tiles", type=positive, metavar="T", help=TILES)
     extra("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
+    extra("--offload", type=place, metavar="PLACE", help=OFFLOAD)
+    extra("--offload-shards", action="store_true", help=SHARDS)
     extra("--overlap", action="store_true", help=OVERLAP)
     extra("--keep-after-forward", action="store_true", help=KEEP)
     extra("--reduce-once", action="store_true", help="stage 3 adds up whole gradients, reduced once a step")
-    extra("--offload", type=place, metavar="PLACE", help=OFFLOAD)
-    extra("--offload-shards", action="store_true", help=SHARDS)
     extra("--accumulate", choices=("same", "float32"), help=ACCUMULATE)
 
 
@@ -110,5 +110,7 @@ def check_offload(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
         p.error("--offload-shards needs --offload, which says where to")
     if o.offload_shards and STAGES[o.stage].KEEPS["parameter"] != "1/N":
         p.error(f"--offload-shards is for stage 3: at stage {o.stage} the parameters are no shards")
+    if o.offload_shards and o.reduce_once:
+        p.error("--offload-shards needs a gradient in shards, and --reduce-once adds up a whole one")
     if o.offload and (o.own or o.optimizer == "muon"):
-        p.error("--offload goes neither with --own nor with --optimizer muon, which needs matrices whole")
+        p.error("--offload goes neither with --own nor with --optimizer muon, which needs whole matrices")
