@@ -44,6 +44,22 @@ def pair(stage, tiles, way, size, **more):
     return plain, Small(int(str(stage)[0]), tiles=tiles, **settings).run()
 
 
+def kept(run):
+    """Bytes of activations that are there between a forward pass of all units and the backward pass."""
+    x, before = xp.asarray(run.problem(run.dtype).x[:5]), ledger.live["activation"]
+    for u in run.units:
+        x = u.forward(u.param, x)
+    held = ledger.live["activation"] - before
+    for u in run.units:
+        u.forget()
+    return held
+
+
+def test_tiles_keep_no_more_activations_than_a_layer():
+    plain, cut = (Small(0, steps=0, tiles=tiles).run() for tiles in (None, 3))
+    assert len(cut.units) == 8 and kept(cut) == kept(plain) == 8 * 5 * (7 + 7 + 5 + 5 + 3)
+
+
 @pytest.mark.parametrize("way", range(len(WAYS)))
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("tiles", UNITS)
@@ -117,19 +133,3 @@ def test_a_checkpoint_of_tiles_is_that_of_the_model(stage, rule, comm, tmp_path)
         LINE, f"--dtype {whole['config']['dtype']} --init {folder}/cut.safetensors --steps 0 --tiles 5"
     )
     assert init["weights_sha256"] == whole["weights_sha256"]
-
-
-def kept(run):
-    """Bytes of activations that are there between a forward pass of all units and the backward pass."""
-    x, before = xp.asarray(run.problem(run.dtype).x[:5]), ledger.live["activation"]
-    for u in run.units:
-        x = u.forward(u.param, x)
-    held = ledger.live["activation"] - before
-    for u in run.units:
-        u.forget()
-    return held
-
-
-def test_tiles_keep_no_more_activations_than_a_layer():
-    plain, cut = (Small(0, steps=0, tiles=tiles).run() for tiles in (None, 3))
-    assert len(cut.units) == 8 and kept(cut) == kept(plain) == 8 * 5 * (7 + 7 + 5 + 5 + 3)
