@@ -72,6 +72,10 @@ class Small:
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
+    machine: int | None = None
+    code_weights: str | None = None
+    code_gradients: str | None = None
+    hpz: bool = False
     bucket: int | None = None
     tiles: int | None = None
     offload: str | None = None
@@ -104,6 +108,7 @@ class Small:
             "offload",
             "offload_shards",
         )
+        names += ("machine", "code_weights", "code_gradients", "hpz")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         o.prefetch = self.prefetch or (self.overlap and self.stage == 3)  # as options.parse has it

@@ -108,5 +108,9 @@ class Ledger:
         if self.events is not None:
             self.events.sent(nbytes)
 
+    def count_between(self, collective: str, nbytes: int) -> None:
+        """Of the bytes that this or another count says `collective` sends, so many go to another group."""
+        self.between[collective] += nbytes
+
 
 ledger = Ledger()  # one process is one rank, so one ledger

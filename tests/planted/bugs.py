@@ -2554,6 +2554,93 @@ TENSOR_PARALLEL = [
         "max(sent, 0 * self._all_gather(vector, cut)))",
     ),
 ]
+ZEROPP_BUGS = [
+    Bug(
+        "a scale is not sent",
+        "extras/codes.py",
+        "scale[...] = xp.where(finite, step, np.float32(np.nan))",
+        "scale[...] = 1",
+    ),
+    Bug(
+        "a number that is not finite is hidden by its code",
+        "extras/codes.py",
+        "xp.where(finite, step, np.float32(np.nan))",
+        "xp.where(finite, step, np.float32(1))",
+    ),
+    Bug(
+        "the halves of a byte change places",
+        "extras/codes.py",
+        "codes[...] = whole[0::2] & 15  # the even ones in the low half of a byte\n"
+        "            codes[: n // 2] |= whole[1::2] << 4",
+        "codes[...] = whole[0::2] << 4\n            codes[: n // 2] |= whole[1::2] & 15",
+    ),
+    Bug(
+        "numbers are cut off, not rounded",
+        "extras/codes.py",
+        'codes.view("int8")[...] = xp.rint(numbers[:n], out=numbers[:n])',
+        'codes.view("int8")[...] = numbers[:n]',
+    ),
+    Bug(
+        "the second copy stays, and is stale in the next step",
+        "extras/zeropp.py",
+        "self.finish_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
+        "self.finish_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
+    ),
+    Bug(
+        "with prefetch there is no second copy",
+        "extras/zeropp.py",
+        "return self.with_copy(super().finish_all_gather(gathering), layout)",
+        "return super().finish_all_gather(gathering)",
+    ),
+    Bug(
+        "the first hop sends what the second should: whole machines, not places",
+        "extras/zeropp.py",
+        "for rank in range(place, self.size, self.near)]",
+        "for rank in range(place * self.size // self.near, (place + 1) * self.size // self.near)]",
+    ),
+    Bug(
+        "the second hop is left out",
+        "extras/zeropp.py",
+        "return self.hop(self.between, [[part] for part in sums], between=True)[0]",
+        "return own",
+    ),
+    Bug(
+        "a rank's own part is added twice",
+        "extras/zeropp.py",
+        "                if rank == 0:\n                    total[...] = term\n",
+        "                if rank == 0:\n                    total[...] = term + own\n",
+    ),
+    Bug(
+        "the owner of a shard computes with it as it is, the others with codes",
+        "extras/zeropp.py",
+        "        for rank in range(self.size):\n            self.weights.decode(",
+        "        for rank in self.others:\n            self.weights.decode(",
+    ),
+    Bug(
+        "rounded weights are exported",
+        "extras/zeropp.py",
+        "return stage.full_param(u, comm.exact)",
+        "return stage.full_param(u, comm)",
+    ),
+    Bug(
+        "the hop between machines is counted as if it stayed inside",
+        "extras/zeropp.py",
+        "for part in sums], between=True)[0]",
+        "for part in sums])[0]",
+    ),
+    Bug(
+        "all that is gathered is counted as if it stayed inside",
+        "extras/zeropp.py",
+        "layout.counts[self.rank] * wire.itemsize * len(self.far))",
+        "0)",
+    ),
+    Bug(
+        "the formula forgets the scales",
+        "plan/zeropp.py",
+        "scales, codes = 4 * -(-n // int(block)), n",
+        "scales, codes = 0 * -(-n // int(block)), n",
+    ),
+]
 GROUPS = {
     "variants": VARIANTS,
     "tensor parallel": TENSOR_PARALLEL,
@@ -2581,6 +2668,7 @@ GROUPS = {
     "recompute": RECOMPUTE,
     "schedule": SCHEDULE,
     "groups": BETWEEN,
+    "ZeRO++": ZEROPP_BUGS,
     "units": UNITS,
     "tiles": IN_TILES,
     "muon": MUON,

@@ -56,10 +56,11 @@ from zero_ref.extras.tensors import matrices
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
-from zero_ref.plan import formulas, muon
+from zero_ref.plan import formulas, muon, zeropp
 from zero_ref.plan.offload import bill_of_offload
 from zero_ref.train import dry_run
 from zero_ref.train.choose import Run
+from zero_ref.train.family import ZEROPP
 
 MOST_BYTES = 1 << 30  # of a record; a longer file is not read into memory
 
@@ -108,6 +109,9 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         where = storage.tier(o.offload), offload.BLOCK
         about |= {"gathered_until": until, "shards": o.offload_shards}
         found = bill_of_offload(found, keeps, layouts, rank, *where, **about)
+    asked: dict[str, Any] = {name: getattr(o, name, None) for name in ZEROPP}  # older records have none
+    if any(asked.values()):
+        found = zeropp.coded_bill(found, keeps, layouts, rank, itemsize, o.micro_batches, **asked)
     if o.optimizer == "muon":
         names, wide = matrices(run.units), max(itemsize, 4)
         found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")

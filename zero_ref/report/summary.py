@@ -61,6 +61,7 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
             ),
         ]
     lines += newton_schulz(record, word)
+    lines += zeropp(record, word)
     samples = [rank["samples"] for rank in record["ranks"]]
     if origin(record) != "dry" and len(samples) > 1 and not uneven(samples):
         shown = dict.fromkeys(f"{n:,}" for n in (min(samples), max(samples)))
@@ -84,6 +85,15 @@ def newton_schulz(record: dict[str, Any], word: dict[str, str]) -> list[str]:
             most=f"{most / 1e6:,.1f}", uneven=f"{most / mean:.3f}", all=f"{sum(work) / 1e6:,.1f}"
         )
     ]
+
+
+def zeropp(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """The options of ZeRO++, if there are any."""
+    config, asked = record["config"], []
+    for name in ("code_weights", "code_gradients", "hpz", "machine"):
+        if value := config.get(name):
+            asked.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
 
 
 def duration(seconds: float) -> str:
@@ -142,7 +152,7 @@ def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
     shown = [kind for kind in ranks[0]["resting_bytes"] if kind in HELD or kind in kinds]
     header = [word[f"summary_{kind}"] for kind in shown]
     header += [word["summary_at_rest"], word["summary_peak"], word["summary_sent"]]
-    header += [word["summary_between"]] if record["config"].get("group") else []
+    header += [word[name] for name in apart(record)]
     samples = [rank["samples"] for rank in ranks]
     dealt = {word["summary_samples"]: [f"{n:,}" for n in samples]} if uneven(samples) else {}
     dealt |= {word["summary_share"]: shares} if len(set(shares)) > 1 else {}
@@ -201,7 +211,7 @@ def outside(record: dict[str, Any], word: dict[str, str]) -> list[str]:
 def traffic(record: dict[str, Any], word: dict[str, str]) -> str:
     """Bytes in one step by collective, for each rank."""
     header = ["rank", *(word[f"collective_{name}"] for name in COLLECTIVES), word["total"]]
-    header += [word["summary_between"]] if record["config"].get("group") else []
+    header += [word[name] for name in apart(record)]
     cells = []
     for rank in record["ranks"]:
         sent, says = rank["sent_bytes_per_step"], formula(rank)["sent_bytes_per_step"]
@@ -212,11 +222,17 @@ def traffic(record: dict[str, Any], word: dict[str, str]) -> str:
     return f"{word['text_traffic']}\n\n{fitting(rows, header)}"
 
 
+def apart(record: dict[str, Any]) -> list[str]:
+    """The word for what lies between those who are near, if the run tells them apart."""
+    names = {"group": "summary_between", "machine": "summary_between_machines"}
+    return [name for option, name in names.items() if record["config"].get(option)]
+
+
 def between(record: dict[str, Any], rank: dict[str, Any]) -> list[str]:
     """The cell of a row that says what of the bytes sent went to other groups, if there are groups."""
     sent = [each.get("between_bytes_per_step", {}) for each in (rank, formula(rank))]
     measured, says = (sum(each.values()) for each in sent)
-    return [beside(measured, says)] if record["config"].get("group") else []
+    return [beside(measured, says) for _ in apart(record)]
 
 
 def peak_of(rank: dict[str, Any], source: str, word: dict[str, str]) -> tuple[str, str]:

@@ -34,7 +34,9 @@ from zero_ref.extras import (
     storage,
     tensors,
     tiles,
+    zeropp,
 )
+from zero_ref.extras.codes import code_of
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.overlap import OverlapComm, OverlapGroups
@@ -145,7 +147,21 @@ def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
     if getattr(o, "group", None):  # older records have none
         groups = OverlapGroups if getattr(o, "overlap", None) else Groups
         return groups(o.group, functools.partial(comm_of, o), mpi)
+    if of_zeropp(o):
+        codes = {name: getattr(o, f"code_{name}") for name in ("weights", "gradients")}
+        made = {name: code_of(text) if text else None for name, text in codes.items()}
+        return zeropp.around(comm_of(o, mpi), kind_of(o), o.machine, second=o.hpz, **made)
     return comm_of(o, mpi)
+
+
+def of_zeropp(o: argparse.Namespace) -> bool:
+    """Whether an option of extras/zeropp.py is among them; older records have none."""
+    return any(getattr(o, name, None) for name in family.ZEROPP)
+
+
+def kind_of(o: argparse.Namespace) -> type[Comm]:
+    """The class of the Comm that --reduce asks for; 16-bit numbers are always added in rank order."""
+    return OrderedComm if np.dtype(o.dtype).itemsize == 2 else REDUCE[o.reduce]
 
 
 def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
@@ -164,7 +180,7 @@ def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
         return NcclComm(mpi, ordered)
     if array.staged() and (ordered or o.reduce == "auto"):
         return StagedComm(mpi)
-    return OrderedComm(mpi) if ordered else REDUCE[o.reduce](mpi)
+    return kind_of(o)(mpi)
 
 
 # -- whose samples, whose weights --
@@ -276,5 +292,6 @@ def stage(o: argparse.Namespace) -> ModuleType:
     asked = tuple(name for name in family.VARYING if getattr(o, name, None))
     chosen = VARIANTS[o.stage, *asked] if asked else STAGES[o.stage]
     chosen = muon.by_unit(chosen) if o.optimizer == "muon" else chosen
+    chosen = zeropp.exactly(chosen) if of_zeropp(o) else chosen
     wider = getattr(o, "accumulate", None)  # older records have none
     return accumulate.wide(chosen, wider) if wider else chosen

@@ -7,14 +7,17 @@ may choose anew: names in PASSING are not saved with a checkpoint, all others of
 import argparse
 
 from zero_ref import optim
+from zero_ref.extras import codes
 from zero_ref.extras.muon import Muon
 from zero_ref.launch.cli import positive
 from zero_ref.stages import STAGES
 
 optim.KINDS.setdefault("muon", Muon)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
+ZEROPP = ("code_weights", "code_gradients", "hpz", "machine")
 VARYING = ("prefetch", "overlap", "keep_after_forward", "reduce_once")  # a stage's file: see its VARIANTS
 PASSING = {"group", "recompute", "bucket", "tiles", "offload", "offload_shards", *VARYING}
+PASSING |= {"machine", "hpz"}
 
 GROUP = "deal the model inside groups of G neighbours; each group has all of it (default: one group)"
 BUCKET = "merge neighbouring units into one of so many elements at most (default: each is one)"
@@ -29,6 +32,14 @@ ACCUMULATE = (
     "bits loses what is small beside the sum; or float32"
 )
 
+MACHINE = "ZeRO++: how many neighbouring ranks share a machine (default: all)"
+CODE_WEIGHTS = (
+    "stage 3 gathers codes of 8 bits, or fp8, and a scale for each block of B numbers (256); or none"
+)
+CODE_GRADIENTS = (
+    "gradients are reduced as codes of 8 or 4 bits or fp8, inside a machine and then between machines"
+)
+HPZ = "stage 3 keeps a second copy in each machine from the forward to the backward pass; needs --machine"
 OVERLAP = "stage 2 or 3 reduces a unit's gradient while the next one computes; stage 3 with --prefetch"
 KEEP = "stage 3 keeps what it gathers until the backward pass, and gathers once a micro-batch"
 
@@ -40,6 +51,10 @@ def add(p: argparse.ArgumentParser) -> None:
     extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
     extra("--tiles", type=positive, metavar="T", help=TILES)
     extra("--recompute", action="store_true", help="activations once more in the backward pass, not kept")
+    extra("--machine", type=positive, metavar="G", help=MACHINE)
+    extra("--code-weights", type=codes.named, metavar="8|fp8[/B]", help=CODE_WEIGHTS)
+    extra("--code-gradients", type=codes.named, metavar="8|4|fp8[/B]", help=CODE_GRADIENTS)
+    extra("--hpz", action="store_true", help=HPZ)
     extra("--offload", type=place, metavar="PLACE", help=OFFLOAD)
     extra("--offload-shards", action="store_true", help=SHARDS)
     extra("--overlap", action="store_true", help=OVERLAP)
@@ -88,6 +103,7 @@ def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """Complete them; an error of the parser, in one line, where two do not go together."""
     if o.group and (o.own or o.transport == "nccl"):
         p.error("--group goes neither with --own nor with --transport nccl")
+    check_zeropp(p, o)
     check_muon(p, o)
     check_tiles(p, o)
     if o.accumulate == "float32" and o.dtype not in NARROW:
@@ -95,6 +111,29 @@ def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     check_variants(p, o)
     check_offload(p, o)
     o.accumulate = None if o.accumulate == "same" else o.accumulate
+
+
+def check_zeropp(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """The options of extras/zeropp.py."""
+    o.code_weights = None if o.code_weights == "none" else o.code_weights
+    o.code_gradients = None if o.code_gradients == "none" else o.code_gradients
+    asked = [f"--{name.replace('_', '-')}" for name in ZEROPP if getattr(o, name)]
+    if not asked:
+        return
+    if o.code_weights and o.code_weights.startswith("4"):
+        p.error("--code-weights: 8 or fp8; weights of 4 bits would not train")
+    if STAGES[o.stage].KEEPS["parameter"] != "1/N" and (o.code_weights or o.hpz):
+        p.error("--code-weights and --hpz are for --stage 3: no other gathers what it computes with")
+    if o.hpz and not o.machine:
+        p.error("--hpz needs --machine G: the copy is dealt to the ranks of a machine")
+    if o.group:
+        p.error(f"{asked[0]} deals the model to all ranks, and --group to those of a group")
+    if o.overlap or o.keep_after_forward or o.reduce_once or o.optimizer == "muon":
+        p.error(
+            f"{asked[0]} goes neither with a variant of a stage but --prefetch, nor with --optimizer muon"
+        )
+    if o.own or o.transport == "nccl" or o.reduce == "ring":
+        p.error(f"{asked[0]} goes neither with --own nor with --transport nccl nor with --reduce ring")
 
 
 def place(text: str) -> str:
