@@ -118,6 +118,15 @@ def test_all_extras_together(kind, shards, folder):
     assert plain == found
 
 
+@on_the_cpu
+@pytest.mark.rest("a run for each", every=2)
+@pytest.mark.parametrize("more", (dict(overlap=True), dict(bucket=100), dict(tiles=2)))
+def test_with_what_changes_units_and_stages(more, folder):
+    where = dict(offload=f"disk:{folder}", offload_shards=True)
+    plain, found = both(3, "sgd", micro_batches=2, **more, **where)
+    assert plain == found
+
+
 @pytest.mark.rest("compiles")
 @pytest.mark.skipif(array.place() != "compiled", reason="no numba here")
 def test_compiled_updates_are_made_block_by_block_too(monkeypatch):
@@ -170,6 +179,15 @@ def test_the_tier_is_no_memory_of_the_device():
     book.forget_sent()
     del owner
     assert (book.away["disk"], book.moved["read"]) == (0, 0)
+
+
+@pytest.mark.parametrize("stage", (1, 2, 3))
+def test_a_rank_that_owns_nothing_counts_its_updates_too(stage, comm):
+    settings = dict(shares=[0] * (N - 1) + [1], dtype="float32", steps=3, offload="host")
+    found = Small(stage, **settings, **OPTIMIZERS["adam"]).run()
+    compare(found)
+    assert {u.optimizer.steps for u in found.units} == {3}
+    replicas.check_equal(3, found.nouns())
 
 
 # -- the file --
@@ -235,6 +253,7 @@ def run(*parts, resume=None):
 def test_a_checkpoint_is_that_of_the_same_run_without(stage, folder):
     dtype, optimizer = (("float32", "adam"), ("float16", "sgd --momentum 0.9"))[stage % 2]
     line = f"{LINE} --stage {stage} --shard-model random --dtype {dtype} --optimizer {optimizer}"
+    line += " --schedule cosine"
     (folder / "state").mkdir(exist_ok=True)
     shards = " --offload-shards" if stage == 3 and DEVICE == "cpu" else ""
     away = f"--offload disk:{folder}/state{shards}"
@@ -246,6 +265,7 @@ def test_a_checkpoint_is_that_of_the_same_run_without(stage, folder):
     for option in ("", "--offload host", away):  # and from one with to one without
         again = run("--quiet", option, resume=folder / "away" / "step-00000003")
         assert again["weights_sha256"] == plain["weights_sha256"]
+        assert (again["config"]["offload"] is None) == (option == ""), "it is not remembered"
     other = run(
         f"--quiet --stage {3 - stage} --offload host --steps 4", resume=folder / "plain" / "step-00000003"
     )

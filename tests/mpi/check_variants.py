@@ -204,6 +204,18 @@ def test_observers_are_told_of_beginning_and_end(comm):
     assert told == [(when, call) for call in calls for when in ("before", "after")]
 
 
+@pytest.mark.parametrize("name", ["finish_all_gather", "finish_reduce_scatter", "finish_second_copy"])
+def test_what_is_finished_is_about_what_was_begun(name, comm):
+    """Or about a layout that is said beside it, as of a copy that is dealt in another way (hpZ)."""
+
+    class Begun:
+        layout, dtype = FlatLayout("begun", {"weight": (9,)}, comm.size), np.dtype("f4")
+
+    said = FlatLayout("said", {"weight": (9,)}, comm.size)
+    more = (said,) if name == "finish_second_copy" else ()
+    assert collectives.call_of(name, (Begun, *more)).layout is (said if more else Begun.layout)
+
+
 @ON_CPU
 @pytest.mark.skipif(N == 1, reason="one rank agrees with itself")
 def test_a_rank_that_does_not_begin_is_named(comm):

@@ -2053,6 +2053,36 @@ LEFTOVERS = [
 
 CHECKER = [
     Bug(
+        "a code is its element's number, so that one element once is another twice",
+        "../lessons/checker/barcode.py",
+        "(1 << COUNTED + 3 * rank) + row[rank] for row in bits",
+        "(1 << COUNTED + 3 * rank) + n + 1 for n, row in enumerate(bits)",
+    ),
+    Bug(
+        "a picture shows the hang of another trial",
+        "../lessons/checker/student/attempt.py",
+        'return hang if hang and trial and hang["case"] == trial["number"] else None',
+        "return hang if hang and trial else None",
+    ),
+    Bug(
+        "what one rank alone keeps hides what stops the others",
+        "../lessons/checker/stages/mistakes.py",
+        "(wrong_cost(steps) if trials[-1].size > 1 else None)",
+        "wrong_cost(steps)",
+    ),
+    Bug(
+        "a rank that waits for one that loops is told in its place",
+        "../lessons/checker/verdict.py",
+        'item[1].get("waits", False), item',
+        "item",
+    ),
+    Bug(
+        "own rings are booked by the formula",
+        "extras/own.py",
+        'getattr(self.messages, "sent", None)',
+        "None",
+    ),
+    Bug(
         "a note may need a rank that there is not",
         "../lessons/checker/ranks/board.py",
         "return dict(note) if fits(note, self.size) else {}",
@@ -2434,8 +2464,8 @@ VARIANTS = [
     Bug(
         "the bill has one whole gradient with overlap, too",
         "plan/formulas.py",
-        '        peak["full_gradient"] = itemsize * max(pairs)\n',
-        '        peak["full_gradient"] = itemsize * max(whole)\n',
+        "zip(whole, [*travels[1:], 0])",
+        "zip(whole, [0] * len(whole))",
     ),
     Bug(
         "the map of traffic deals a finished reduce-scatter out in equal parts",
@@ -2554,6 +2584,88 @@ TENSOR_PARALLEL = [
         "max(sent, 0 * self._all_gather(vector, cut)))",
     ),
 ]
+OFFLOADED = [
+    Bug(
+        "at the first step nothing is read: block 0's state is left in the memory of block 2",
+        "extras/offload.py",
+        "return turn, later(self.move, self.store.read, turn, block)",
+        "nothing = lambda vector, place: None\n"
+        "        return turn, later(self.move, self.store.read if self.steps else nothing, turn, block)",
+    ),
+    Bug(
+        "the last block is not written back",
+        "extras/storage.py",
+        "        self._all_of(here, place, self.file.write)",
+        "        if place:\n            self._all_of(here, place, self.file.write)",
+    ),
+    Bug(
+        "what has changed in host memory is forgotten",
+        "extras/storage.py",
+        "        array.copy(self.whole(vector.dtype, place, vector.size), vector)",
+        "        pass",
+    ),
+    Bug(
+        "all ranks have one file",
+        "extras/storage.py",
+        'return tempfile.TemporaryFile(dir=folder, prefix="zero_ref-", buffering=0)',
+        'open(f"{folder}/../state", "ab").close()\n    return open(f"{folder}/../state", "r+b", buffering=0)',
+    ),
+    Bug(
+        "the file keeps its name",
+        "extras/storage.py",
+        'return tempfile.TemporaryFile(dir=folder, prefix="zero_ref-", buffering=0)',
+        "return tempfile.NamedTemporaryFile(dir=folder, delete=False, buffering=0)",
+    ),
+    Bug(
+        "an update of no elements is not counted, and ranks disagree on the number of updates",
+        "extras/offload.py",
+        "        if scale == 0:\n",
+        "        if scale == 0 or self.n == 0:\n",
+    ),
+    Bug(
+        "a block is updated as if it were the first update",
+        "extras/offload.py",
+        "turn.steps, turn.lr = self.steps, self.lr",
+        "turn.lr = self.lr",
+    ),
+    Bug(
+        "a schedule's rate does not reach the blocks",
+        "extras/offload.py",
+        "turn.steps, turn.lr = self.steps, self.lr",
+        "turn.steps = self.steps",
+    ),
+    Bug(
+        "every block has memory of its own",
+        "extras/offload.py",
+        "if i < 2 or size < BLOCK:",
+        "if True:",
+    ),
+    Bug(
+        "the recorder takes what is outside for memory of the device",
+        "extras/offload.py",
+        "[] if isinstance(u.optimizer, Offloaded) else list(u.optimizer.state().values())",
+        "list(u.optimizer.state().values())",
+    ),
+    Bug(
+        "the bill forgets the shorter rest",
+        "plan/offload.py",
+        "return min(n // block, 2) * block + n % block",
+        "return min(n, 2 * block)",
+    ),
+    Bug(
+        "what has died is still counted as lying outside",
+        "ledger.py",
+        "        weakref.finalize(owner, self.away.subtract, {tier: nbytes}).atexit = False\n",
+        "",
+    ),
+    Bug(
+        "--offload is saved with a checkpoint",
+        "train/family.py",
+        '"offload", "offload_shards", ',
+        "",
+    ),
+]
+
 ZEROPP_BUGS = [
     Bug(
         "a scale is not sent",
@@ -2583,8 +2695,8 @@ ZEROPP_BUGS = [
     Bug(
         "the second copy stays, and is stale in the next step",
         "extras/zeropp.py",
-        "self.finish_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
-        "self.finish_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
+        "self.await_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
+        "self.await_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
     ),
     Bug(
         "with prefetch there is no second copy",
@@ -2668,6 +2780,7 @@ GROUPS = {
     "recompute": RECOMPUTE,
     "schedule": SCHEDULE,
     "groups": BETWEEN,
+    "offload": OFFLOADED,
     "ZeRO++": ZEROPP_BUGS,
     "units": UNITS,
     "tiles": IN_TILES,

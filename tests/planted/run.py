@@ -61,6 +61,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "muon": (RANKS, "tests/mpi/check_muon.py", "tests/mpi/check_tensors.py"),
     "buckets": (RANKS, "tests/mpi/check_buckets.py"),
     "tiles": (RANKS, "tests/mpi/check_tiles.py"),
+    "offload": (RANKS, "tests/mpi/check_offload.py"),
     "variants": (RANKS, "tests/mpi/check_variants.py"),
     "teams": (4, "tests/mpi/check_tensor_parallel.py"),
     "plan": (0, "tests/test_plan.py", "-k", PLAN),
@@ -78,6 +79,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "start": (0, "tests/test_start.py"),
     "events": (RANKS, "tests/mpi/check_events.py"),
     "leftovers": (0, "tests/test_leftovers.py"),
+    "verdicts": (0, "tests/test_barcode.py", "tests/test_verdicts.py", "-k", "sum or hang or alone or waits"),
+    "own": (0, "tests/test_own.py", "-k", "really"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
@@ -105,6 +108,7 @@ FIRST = {  # by group, where it is not the order above
     "recompute": ["recompute", "plan"],
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
+    "offload": ["offload"],
     "ZeRO++": ["codes", "zeropp"],
     "units": ["buckets"],
     "tiles": ["tiles"],
@@ -120,7 +124,7 @@ FIRST = {  # by group, where it is not the order above
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
-    "checker": ["mischief", "shadows", "leftovers"],
+    "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
     "terminal": ["terminal"],
 }
 FAILED = re.compile(
