@@ -161,7 +161,7 @@ def from_numpy(array: np.ndarray, kind: str) -> Array:
 
 def to_numpy(array: Array) -> np.ndarray:
     """The array itself on the CPU, a copy in host memory of one on a GPU."""
-    return _cupy.asnumpy(array) if _cupy is not None else array
+    return _cupy.asnumpy(array) if _cupy is not None and not isinstance(array, np.ndarray) else array
 
 
 def scalar(array: Array) -> Any:

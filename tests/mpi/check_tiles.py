@@ -9,16 +9,17 @@ from check_bytes import compare
 from check_saving import contents
 from small import Small
 
+from zero_ref.array import xp
 from zero_ref.checkpoint import saving
 from zero_ref.comm import Comm
 from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
 from zero_ref.train import options
 from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 STAGES = [*range(4), "3, prefetch"]
 UNITS = {
-    1: [49, 40, 18],
     2: [21, 28, 16, 24, 18],
     3: [14, 14, 21, 8, 16, 16, 6, 12],
     50: [7] * 7 + [8] * 5 + [6] * 3,
@@ -41,6 +42,22 @@ def pair(stage, tiles, way, size, **more):
     plain = Small(int(str(stage)[0]), **settings).run()
     plain.units = plain.guard = None  # the ledger counts whatever is alive
     return plain, Small(int(str(stage)[0]), tiles=tiles, **settings).run()
+
+
+def kept(run):
+    """Bytes of activations that are there between a forward pass of all units and the backward pass."""
+    x, before = xp.asarray(run.problem(run.dtype).x[:5]), ledger.live["activation"]
+    for u in run.units:
+        x = u.forward(u.param, x)
+    held = ledger.live["activation"] - before
+    for u in run.units:
+        u.forget()
+    return held
+
+
+def test_tiles_keep_no_more_activations_than_a_layer():
+    plain, cut = (Small(0, steps=0, tiles=tiles).run() for tiles in (None, 3))
+    assert len(cut.units) == 8 and kept(cut) == kept(plain) == 8 * 5 * (7 + 7 + 5 + 5 + 3)
 
 
 @pytest.mark.parametrize("way", range(len(WAYS)))

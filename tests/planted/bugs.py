@@ -2254,7 +2254,7 @@ UNITS = [
         "place",
     ),
 ]
-UNITS += [
+IN_TILES = [
     Bug(
         "a tile's bias is added twice",
         "extras/tiles.py",
@@ -2783,6 +2783,7 @@ GROUPS = {
     "offload": OFFLOADED,
     "ZeRO++": ZEROPP_BUGS,
     "units": UNITS,
+    "tiles": IN_TILES,
     "muon": MUON,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
