@@ -142,6 +142,8 @@ def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
         assert view.locator("#now-numbers").inner_text().startswith(f"event {number} of")
     view.locator("#call-on").click()
     assert view.locator("#now-numbers").inner_text().startswith(f"event {calls[5]} of")
+    assert not view.locator("#event-back").is_visible()
+    view.locator("#details").click()
     view.locator("#event-back").click()
     assert view.locator("#now-numbers").inner_text().startswith(f"event {calls[5] - 1} of")
     view.locator("#rank-2").click()
@@ -305,6 +307,24 @@ def test_a_script_that_somebody_adds_does_not_run(run, chromium, tmp_path):
     view.goto((tmp_path / "a.html").as_uri())
     assert "ran" not in view.title().split() and "Content Security Policy" in said[0] and len(said) == 1
     view.close()
+
+
+@pytest.mark.parametrize("width, height, language", [(1280, 800, "en"), (390, 844, "zh")])
+def test_the_theatre_fits_a_window_and_its_numbers_are_the_records(width, height, language, run, opened):
+    view, record = (
+        opened(run / "run.html", width=width, height=height, fragment=f"#{language}"),
+        record_of(run),
+    )
+    assert view.locator(".stage .below").evaluate("e => e.getBoundingClientRect().bottom") <= height
+    kept = max(sum(rank["resting_bytes"].values()) for rank in record["ranks"])
+    assert f"{kept:,}" in view.locator("#sentence").inner_text()
+    gather = view.locator("#ribbon button").nth(1)
+    gather.click()  # forward of unit 1 begins with its all-gather
+    events = record["recorded_step"]["ranks"][0]["events"]
+    sent = next(e[4] for e in events if e[1:4] == ["end", "all_gather", 1])
+    assert view.locator("#scene-picture text", has_text=f"{sent:,} B").count() >= 1
+    assert view.locator("#scene-picture .token").count() == 3 * 2, "from each owner to all others"
+    assert view.locator("#ribbon [aria-current]").inner_text() == "1"
 
 
 # Several runs

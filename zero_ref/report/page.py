@@ -22,13 +22,15 @@ from zero_ref import launch
 from zero_ref.launch.terminal import both_languages
 from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
+from zero_ref.report import meetings
 from zero_ref.stages import STAGES
 
-SCRIPTS = ("elements.js", "step.js", "pictures.js", "page.js")
+SCRIPTS = ("elements", "step", "phases", "pictures", "scene", "lanes", "theatre", "page")
 SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step")
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_POINTS = 1400  # of a curve
 MOST_RANKS = 16  # that are drawn
+MOST_SPANS = 4000  # of all lanes together
 MOST_COUNTS = 64  # ranks whose every shard is named
 
 
@@ -50,7 +52,7 @@ def make_page(
         "compared": [losses(name, record) for name, record in compared.items()],
         "differences": [difference(name, computed[0][1], record) for name, record in others.items()],
     }
-    style, script = template("page.css"), "\n".join(map(template, SCRIPTS))
+    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in SCRIPTS)
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
@@ -117,9 +119,59 @@ def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "ranks": [rank | {"formula": formula(rank)} for rank in record["ranks"]],
         "keeps": STAGES[record["stage"]].KEEPS,
         "traffic": traffic(record),
+        "against": against_stage_0(record),
+        "lanes": lanes(record),
         "last_loss": (record.get("last_epoch") or {"loss": record["loss"][-1]})["loss"],
         "recorded_step": step and step_for_page(step, numbers(record)[:MOST_RANKS]),
     }
+
+
+def against_stage_0(record: dict[str, Any]) -> dict[str, Any]:
+    """What the rank that keeps most keeps of each kind, beside stage 0, and how many times as much is sent.
+
+    Stage 0 keeps all of a vector, with its padding, and reduces and gathers the gradients once a step among
+    all ranks: N - 1 of them get each element, twice. sent is null where nothing is sent.
+    """
+    keeps, ranks = STAGES[record["stage"]].KEEPS, record["world_size"]
+    group = record["config"].get("group") or ranks
+    owned = record["owned"]
+    padded = sum(owned[:group])
+    rank, own = max(zip(record["ranks"], (owned[n] for n in numbers(record))), key=lambda pair: pair[1])
+    kinds = {}
+    for kind in ("parameter", "gradient", "optimizer"):
+        now = rank["resting_bytes"][kind]
+        kinds[kind] = [now, now * padded // max(1, own) if keeps[kind] == "1/N" else now]
+    sent = [
+        sum(each["sent_bytes_per_step"][n] for n in ("reduce_scatter", "all_gather"))
+        for each in record["ranks"]
+    ]
+    whole = 2 * (ranks - 1) / ranks * kinds["parameter"][1]
+    return {
+        "kinds": kinds,
+        "kept": sum(now for now, _ in kinds.values()),
+        "kept_0": sum(before for _, before in kinds.values()),
+        "sent": sum(sent) / len(sent) / whole if whole else None,
+    }
+
+
+def lanes(record: dict[str, Any]) -> list[list[list[Any]]]:
+    """Per rank its calls: name, unit, begin, end, and until when it waited for others; [] without one clock.
+
+    A call inside another is left out. Of long steps nothing is drawn: see MOST_SPANS.
+    """
+    found = meetings.meetings(record)
+    if not found:
+        return []
+    until = {(span.row, span.begin, span.name): m.last().begin for m in found for span in m.ends}
+    result: list[list[list[Any]]] = []
+    for row, rank in enumerate(record["recorded_step"]["ranks"][:MOST_RANKS]):
+        lane: list[list[Any]] = []
+        for span in meetings.spans(row, rank["events"]):
+            if not lane or span.begin >= lane[-1][3]:
+                waits = min(span.end, max(span.begin, until.get((row, span.begin, span.name), span.begin)))
+                lane.append([span.name, span.unit, span.begin, span.end, waits])
+        result.append(lane)
+    return result if sum(map(len, result)) <= MOST_SPANS else []
 
 
 def step_for_page(step: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
@@ -257,16 +309,30 @@ def thinned_events(rank: dict[str, Any], most: int) -> list[list[Any]]:
     """At most about `most` events of a rank: neighbours become one, without losing a byte or a peak.
 
     What is "several" then, and in place of bytes there is a list of [kind, unit, bytes]; two more fields are
-    the number of events and the calls that are open after them. A group is cut where it holds most.
+    the number of events and the calls that are open after them. A group is cut where it holds most. If that
+    is enough, only arrays are taken together, and every call keeps its beginning and its end.
     """
     events = rank["events"]
     if len(events) <= most:
         return events
+    runs = [list(run) for _, run in itertools.groupby(events, lambda event: event[1] in ("begin", "end"))]
+    gentle = thinned_parts([part for run in runs for part in (singly(run) or [run])])
+    if len(gentle) <= most:
+        return gentle
     size = math.ceil(2 * len(events) / most)
+    return thinned_parts([events[start : start + size] for start in range(0, len(events), size)])
+
+
+def singly(run: list[list[Any]]) -> list[list[list[Any]]]:
+    """Beginnings and ends of calls one by one; [] of arrays."""
+    return [[event] for event in run if event[1] in ("begin", "end")]
+
+
+def thinned_parts(parts: list[list[list[Any]]]) -> list[list[Any]]:
+    """Two events of each part at most, cut where it holds most."""
     result: list[list[Any]] = []
     open_calls: list[list[Any]] = []
-    for start in range(0, len(events), size):
-        part = events[start : start + size]
+    for part in parts:
         changes = [event[4] if event[1] in ("born", "died") else 0 for event in part]
         alive = list(itertools.accumulate(changes))
         cut = alive.index(max(alive)) + 1
