@@ -2,6 +2,7 @@
 # make test   every mechanism once, 5 minutes on two idle cores; make test-all   every combination
 # make learn   the exercises: each is checked whenever its file is saved
 # make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
+# make gpu-check   on a machine with a GPU: what only a GPU can show, in one file to send, gpu-check.txt
 # make figures   the README's figure, from the records of `make compare`; make readme   the output it shows
 # Everything comes as wheels from PyPI; PYTHON=python3.12 chooses another interpreter. Where nvidia-smi
 # names a CUDA version, CuPy for it is installed, too; CUDA= leaves it out.
@@ -11,7 +12,7 @@ CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: setup train learn compare test test-rest test-all test-hosts bench figures readme lint fuzz planted check-lessons explore clean
+.PHONY: setup train learn compare test test-rest test-all test-hosts bench gpu-check figures readme lint fuzz planted mutants check-lessons explore clean
 
 train: setup
 	mpirun -n 4 python -m zero_ref.train
@@ -47,6 +48,9 @@ test-hosts: setup
 bench: setup
 	python benchmarks/bench.py
 
+gpu-check: setup
+	python benchmarks/gpu_check.py
+
 lint: $(VENV)/lint
 	ruff check .
 	ruff format --check .
@@ -57,6 +61,9 @@ fuzz: setup
 
 planted: setup
 	python tests/planted/run.py $(PLANTED)
+
+mutants: setup
+	python tests/mutants.py $(MUTANTS)
 
 check-lessons: setup
 	python -m pytest tests/test_lessons.py tests/test_exercises.py tests/test_learn.py tests/test_grade.py

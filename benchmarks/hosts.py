@@ -2,8 +2,8 @@
 
     python benchmarks/hosts.py [--rate 200mbit]
 
-trains across four hosts over links of that rate, and shows what stages 2, 3 and 3 with prefetch take for
-a step. tests/test_hosts.py counts the bytes on the wire.
+trains across four hosts over links of that rate, and shows what stages 2 and 3, with prefetch and with
+overlap, take for a step. tests/test_hosts.py counts the bytes on the wire.
 """
 
 import argparse
@@ -44,10 +44,13 @@ def sh(command: str) -> str:
 
 
 class Hosts:
-    """`number` hosts with one network interface each, all on one switch. Use as a context manager."""
+    """`number` hosts with one network interface each, on `switches` switches. Use as a context manager.
 
-    def __init__(self, number: int) -> None:
-        self.prefix = f"zr{os.getpid()}"
+    Neighbours share a switch, as ranks do a machine; of several switches each has a wire to the next.
+    """
+
+    def __init__(self, number: int, switches: int = 1) -> None:
+        self.prefix = f"zr{os.getpid()}s{switches}"
         self.names = [f"{self.prefix}h{i}" for i in range(number)]
         self.switch = f"{self.prefix}s"
         self.folder = Path(tempfile.mkdtemp(prefix="zero_ref_hosts_"))
@@ -59,14 +62,21 @@ class Hosts:
         )
         try:
             sh(f"ip netns add {self.switch}")
-            sh(f"ip netns exec {self.switch} ip link add br0 type bridge")
-            sh(f"ip -n {self.switch} link set br0 up")
+            for n in range(switches):
+                sh(f"ip -n {self.switch} link add br{n} type bridge")
+                sh(f"ip -n {self.switch} link set br{n} up")
+            for n in range(switches - 1):
+                sh(f"ip -n {self.switch} link add up{n} type veth peer name down{n}")
+                for end, switch in ((f"up{n}", n), (f"down{n}", n + 1)):
+                    sh(f"ip -n {self.switch} link set {end} master br{switch}")
+                    sh(f"ip -n {self.switch} link set {end} up")
             for i, name in enumerate(self.names):
                 sh(f"ip netns add {name}")
                 sh(f"ip link add name eth0 netns {name} type veth peer name p{i} netns {self.switch}")
                 sh(f"ip -n {name} addr add 10.77.0.{i + 1}/24 dev eth0")
                 sh(f"ip -n {name} link set eth0 up; ip -n {name} link set lo up")
-                sh(f"ip -n {self.switch} link set p{i} master br0; ip -n {self.switch} link set p{i} up")
+                sh(f"ip -n {self.switch} link set p{i} master br{i * switches // number}")
+                sh(f"ip -n {self.switch} link set p{i} up")
                 etc = Path("/etc/netns") / name
                 etc.mkdir(parents=True)
                 (etc / "hosts").write_text(table)
@@ -99,6 +109,11 @@ class Hosts:
         counter = "/sys/class/net/eth0/statistics/tx_bytes"
         return [int(sh(f"ip netns exec {name} cat {counter}")) for name in self.names]
 
+    def between(self) -> int:
+        """Bytes that have gone from the first switch to the second so far, and back."""
+        counters = "/sys/class/net/up0/statistics/[rt]x_bytes"
+        return sum(map(int, sh(f"ip netns exec {self.switch} sh -c 'cat {counters}'").split()))
+
     def train(self, *options: str, limit: float = 300) -> dict:
         """The run record of zero_ref.train, one rank on each host, started on the first."""
         record = self.folder / "record.json"
@@ -130,7 +145,8 @@ def main() -> None:
         sys.exit(lacks)
     model = ["--data", "synthetic", "--features", "256", "--hidden", "512,512,512", "--steps", "6"]
     model += ["--samples", str(5 * o.batch_size), "--batch-size", str(o.batch_size)]
-    kinds = {"2": ["--stage", "2"], "3": ["--stage", "3"], "3, prefetch": ["--stage", "3", "--prefetch"]}
+    words = ("2", "2 --overlap", "3", "3 --prefetch", "3 --overlap", "3 --keep-after-forward")
+    kinds = {kind: ["--stage", *kind.split(), "--reduce", "ordered"] for kind in words}
     found: dict[str, list[dict]] = {kind: [] for kind in kinds}
     with Hosts(4) as hosts:
         hosts.shape(o.rate)

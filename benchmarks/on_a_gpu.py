@@ -1,4 +1,4 @@
-"""One run of PyTorch on one GPU for bench.py: `python benchmarks/on_a_gpu.py WIDTHS BATCH STEPS`.
+"""One run of PyTorch on one GPU for bench.py: `python benchmarks/on_a_gpu.py SHAPE`.
 
 Adam in its fused form, float32 without TF32. Prints what ours.py prints; MiB are what its pool has taken.
 """
@@ -9,24 +9,22 @@ import sys
 import time
 
 import torch
+from peers import network, samples
+from shapes import SHAPES, Gpt, Mlp
 from torch import nn
 
 
-def main(widths: list[int], batch: int, steps: int) -> None:
+def main(shape: Mlp | Gpt) -> None:
     torch.set_float32_matmul_precision("highest")  # no TF32, as CuPy's default
     torch.manual_seed(0)
-    layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:]):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    net = nn.Sequential(*layers[:-1]).cuda()
+    net = network(shape)[0].cuda()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
-    x = torch.randn(batch, widths[0], device="cuda")
-    y = torch.randint(0, widths[-1], (batch,), device="cuda")
+    x, y = (each.cuda() for each in samples(shape, shape.batch, 0))
     seconds = []
-    for _ in range(steps):
+    for _ in range(shape.steps):
         start = time.perf_counter()
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(net(x), y)
+        loss = nn.functional.cross_entropy(net(x).flatten(0, -2), y.flatten())
         loss.backward()
         optimizer.step()
         loss.item()
@@ -35,4 +33,4 @@ def main(widths: list[int], batch: int, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main([int(width) for width in sys.argv[1].split(",")], int(sys.argv[2]), int(sys.argv[3]))
+    main(SHAPES[sys.argv[1]])

@@ -11,6 +11,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  said before anything fails
 import argparse
 import importlib
 import os
+import re
 import signal
 
 from lessons import HOME, ROOT
@@ -23,6 +24,7 @@ ONE = ("run", "hint", "show", "reset", "solution")  # commands on one exercise
 OTHERS = ("next", "list", "all", "doctor", "new")
 TEACHERS = ("grade", "release")  # with options of their own
 LANGUAGES = ("zh", "en")
+VALUED = ("--language", "--use", "--limit")  # options that are followed by their value
 
 
 class Wrong(Exception):
@@ -83,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     if "" in words_given:  # a variable of the shell that nobody has set
         return not_understood([], '""', language)
     try:
-        o = parser().parse_args(words_given)
+        o = parser().parse_args(with_command(list(words_given)))
     except Wrong as error:
         return not_understood(words_given, str(error), language)
     o.language, o.plain = language, getattr(o, "plain", False)
@@ -109,6 +111,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ImportError) as error:
         print(doctor.say("cannot", language, error=f"{type(error).__name__}: {error}"), file=sys.stderr)
         return 3
+
+
+def with_command(arguments: list[str]) -> list[str]:
+    """An exercise alone is `run`: its number, or its name."""
+    for place, word in enumerate(arguments):
+        if word in ONE + OTHERS:
+            break
+        if re.fullmatch(r"\d{1,2}(_\w+)?", word) and (place == 0 or arguments[place - 1] not in VALUED):
+            return [*arguments[:place], "run", *arguments[place:]]
+    return arguments
 
 
 def do(o: argparse.Namespace) -> int:

@@ -66,9 +66,20 @@ class Small:
     shard_data: str = "contiguous"
     reduce: str = "native"
     prefetch: bool = False
+    overlap: bool = False
+    keep_after_forward: bool = False
+    reduce_once: bool = False
     recompute: bool = False
     accumulate: str | None = None
     group: int | None = None
+    machine: int | None = None
+    code_weights: str | None = None
+    code_gradients: str | None = None
+    hpz: bool = False
+    bucket: int | None = None
+    tiles: int | None = None
+    offload: str | None = None
+    offload_shards: bool = False
     transport: str = TRANSPORT
     seed: int = 3
 
@@ -81,9 +92,26 @@ class Small:
         o = options.parse([])
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
-        names += ("reduce", "prefetch", "transport", "seed", "accumulate", "recompute", "group")
+        names += (
+            "overlap",
+            "keep_after_forward",
+            "reduce_once",
+            "reduce",
+            "prefetch",
+            "transport",
+            "seed",
+            "accumulate",
+            "recompute",
+            "group",
+            "bucket",
+            "tiles",
+            "offload",
+            "offload_shards",
+        )
+        names += ("machine", "code_weights", "code_gradients", "hpz")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
+        o.prefetch = self.prefetch or (self.overlap and self.stage == 3)  # as options.parse has it
         return o
 
     def _run(self) -> "Small":
@@ -110,6 +138,7 @@ class Small:
             self.norms.append(norm)
         self.resting, self.peak, self.peak_total = dict(ledger.live), dict(ledger.peak), ledger.peak_total
         self.sent, self.calls, self.between = dict(ledger.sent), dict(ledger.calls), dict(ledger.between)
+        self.away, self.moved = dict(ledger.away), dict(ledger.moved)
         self.tensors = [t.copy() for _, t in named_tensors(self.module, self.units, self.comm)]
         self.sha256 = sha256(named_tensors(self.module, self.units, self.comm))
         return self

@@ -78,7 +78,7 @@ def known_options():
     of_pip = {"--no-index", "--find-links", "--no-build-isolation", "--no-deps", "--editable"}
     of_docker = {"--rm", "--network", "--shm-size", "--memory", "--pids-limit", "--tmpfs"}
     of_sbatch = {"--nodes", "--ntasks-per-node", "--gpus-per-node"}
-    others = {"--rounds", "--load", "--clean"}  # of benchmarks, soak.py and lessons doctor
+    others = {"--rounds", "--parts", "--load", "--clean"}  # of benchmarks, soak.py and lessons doctor
     others |= {"--part", "--quick", "--each"}  # of tests/conftest.py and planted/run.py
     return known | of_pip | of_docker | of_sbatch | others
 

@@ -292,7 +292,7 @@ def test_list_and_all(student):
         lines = student("list", "--language", language).stdout.splitlines()
         assert max(map(words.width, lines)) <= 80
         assert (
-            "▶ 06" in lines[1] and lines[1].split()[-2:] == ["1", "0"] and "✓" in lines[1] and "○" in lines[2]
+            "▶ 06" in lines[1] and lines[1].split()[-2:] == ["1", "0"] and "✗" in lines[1] and "○" in lines[2]
         )
         plain = student("list", "--plain", "--language", language).stdout
         assert not re.search("[✓○▶✗]", plain)

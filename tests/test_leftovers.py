@@ -280,6 +280,6 @@ def test_the_doctor_names_the_memory_that_is_too_small():
 def test_a_check_names_it_too(monkeypatch, tmp_path):
     (tmp_path / "a.py").write_text(answers(RING)[""])
     job, died = Job(RING, str(tmp_path / "a.py"), "s"), Outcome(died={"ranks": [], "code": 7, "text": "x"})
-    for free, key in ((30, "small_memory"), (40, "died")):
+    for free, key in ((30, "small_memory"), (40, "no_start")):
         monkeypatch.setattr(shared, "room", lambda free=free: shared.Room(64, free))
         assert verdict.judge(job, died).key == key

@@ -1,6 +1,7 @@
 """`--own DIR`: the trainer on somebody's own collectives and stages, here the solutions of the exercises."""
 
 import json
+from pathlib import Path
 
 import pytest
 from launching import ROOT, mpirun
@@ -35,12 +36,39 @@ def test_own_stages_on_own_rings_train_as_ours_do(stage, tmp_path):
     assert "page" in (tmp_path / "page.html").name and (tmp_path / "page.html").stat().st_size > 10_000
 
 
+def test_what_is_really_sent_is_booked(tmp_path):
+    """A ring that sends everything once more is right in bits, and not equal to the formula."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for number in ("06", "07", "12"):
+        (file,) = Path(OWN).glob(f"{number}_*.py")
+        text = file.read_text()
+        if number == "06":
+            text = text.replace("    return partial", "    comm.sendrecv(x, right, left)\n    return partial")
+        (folder / file.name).write_text(text)
+    ours, own = (
+        train(tmp_path, "--stage", "2", "--reduce", "ring"),
+        train(tmp_path, "--stage", "2", "--own", str(folder)),
+    )
+    assert own["weights_sha256"] == ours["weights_sha256"]
+    for mine, theirs in zip(own["ranks"], ours["ranks"]):
+        sent, right = (sum(rank["sent_bytes_per_step"].values()) for rank in (mine, theirs))
+        assert sent > right and right == sum(mine["predicted"]["sent_bytes_per_step"].values())
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     (
         ({}, "it has 0 files 06_*.py"),
         ({"06_a.py": "def f(:"}, "SyntaxError"),
         ({"06_a.py": "ring_reduce_scatter = 3", "07_a.py": ""}, "there is no function ring_reduce_scatter"),
+        (
+            {
+                "06_a.py": "def ring_reduce_scatter(x, comm):\n    'x'\n    raise NotImplementedError\n",
+                "07_a.py": "",
+            },
+            "ring_reduce_scatter is not written yet",
+        ),
     ),
 )
 def test_a_folder_that_is_not_one_is_one_clear_line(files, said, tmp_path):

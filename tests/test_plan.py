@@ -549,6 +549,12 @@ WRONG = """
 --compare x.json
 --compare nowhere.json --machine nowhere.json
 --calibrate
+--why --ranks 2 --parameters 1e9
+--why --ranks 2 --model transformer --layers 3 --hidden 8 --heads 2 --sequence 4
+--why --ranks 2 --model mlp --features 3 --classes 2 --memory 1GB
+--why --paper table1
+--parameters 1e9 --ranks 2 --bucket 9
+--model transformer --ranks 2 --layers 3 --hidden 8 --heads 2 --sequence 4 --bucket 9
 """
 
 
@@ -558,6 +564,18 @@ def test_bad_input_is_one_line(line):
         o = command.parse(line.split())
         command.main(line.split()) if o.compare else answer.plan(o)
     assert "\n" not in launch.one_line(error.value) and len(str(error.value)) < 300
+
+
+def test_why_says_where_the_peak_is_and_what_changes_it():
+    line = ("--why", "--model", "mlp", "--features", "64", "--hidden", "1024", "--classes", "10", "--dtype")
+    said = [mpirun(0, *PLAN, *line, "float32", "--ranks", "2", "--language", zh) for zh in ("en", "zh")]
+    assert [found.returncode for found in said] == [0, 0]
+    english, chinese = (found.stdout for found in said)
+    assert all(text in english for text in ("+112,620", "1,713,744", "1,601,124", "needs more than stage 2"))
+    assert "66,560 > 38,405" in unfolded(english) and "stages/zero3.py" in english
+    assert "--bucket 76810       1  76,810  1,643,404  1,797,024" in english
+    numbers = [re.findall(r"\d[\d,]*\d", text) for text in (english, chinese)]
+    assert sorted(numbers[0]) == sorted(numbers[1]) and "阶段 3 比阶段 2 需要更多" in unfolded(chinese)
 
 
 def test_bad_input_ends_with_code_2(tmp_path):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LONG = 1 << 22  # bytes from which on AutoComm exchanges pieces in place of MPI's own algorithm
 PIECE = 1 << 18  # elements of every rank's shard that travel at a time then
 
+UNDER_WAY: set[Any] = set()  # begun and not finished: MPI reads and writes its memory, even after an error
 IN_PLACE = None  # what mpi4py takes for MPI.IN_PLACE: this rank's part lies where the result will be
 
 
@@ -48,7 +49,7 @@ def call_of(name: str, arguments: tuple[Any, ...]) -> Call:
     """The call of a collective with these arguments."""
     if name in ("sum", "everyone"):
         return Call(name, None, None)
-    if name == "finish_all_gather":
+    if len(arguments) == 1:  # what has been begun knows what it is about
         return Call(name, arguments[0].layout, arguments[0].dtype)
     return Call(name, arguments[1], arguments[0].dtype)
 
@@ -113,6 +114,7 @@ class Comm:
     def start_all_gather(self, shard: Array, layout: FlatLayout) -> Gathering:
         """Begin an all-gather and go on; `finish_all_gather` waits for it. `shard` must not change."""
         gathering = Gathering(shard, layout, self)
+        UNDER_WAY.add(gathering)
         gathering.request, gathering.sent = self._start_all_gather(gathering.wire, gathering.wire_layout)
         return gathering
 
@@ -120,6 +122,7 @@ class Comm:
     def finish_all_gather(self, gathering: Gathering) -> Array:
         """Wait for an all-gather that was started; return the full vector, (padded,)."""
         gathering.request.Wait()
+        UNDER_WAY.discard(gathering)
         return gathering.finish(gathering.sent)
 
     def all_reduce(self, full: Array, layout: FlatLayout) -> None:
@@ -312,10 +315,7 @@ class AutoComm(OrderedComm):
 
 
 class RingComm(Comm):
-    """`--reduce ring`: both collectives by hand, talking to two neighbours only.
-
-    The ranks stand in a ring; each sends to the right and receives from the left, N - 1 times.
-    """
+    """`--reduce ring`: by hand, N - 1 times. A rank sends to its right and receives from its left alone."""
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> int:
         right, left = (self.rank + 1) % self.size, (self.rank - 1) % self.size

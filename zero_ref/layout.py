@@ -12,11 +12,14 @@ Rules (`--shard-model`):
     weights      slices in proportion to given whole numbers, for ranks of unequal memory
 """
 
+from __future__ import annotations
+
 import bisect
 import hashlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,6 +59,14 @@ RULES: dict[str, Callable[[int, int, int, str], np.ndarray] | None] = {
 }
 
 
+class Part(NamedTuple):
+    """Elements [start, stop) of the vector of another unit, whose layout is `of`."""
+
+    of: FlatLayout
+    start: int
+    stop: int
+
+
 class FlatLayout:
     """The layout of one unit's flat vector over `size` ranks.
 
@@ -90,6 +101,7 @@ class FlatLayout:
         self.name, self.shapes = name, shapes
         self.prefix = f"{name}." if prefix is None else prefix
         self.elements = sum(math.prod(shape) for shape in shapes.values())
+        self.made_of: list[Part] = []  # where units were merged or cut, see `parts`
         self.blocks: Array = None  # block numbers in rank order, where blocks move
         self.block = 1  # elements per block
         if shares is not None:
@@ -104,6 +116,15 @@ class FlatLayout:
             self.counts = [int(c) * self.block for c in np.bincount(owner, minlength=size)]
         self.padded = sum(self.counts)
         self.offsets = [0, *np.cumsum(self.counts)[:-1].tolist()]
+
+    @property
+    def parts(self) -> list[Part]:
+        """What the elements are in the units of the model as it is written: for a whole unit all of its own.
+
+        Of merged neighbours, one after another, all of each; of a part of a layer, some of that layer's.
+        Weights are exported and checkpoints saved by these.
+        """
+        return self.made_of or [Part(self, 0, self.elements)]
 
     def views(self, full: Array) -> dict[str, Array]:
         """Each tensor as a view of `full` (padded,), in model order: no copy."""

@@ -15,6 +15,8 @@ from typing import Any
 
 KINDS = ("parameter", "gathered", "gradient", "full_gradient", "optimizer", "activation", "buffer")
 COLLECTIVES = ("reduce_scatter", "all_gather", "other")
+TIERS = ("host", "disk")  # where bytes lie that are not on the device (see extras/storage.py)
+WAYS = ("read", "written", "mapped")  # how they are used
 
 
 class Ledger:
@@ -24,11 +26,14 @@ class Ledger:
     `live_total` and `peak_total` are bytes. The peak of the total is less than the sum of the
     peaks, which are reached at different moments. `between`: those of the bytes sent that have gone to
     another group of ranks (see extras/groups.py).
+    `away`: bytes that lie outside the device, by tier, which are in none of the above. `moved`: bytes read
+    from there, written there, and used where they are through a mapping.
     `events`: what is told of every count, while a step is recorded (see train/events.py); None otherwise.
     """
 
     def __init__(self) -> None:
         self.live: Counter[str] = Counter({kind: 0 for kind in KINDS})
+        self.away: Counter[str] = Counter({tier: 0 for tier in TIERS})
         self.events: Any = None
         self.forget_peaks()
         self.forget_sent()
@@ -59,7 +64,8 @@ class Ledger:
         self.peak_total = self.live_total
 
     def forget_sent(self) -> None:
-        """Let bytes sent and calls start again from 0."""
+        """Let bytes sent and calls, and bytes moved, start again from 0."""
+        self.moved: Counter[str] = Counter({way: 0 for way in WAYS})
         self.sent: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
         self.calls: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
         self.between: Counter[str] = Counter({name: 0 for name in COLLECTIVES})
@@ -85,6 +91,15 @@ class Ledger:
         if self.events is not None:
             self.events.array(kind, nbytes, which)
 
+    def put_away(self, tier: str, nbytes: int, owner: Any) -> None:
+        """Count `nbytes` as lying in `tier` until `owner` dies."""
+        self.away[tier] += nbytes
+        weakref.finalize(owner, self.away.subtract, {tier: nbytes}).atexit = False
+
+    def count_moved(self, way: str, nbytes: int) -> None:
+        """Count `nbytes` as read, written or used in a mapping, by WAYS."""
+        self.moved[way] += nbytes
+
     def count_sent(self, collective: str, nbytes: int, between: bool = False) -> None:
         """Count one call of `collective` that sends `nbytes` from this rank, between groups or not."""
         self.sent[collective] += nbytes
@@ -92,6 +107,10 @@ class Ledger:
         self.between[collective] += nbytes if between else 0
         if self.events is not None:
             self.events.sent(nbytes)
+
+    def count_between(self, collective: str, nbytes: int) -> None:
+        """Of the bytes that this or another count says `collective` sends, so many go to another group."""
+        self.between[collective] += nbytes
 
 
 ledger = Ledger()  # one process is one rank, so one ledger

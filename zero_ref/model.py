@@ -148,12 +148,18 @@ def build_dense(o: argparse.Namespace, task: Task, layout: LayoutOf, load: Load 
 MODELS: dict[str, Callable[..., list[Unit]]] = {"linear": build_dense, "mlp": build_dense}  # by --model
 
 
+def originals(units: Sequence[Unit]) -> list[FlatLayout]:
+    """The units of the model as it is written, whatever has been merged or cut since: their layouts."""
+    return list({part.of.name: part.of for u in units for part in u.layout.parts}.values())
+
+
 def describe(units: Sequence[Unit]) -> str:
     """The widths of a chain of linear layers: 64-128-10, or where many are equal 64-128x96-10; else names."""
-    weights = [u.layout.shapes.get("weight", ()) for u in units]
+    layouts = originals(units)
+    weights = [each.shapes.get("weight", ()) for each in layouts]
     if any(len(shape) != 2 for shape in weights):
-        alike = itertools.groupby(units, lambda u: list(u.layout.shapes.items()))
-        names = [[u.layout.name for u in group] for _, group in alike]
+        alike = itertools.groupby(layouts, lambda each: list(each.shapes.items()))
+        names = [[each.name for each in group] for _, group in alike]
         return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0] for run in names)
     widths = itertools.groupby([weights[0][1], *(outputs for outputs, _ in weights)])
     runs = [

@@ -160,3 +160,18 @@ def settings(kind: type) -> dict[str, Any]:
     """What can be set of an optimizer, and its defaults: of lr, weight_decay, momentum those that it has."""
     found = inspect.signature(kind).parameters
     return {name: found[name].default for name in ("lr", "weight_decay", "momentum") if name in found}
+
+
+def whole_state(optimizer: Any) -> dict[str, Array]:
+    """An optimizer's state as vectors (n,) by name, as checkpoints have it.
+
+    It is `state()`, unless the optimizer keeps less for some elements (extras/muon.py): then copies, which
+    `take_state` takes back.
+    """
+    return getattr(optimizer, "whole_state", optimizer.state)()
+
+
+def take_state(optimizer: Any, vectors: dict[str, Array]) -> None:
+    """Put what `whole_state` has given, and somebody has filled, where it belongs."""
+    if take := getattr(optimizer, "take_state", None):
+        take(vectors)

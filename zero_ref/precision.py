@@ -21,16 +21,17 @@ from zero_ref.clip import clip
 from zero_ref.comm import Comm
 from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.model import LossGrad, Unit
+from zero_ref.optim import take_state, whole_state
 
 
 class Master:
     """An optimizer on a float32 copy of a vector of 16-bit numbers.
 
-    n: elements. make(n): the optimizer of the copy. State: the copy, and that optimizer's.
+    n: elements. make(n, ...): the optimizer of the copy. State: the copy, and that optimizer's.
     """
 
-    def __init__(self, n: int, make: Callable[[int], Any]) -> None:
-        self.optimizer = make(n)
+    def __init__(self, n: int, make: Callable[..., Any], **about: Any) -> None:
+        self.optimizer = make(n, **about)
         self.master = zeros(n, "float32", "optimizer")  # the first update copies the parameters
 
     @property
@@ -54,6 +55,14 @@ class Master:
     def state(self) -> dict[str, Array]:
         """The vectors (n,) that have to outlive a stop of the run, by name; `steps` has to, too."""
         return {"master": self.master, **self.optimizer.state()}
+
+    def whole_state(self) -> dict[str, Array]:
+        """The same, all of it vectors (n,); see optim.whole_state."""
+        return {"master": self.master, **whole_state(self.optimizer)}
+
+    def take_state(self, vectors: dict[str, Array]) -> None:
+        """The way back from `whole_state`."""
+        take_state(self.optimizer, vectors)
 
     def update(self, param: Array, grad: Array, scale: float) -> None:
         """One step on `param` (n,) in place, with the gradient scale * `grad` (n,). None for scale 0."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lessons.checker import slips
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checks import cases_of, check_of
@@ -28,6 +29,11 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
         for report in reports.values():
             if found := report.get("not_loaded"):
                 return Diagnosis(found["key"], found["params"], found["line"])
+    threads = [
+        r["thread"] for reports in outcome.reports.values() for r in reports.values() if r.get("thread")
+    ]
+    if threads:
+        return Diagnosis("other_thread", {}, threads[0]["line"])
     if outcome.spoiled:
         return Diagnosis("spoiled")
     trials: list[Trial] = []
@@ -38,8 +44,9 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
         if len(reports) == cases[case]["size"] and all("evidence" in r for r in reports.values()):
             trials.append(Trial(cases[case], [reports[rank]["evidence"] for rank in range(len(reports))]))
     with np.errstate(all="ignore"):  # nothing is to be printed of a student's NaN
-        found = check.diagnose(trials) if trials else None
-    if len(trials) < len(cases) and (found is None or found.state == "note"):
+        found = slips.name_relation(check.diagnose(trials)) if trials else None
+    asked = len(cases) if job.only is None else 1
+    if len(trials) < asked and (found is None or found.state == "note"):
         return explain_stop(check, outcome, cases)
     return found
 
@@ -58,20 +65,22 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
             if "NotImplementedError" in error["kinds"]:
                 return Diagnosis("to_do", {}, error["place"], state="not_started")
             params |= {"rank": rank, "type": error["type"], "text": error["text"]}
-            key = "recursion" if "RecursionError" in error["kinds"] else "raised"
+            params["mega"] = outcome.printed_bytes >> 20
+            key = "floods" if params["mega"] and "OSError" in error["kinds"] else key_of_error(error)
             return Diagnosis(key, params, error["place"], cases[case])
     if outcome.hang:
         return describe_hang(outcome.hang, cases)
     if outcome.endless:
-        return describe_endless(outcome.endless, params)
+        return describe_endless(outcome, params)
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
     ranks = max(case["size"] for case in cases)
     if not outcome.reports and (room := shared.room()) and room.free < shared.need(ranks):
         sizes = {"size": f"{room.size:.0f}", "free": f"{room.free:.0f}", "need": f"{shared.need(ranks):.0f}"}
         return Diagnosis("small_memory", sizes | {"ranks": ranks})
-    return Diagnosis(
-        "died", {"ranks": died["ranks"], "code": died["code"], "text": died["text"][-300:].strip()}
-    )
+    said = died["text"].strip().splitlines()
+    if said and not died["ranks"] and not outcome.reports:  # no student's code has begun: this is MPI's word
+        return Diagnosis("no_start", {"code": died["code"], "text": said[-1][-300:]})
+    return Diagnosis("died", {"ranks": died["ranks"], "code": died["code"]})
 
 
 def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
@@ -90,11 +99,42 @@ def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
     return Diagnosis(key, params, first["place"], cases[found["case"]], head, rows)
 
 
-def describe_endless(found: dict[int, dict], params: dict[str, Any]) -> Diagnosis:
-    """Where each rank was when the time was up; first one that was in a call such as max(range(10**12))."""
+def key_of_error(error: dict[str, Any]) -> str:
+    """The diagnosis of an exception: by its type, for a call that cannot be made by its text, too."""
+    for kind, key in ERRORS.items():
+        if kind in error["kinds"]:
+            return key
+    called = "argument" in error["text"] and not error["place"]
+    return "signature" if called and "TypeError" in error["kinds"] else "raised"
+
+
+ERRORS = {
+    "RecursionError": "recursion",
+    "NameError": "raised_name",
+    "ImportError": "raised_import",
+    "BdbQuit": "raised_debugger",
+    "EOFError": "raised_input",
+    "SystemExit": "raised_exit",
+}
+FLOOD = 1 << 20  # bytes that a rank has printed
+IDLE = 0.05  # of the time limit; who has computed less has waited, however many share the cores
+
+
+def describe_endless(outcome: Outcome, params: dict[str, Any]) -> Diagnosis:
+    """Where each rank was when the time was up; first one that was in a call such as max(range(10**12)).
+
+    Whether it would ever end is not known. What is: that it printed, waited, or computed.
+    """
+    found = outcome.endless or {}
     rows = [(rank, text_of_place(report["endless"])) for rank, report in sorted(found.items())]
-    rank, report = min(found.items(), key=lambda item: (item[1]["endless"] is not None, item[0]))
+    rank, report = min(
+        found.items(), key=lambda item: (item[1].get("waits", False), item[1]["endless"] is not None, item[0])
+    )
     key = "endless" if report["endless"] else "endless_call"
+    if outcome.printed_bytes > FLOOD:
+        key, params = "floods", params | {"mega": outcome.printed_bytes >> 20}
+    elif report["endless"] and report.get("busy", outcome.limit) < IDLE * outcome.limit:
+        key = "slow_waiting"
     return Diagnosis(key, params | {"rank": rank}, report["endless"], None, ("rank", "place"), rows)
 
 
@@ -120,3 +160,27 @@ def is_empty(body: list[ast.stmt]) -> bool:
     last = body[-1]
     rest = [s for s in body[:-1] if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
     return not rest and isinstance(last, ast.Raise) and "NotImplementedError" in ast.dump(last)
+
+
+def may_be_kept_state(job: Job, found: Diagnosis) -> bool:
+    """Whether a wrong answer has something that a call may leave to the next: worth another run."""
+    if found.state != "wrong" or found.case not in cases_of(job.exercise, job.seed) or job.only is not None:
+        return False
+    try:
+        tree = ast.parse(Path(job.file).read_text(encoding="utf-8-sig"))
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
+        return False
+    kept = (ast.Global, ast.Nonlocal)
+    outside = [n.value for n in tree.body if isinstance(n, ast.Assign | ast.AnnAssign) and n.value]
+    defaults = [d for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) for d in n.args.defaults]
+    mutable = (ast.List, ast.Dict, ast.Set, ast.Call, ast.ListComp, ast.DictComp)
+    cached = [
+        n
+        for n in ast.walk(tree)
+        if isinstance(n, ast.FunctionDef) and "cache" in ast.dump(ast.Module(n.decorator_list, []))
+    ]
+    return (
+        bool(cached)
+        or any(isinstance(n, mutable) for n in outside + defaults)
+        or any(isinstance(n, kept) for n in ast.walk(tree))
+    )

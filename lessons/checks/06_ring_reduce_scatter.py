@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import evidence
-from lessons.checker.barcode import barcode, barcode_table
+from lessons.checker import evidence, traffic
+from lessons.checker.barcode import barcode, barcode_table, find_effect
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
@@ -19,10 +19,11 @@ RANKS = 4
 
 
 def cases(random: Random) -> list[dict[str, Any]]:
-    """For every N a length that it divides, then one that it does not; at the end long fractions."""
+    """For every N a length that it divides, then each remainder; at the end long fractions."""
     found = []
     for size in (1, 2, 3, 4):
-        found += [{"size": size, "length": size * random.choice((2, 3))}, {"size": size, "length": 13}]
+        found.append({"size": size, "length": size * random.choice((2, 3))})
+        found += [{"size": size, "length": 12 + rest} for rest in range(1, max(size, 2))]
     return [*found, {"size": 4, "length": 12, "fractions": True}]
 
 
@@ -34,7 +35,7 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
 def given(case: dict[str, Any], rank: int) -> np.ndarray:
     """What rank's vector is, (length,)."""
     x = barcode(case["length"], rank)
-    return 1 + x * 2.0**-30 if "fractions" in case else x
+    return 1 + x * 2.0**-52 if "fractions" in case else x
 
 
 def part(trial: Trial, shard: int, ranks: Sequence[int]) -> np.ndarray:
@@ -81,13 +82,16 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     even = [t for t in trials if t.case["length"] % t.size == 0 and "fractions" not in t.case]
     barcodes = [t for t in trials if "fractions" not in t.case]
     return (
-        read_barcodes(evidence.check_value(even, right, MISTAKES), trials)
+        (evidence.explain(even, right, (), "rounded") if evidence.only_rounded(even, right) else None)
+        or read_barcodes(evidence.check_value(even, right, MISTAKES), trials)
         or tail_lost(barcodes)
+        or rest_on_last(barcodes)
         or read_barcodes(evidence.check_value(barcodes, right, MISTAKES), trials)
         or evidence.find_changed_input(trials, ("x",))
         or evidence.find_part_of_input(trials)
         or evidence.explain(trials, right, (), otherwise="rounded")
-        or evidence.check_cost(trials, nbytes, state="note")
+        or evidence.check_cost(trials, nbytes)
+        or traffic.not_a_ring(trials)
     )
 
 
@@ -96,6 +100,7 @@ def read_barcodes(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis
     if found is not None and found.head == ("rank", "wanted", "got") and not found.key.startswith("returns"):
         trial = evidence.trial_of(found, trials)
         found.head, found.rows = ("rank", "wanted_parts", "got_parts"), barcode_table(trial, right)
+        return find_effect(found, trial, right)
     return found
 
 
@@ -111,4 +116,19 @@ def tail_lost(trials: Sequence[Trial]) -> Diagnosis | None:
             return Diagnosis(
                 "tail_lost", params, line, trial.case, ("rank", "wanted_length", "got_length"), rows
             )
+    return None
+
+
+def rest_on_last(trials: Sequence[Trial]) -> Diagnosis | None:
+    """Shards of length // N, and the last rank's has the rest."""
+    for trial in trials:
+        lengths, each = [np.size(value) for value in trial.values()], trial.case["length"] // trial.size
+        wanted = [right(trial, rank).size for rank in range(trial.size)]
+        if lengths != wanted and lengths == [each] * (trial.size - 1) + [
+            trial.case["length"] - each * (trial.size - 1)
+        ]:
+            rows = list(zip(range(trial.size), wanted, lengths))
+            params = {"length": trial.case["length"], "size": trial.size, "each": each, "last": lengths[-1]}
+            head, line = ("rank", "wanted_length", "got_length"), trial.ranks[-1]["line"]
+            return Diagnosis("rest_on_last", params, line, trial.case, head, rows)
     return None

@@ -1,6 +1,6 @@
 """Exercise 07: barcodes through the student's all-gather and all-reduce, then bits and bytes.
 
-Element i of rank r is (i + 1) * 64^r, so each number of a result tells whose it is, and a sum who is in it.
+Each number of a result tells whose it is, and a sum who is in it (checker/barcode.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import evidence
-from lessons.checker.barcode import BASE, barcode, barcode_text, read_barcode
+from lessons.checker import evidence, traffic
+from lessons.checker.barcode import barcode, barcode_text, find_effect, read_parts
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
@@ -24,7 +24,7 @@ RANKS = 4
 def cases(random: Random) -> list[dict[str, Any]]:
     """For each function: lengths that N divides, others, and at the end other numbers."""
     even = [(size, size * random.choice((2, 3))) for size in (1, 2, 3, 4)]
-    uneven = [(2, 13), (3, 13), (4, 14)]
+    uneven = [(size, 12 + rest) for size in (2, 3, 4) for rest in range(1, size)]
     gather = [{"size": n, "function": "ring_all_gather", "numel": m} for n, m in even + uneven]
     gather.append({"size": 3, "function": "ring_all_gather", "numel": 10, "dtype": "float32"})
     reduce = [{"size": n, "function": "ring_all_reduce", "numel": m} for n, m in even + uneven[1:]]
@@ -191,7 +191,7 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """The all-gather first, then the all-reduce; what is only to be remarked comes last."""
     gather = [t for t in trials if t.case["function"] == "ring_all_gather"]
     reduce = [t for t in trials if t.case["function"] == "ring_all_reduce"]
-    return diagnose_gather(gather) or diagnose_reduce(reduce) or not_a_ring(gather)
+    return diagnose_gather(gather) or diagnose_reduce(reduce) or traffic.not_a_ring(gather)
 
 
 def diagnose_gather(trials: Sequence[Trial]) -> Diagnosis | None:
@@ -212,7 +212,8 @@ def diagnose_reduce(trials: Sequence[Trial]) -> Diagnosis | None:
     """Shape and value, then whether all ranks have the same bits, then side effects, then cost."""
     exact = [t for t in trials if "fractions" not in t.case]
     return (
-        by_parts(only_a_shard(exact), trials)
+        (rounded(exact) if evidence.only_rounded(exact, reduced) else None)
+        or by_parts(only_a_shard(exact), trials)
         or by_parts(evidence.check_value(exact, reduced, REDUCE_MISTAKES), trials)
         or rounded(trials)
         or ranks_differ(trials)
@@ -240,24 +241,45 @@ def by_slots(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | No
         whose = " ".join(map(str, range(trial.size)))
         rows = [(rank, whose, slots_text(trial, value)) for rank, value in enumerate(trial.values())]
         found.head, found.rows = ("rank", "wanted_slots", "got_slots"), rows
+        if found.key == "unknown":
+            name_slot(found, trial)
     return found
+
+
+def name_slot(found: Diagnosis, trial: Trial) -> None:
+    """The first slice that is not its rank's: whose numbers are in it."""
+    for rank, value in enumerate(trial.values()):
+        for slot, where in enumerate(slices(trial.case)):
+            whose_numbers = slot_text(value[where])
+            if not evidence.same(value[where], own_shard(trial.case, slot)) and "?" not in whose_numbers:
+                params = {"rank": rank, "slot": slot, "whose": whose_numbers}
+                if whose_numbers == "-":
+                    found.key, found.params = "slot_empty", params
+                else:
+                    found.key, found.params = (
+                        ("slot_part" if whose_numbers == str(slot) else "slot_of"),
+                        params,
+                    )
+                return
 
 
 def slots_text(trial: Trial, value: np.ndarray) -> str:
     """Whose numbers are in each slice: "0 - 2 1+3" has nothing in slice 1, and a sum in slice 3."""
-    return " ".join(slot_text(value[where], trial.size) for where in slices(trial.case))
+    return " ".join(slot_text(value[where]) for where in slices(trial.case))
 
 
-def slot_text(values: np.ndarray, size: int) -> str:
+def slot_text(values: np.ndarray) -> str:
     """Whose numbers these are."""
     if blank(values):
         return "-"
-    found = []
-    for value in values.astype(float).tolist():
-        whole = np.isfinite(value) and value == round(value) and 0 < value < BASE**size
-        digits = read_barcode(value, size) if whole else []
-        found.append("+".join(str(rank) for rank, digit in enumerate(digits) if digit) or "?")
-    return "/".join(dict.fromkeys(found))
+    return "/".join(dict.fromkeys("+".join(map(str, whose(value))) or "?" for value in values))
+
+
+def whose(value: np.floating) -> list[int]:
+    """The ranks whose numbers add up to this one; of float32, which has room for no sum, the rank."""
+    if value.dtype == np.float32:
+        return [rank for rank in range(RANKS) if value in barcode(15, rank).astype(np.float32)]
+    return sorted({rank for _, rank in read_parts(float(value)) or ()})
 
 
 def by_parts(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | None:
@@ -274,19 +296,8 @@ def by_parts(found: Diagnosis | None, trials: Sequence[Trial]) -> Diagnosis | No
     for rank, value in enumerate(values):
         differ = np.flatnonzero(~np.isclose(value, want, rtol=1e-9, atol=0))
         place = int(differ[0]) if differ.size else 0
-        found.rows.append((rank, *(part_text(v[place], place, trial.size) for v in (want, value))))
-    return found
-
-
-def part_text(number: float, place: int, size: int) -> str:
-    """Of which ranks this element is, and how often: "x[3]: 0 1 2x2"."""
-    if not np.isfinite(number) or number != round(number) or not 0 < number < BASE**size:
-        return f"{number:.7g}"
-    times = [divmod(digit, place + 1) for digit in read_barcode(number, size)]
-    if any(rest for _, rest in times):
-        return barcode_text(float(number), size)
-    ranks = [f"{rank}x{n}" if n > 1 else str(rank) for rank, (n, _) in enumerate(times) if n]
-    return f"x[{place}]: " + " ".join(ranks)
+        found.rows.append((rank, *(barcode_text(float(v[place])) for v in (want, value))))
+    return find_effect(found, trial, reduced)
 
 
 def tail_lost(trials: Sequence[Trial]) -> Diagnosis | None:
@@ -314,7 +325,7 @@ def only_a_shard(trials: Sequence[Trial]) -> Diagnosis | None:
 
 
 def rounded(trials: Sequence[Trial]) -> Diagnosis | None:
-    """Long fractions that have lost digits; one number of each result shows it."""
+    """Numbers that have lost digits; one of each result shows it."""
     found = evidence.explain(trials, reduced, (), otherwise="rounded")
     if found is not None:
         found.head = ("rank", "wanted", "got")
@@ -372,24 +383,3 @@ def cost(trials: Sequence[Trial], formula: Callable[[Trial, int, int], int]) -> 
         t for t in trials if sent_bytes(t) not in [[formula(t, r, w) for r in range(t.size)] for w in ways]
     ]
     return evidence.check_cost(off, lambda t, r: formula(t, r, 1))
-
-
-def receivers(trial: Trial) -> list[list[int]]:
-    """By rank, to whom it sends."""
-    return [sorted({event["to"] for event in trial.sent(rank)}) for rank in range(trial.size)]
-
-
-def not_a_ring(trials: Sequence[Trial]) -> Diagnosis | None:
-    """As many bytes as a ring, but not between neighbours."""
-    for trial in trials:
-        to = receivers(trial)
-        far = [
-            rank
-            for rank in range(trial.size)
-            if any((r - rank) % trial.size not in (1, trial.size - 1) for r in to[rank])
-        ]
-        if trial.size > 1 and far:
-            params, line = {"rank": far[0], "to": to[far[0]], "size": trial.size}, trial.ranks[far[0]]["line"]
-            rows = list(enumerate(to))
-            return Diagnosis("not_a_ring", params, line, trial.case, ("rank", "sends_to"), rows, "note")
-    return None

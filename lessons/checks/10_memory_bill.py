@@ -5,7 +5,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from lessons.checker import evidence
+from lessons.checker import evidence, slips
 from lessons.checker.evidence import (
     Diagnosis,
     Trial,
@@ -169,6 +169,17 @@ MISTAKES: tuple[tuple[str, Callable[[Case], Bill]], ...] = (
     ("elements", lambda c: bill(c, param=1, grad=1, k=1)),
 )
 
+RULE = """
+param = given.get("param", 2)
+grad = given.get("grad", 2)
+k = given.get("k", 12)
+padded = psi + -psi % size
+shard = padded // size
+parameter = param * (shard if stage >= 3 else padded)
+gradient = grad * (shard if stage >= 2 else padded)
+optimizer = k * (shard if stage >= 1 else padded)
+"""
+
 
 # The diagnosis.
 
@@ -178,7 +189,17 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     if found := find_first(trials, lambda trial: check_dictionary(trial.values()[0], right(trial.case))):
         return found
     found = evidence.explain(trials, from_case(right), [(key, from_case(make)) for key, make in MISTAKES])
-    return found if found is None else with_terms(found, trials)
+    if found is None:
+        return None
+    found = with_terms(found, trials)
+    return slips.find_slip(
+        found, trials, RULE, known, lambda names: {k: names[k] for k in KINDS}, "model_state_bytes"
+    )
+
+
+def known(trial: Trial, rank: int) -> dict[str, Any]:
+    """What the rule may use."""
+    return dict(trial.case["given"]) | {"given": trial.case["given"]}
 
 
 def with_terms(found: Diagnosis, trials: Sequence[Trial]) -> Diagnosis:

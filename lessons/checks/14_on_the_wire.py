@@ -6,7 +6,7 @@ from random import Random
 from types import ModuleType
 from typing import Any
 
-from lessons.checker import evidence
+from lessons.checker import evidence, slips
 from lessons.checker.evidence import (
     Diagnosis,
     Trial,
@@ -201,6 +201,19 @@ PEAKS: tuple[tuple[str, Callable[[Case], float]], ...] = (
     ("shards", lambda c: most(c) / c["given"]["size"]),
 )
 
+RULE = """
+padded = psi + -psi % size
+once = padded // size * (size - 1) * itemsize
+reduces = micro_batches if stage >= 2 else 1
+gathers = 2 * micro_batches if stage == 3 else 1
+reduce_scatter = reduces * once
+all_gather = gathers * once
+"""
+PEAK_RULE = """
+full = [unit + -unit % size for unit in units]
+peak = max(sum(full[i : i + ahead + 1]) for i in range(len(full)))
+"""
+
 
 # The diagnosis.
 
@@ -234,7 +247,14 @@ def wrong_bytes(trials: Sequence[Trial]) -> Diagnosis | None:
     found.rows = [
         (name, want[name], number_text(got[name]), ratio(got[name], want[name])) for name in COLLECTIVES
     ]
-    return found
+    return slips.find_slip(
+        found, trials, RULE, given, lambda names: {n: names[n] for n in COLLECTIVES}, "bytes_sent"
+    )
+
+
+def given(trial: Trial, rank: int) -> dict[str, Any]:
+    """What a rule may use."""
+    return dict(trial.case["given"]) | {"units": trial.case.get("units")}
 
 
 def ratio(got: float, want: float) -> str:
@@ -259,4 +279,4 @@ def wrong_peak(trials: Sequence[Trial]) -> Diagnosis | None:
     numbers = found.case["given"]
     found.params = numbers | {"wanted": want, "got": number_text(got), "width": width(found.case)}
     found.head, found.rows = (), ()
-    return found
+    return slips.find_slip(found, trials, PEAK_RULE, given, lambda names: names["peak"], "peak_gathered")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import evidence, words
+from lessons.checker import evidence, slips, words
 from lessons.checker.evidence import Diagnosis, Trial, decode
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
@@ -194,6 +194,12 @@ ROUNDING = (
     ("nan_truncated", lambda t, r: upper(np.where(np.isnan(floats(t.case)), wide(t), nearest(wide(t))))),
     ("nan_lost", lambda t, r: upper(nearest(wide(t)))),
 )
+RULE = """
+bits = x.view(np.uint32)
+last = bits >> 16 & 1
+rounded = bits + 0x7FFF + last >> 16
+result = np.where(np.isnan(x), 0x7FC0, rounded).astype(np.uint16)
+"""
 
 
 def rounding_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
@@ -214,7 +220,14 @@ def rounding_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     bits = [f"{number:08x}" for number in trial.case["bits"]]
     found.rows = [(f"{x[i]:.8g}", bits[i], code_text(want[i]), code_text(got[i])) for i in wrong[:6]]
     found.head, found.case = ("x", "bits", "wanted", "got"), None
-    return found
+    return slips.find_slip(
+        found,
+        alike,
+        RULE,
+        lambda t, _: {"x": floats(t.case)},
+        lambda names: one_nan(names["result"]),
+        "to_bfloat16",
+    )
 
 
 def code_text(code: int) -> str:
@@ -471,9 +484,24 @@ SCALERS = (
 )
 
 
+SCALER_RULE = """
+if bad:
+    scale /= 2
+    good = 0
+else:
+    good += 1
+    if good == every:
+        scale *= 2
+        good = 0
+"""
+
+
 def scaler_wrong(calls: Sequence[Call]) -> Diagnosis | None:
     """The scale and the count that the call leaves behind."""
-    found = evidence.explain_earliest(about(calls, lambda d: pair(d["scaler_after"])), scaled, SCALERS)
+    left = about(calls, lambda d: pair(d["scaler_after"]))
+    found = evidence.explain_earliest(left, scaled, SCALERS)
+    known = lambda c, rank: dict(c.did[rank]["scaler"]) | {"bad": not steps(c)}  # noqa: E731
+    found = slips.find_slip(found, left, SCALER_RULE, known, pair, "scaled_step")
 
     def row(call: Call, rank: int, did: dict[str, Any]) -> Sequence[str]:
         pairs = (pair(did["scaler"]), scaled(call, rank), pair(did["scaler_after"]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import evidence
+from lessons.checker import evidence, slips
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.lines import line_of_error
 from lessons.checker.ranks.messages import Talk
@@ -77,6 +77,25 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
 def own(case: dict[str, Any], rank: int) -> list[np.ndarray]:
     """A rank's shards, each (n,)."""
     return [np.array(numbers, case["dtype"]) for numbers in case["shards"][rank]]
+
+
+# The rules, in which one slip is looked for.
+
+NORM_RULE = """
+total = 0.0
+for shards in ranks:
+    squares = 0.0
+    for shard in shards:
+        wide = shard.astype(np.float64)
+        squares += float(wide @ wide)
+    total += squares
+norm = math.sqrt(total)
+"""
+FACTOR_RULE = "factor = min(1.0, max_norm / (norm + 1e-6))"
+WEIGHTS_RULE = """
+total = sum(sum(row) for row in counts)
+weights = [count / total for count in counts[rank]]
+"""
 
 
 # The norm.
@@ -149,6 +168,8 @@ def norm_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
         return changed  # and with that its own value
     if found and found.key == "unknown" and not agreed(evidence.trial_of(found, trials)):
         found.key = "ranks_disagree"
+    ranks = lambda t, _: {"ranks": [own(t.case, r) for r in range(t.size)]}  # noqa: E731
+    found = slips.find_slip(found, plain, NORM_RULE, ranks, lambda names: names["norm"], "global_norm")
     found = found or evidence.explain(trials, norm, (), otherwise="narrow_squares")
     for trial in trials:
         if found is None and not agreed(trial):
@@ -222,6 +243,10 @@ def factor_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
         return found
     alike = [with_value(trial, digits) for trial in done]
     found = evidence.explain_earliest(alike, factor, FACTORS)
+    two = lambda t, _: {"norm": t.case["norm"], "max_norm": t.case["max_norm"]}  # noqa: E731
+    found = slips.find_slip(
+        found, alike, FACTOR_RULE, two, lambda names: digits(names["factor"]), "clip_scale"
+    )
     for trial in trials:
         if found is None and divided(trial):
             found = Diagnosis("divides_by_norm", {}, divided(trial)[0]["line"], trial.case)
@@ -305,6 +330,8 @@ def weights_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     found = evidence.check_kind(done, weights) or evidence.explain_earliest(done, weights, WEIGHTS)
     if found and found.key == "unknown":
         found = evidence.find_changed_input(done, ("counts",)) or number_wrong(done) or found
+    counts = lambda t, rank: {"counts": t.case["counts"], "rank": rank}  # noqa: E731
+    found = slips.find_slip(found, done, WEIGHTS_RULE, counts, lambda names: names["weights"], "loss_weights")
     for trial in trials:
         if found is None and divided(trial):
             found = Diagnosis("divides_by_count", {}, divided(trial)[0]["line"], trial.case)

@@ -182,6 +182,8 @@ def with_outputs_named(found: Diagnosis | None, trials: Sequence[Trial]) -> Diag
     if found is None or found.key.startswith("returns"):
         return found
     trial = evidence.trial_of(found, trials)
+    if found.key == "unknown" and (other := other_calls(trials)):
+        return other
     rows = []
     for rank, value in enumerate(trial.values()):
         rows.append(
@@ -193,6 +195,26 @@ def with_outputs_named(found: Diagnosis | None, trials: Sequence[Trial]) -> Diag
         )
     found.case, found.rows = evidence.visible_case(trial), rows
     return found
+
+
+def other_calls(trials: Sequence[Trial]) -> Diagnosis | None:
+    """Passes or all-gathers too many or too few, where no mistake explains the outputs."""
+    for trial in trials:
+        units, rounds = len(WIDTHS) - 1, rounds_of(trial.case)
+        for rank, report in enumerate(trial.ranks):
+            calls = [what for what, *_ in report["log"]]
+            batches = len(batches_of(trial.case, rank))
+            for what, wanted in (
+                ("forward", units * batches),
+                ("all_gather", units * rounds),
+                ("forget", units * batches),
+            ):
+                if (got := calls.count(what)) != wanted:
+                    params = {"what": what, "got": got, "wanted": wanted, "rank": rank, "step": 1}
+                    return Diagnosis(
+                        "passes_number", params, line_of(report, what), evidence.visible_case(trial)
+                    )
+    return None
 
 
 def name_outputs(value: Sequence[Any], wanted: Sequence[np.ndarray]) -> str:

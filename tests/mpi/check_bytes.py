@@ -6,8 +6,10 @@ from small import NARROW, Small
 
 from zero_ref import array
 from zero_ref.comm import RingComm
+from zero_ref.extras import offload
 from zero_ref.ledger import ledger
 from zero_ref.plan.formulas import bill, model_state_bytes, sent_elements
+from zero_ref.plan.offload import bill_of_offload
 from zero_ref.train import dry_run
 
 # Written out once more: what a stage says of itself is not what it is held against.
@@ -131,19 +133,28 @@ def compare(run):
     o, comm = run.options(), run.comm
     itemsize = {"float32": 4, "float64": 8}.get(run.dtype, 2)
     words = 2 if run.optimizer != "sgd" else 1 if run.settings.get("momentum") else 0
+    keeps = KEEPS[run.stage] | ({"gradient": "all"} if run.reduce_once else {})
+    of_rank = keeps, [u.layout for u in run.units], comm.rank
+    about = {"itemsize": itemsize, "micro_batches": run.micro_batches}
+    about |= {"state_bytes": 4 * words + 4 if itemsize == 2 else itemsize * words}
+    about |= {"accumulate": 4 if run.accumulate else None}
+    until = "backward" if run.keep_after_forward else "used"
     said = bill(
-        KEEPS[run.stage],
-        [u.layout for u in run.units],
-        comm.rank,
-        itemsize,
-        state_bytes=4 * words + 4 if itemsize == 2 else itemsize * words,
-        micro_batches=run.micro_batches,
-        accumulate=4 if run.accumulate else None,
-        prefetch=run.prefetch,
+        *of_rank,
+        **about,
+        prefetch=run.prefetch or (run.overlap and run.stage == 3),
+        overlap=run.overlap,
+        gathered_until=until,
         ring=isinstance(getattr(comm, "inside", comm), RingComm),
         groups=run.world.size // comm.size,
         group=run.world.rank // comm.size,
     )
+    if run.offload:
+        where = run.offload.partition(":")[0], offload.BLOCK
+        said = bill_of_offload(
+            said, *of_rank, *where, **about, gathered_until=until, shards=run.offload_shards
+        )
+    assert (run.away, run.moved) == (said.away_bytes, said.moved_bytes_per_step)
     assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
     assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
     assert run.sent == said.sent_bytes_per_step
@@ -156,6 +167,7 @@ def compare(run):
     assert found.sent_bytes_per_step == run.sent
     assert found.between_bytes_per_step == run.between
     assert found.calls_per_step == run.calls
+    assert (found.away_bytes, found.moved_bytes_per_step) == (run.away, run.moved)
 
 
 def test_the_peak_falls_from_stage_to_stage(comm):

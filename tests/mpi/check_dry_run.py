@@ -85,4 +85,5 @@ def test_each_rank_is_predicted_wherever_the_dry_run_is_made(stage, comm):
     sizes = comm.everyone(sorted(set(run.sizes)))[next_rank]
     said = forecast(run.options(), run.task, next_rank, comm.size, map(tuple, sizes))
     measured = [run.resting, run.peak, run.peak_total, run.sent, run.calls, run.between]
+    measured += [run.away, run.moved]
     assert list(vars(said).values()) == comm.everyone(measured)[next_rank]

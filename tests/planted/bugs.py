@@ -1133,8 +1133,8 @@ RECOMPUTE = [
     Bug(
         "a record's recomputation is not compared",
         "plan/compare.py",
-        '("prefetch", "recompute")',
-        '("prefetch",)',
+        '"reduce-once", "recompute")',
+        '"reduce-once")',
     ),
 ]
 SCHEDULE = [
@@ -1298,21 +1298,21 @@ CHECKPOINTS = [
     ),
     Bug(
         "padding is saved",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         "to_numpy(vector[: sum(stop - start for start, stop in ranges)])",
         "to_numpy(vector)",
     ),
     Bug(
         "the state of stages 1 and 2 is taken for a whole one",
-        "checkpoint/saving.py",
+        "checkpoint/originals.py",
         'keeps["parameter" if name == "param" else "optimizer"] == "all"',
         'keeps["parameter"] == "all"',
     ),
     Bug(
         "the state of stage 0 is taken for a shard",
         "checkpoint/saving.py",
-        "[(0, layout.elements)] if whole else layout",
-        "layout",
+        "[(0, u.layout.elements)] if whole else u.layout",
+        "u.layout",
     ),
     Bug(
         "the number of updates starts again",
@@ -2071,6 +2071,36 @@ LEFTOVERS = [
 
 CHECKER = [
     Bug(
+        "a code is its element's number, so that one element once is another twice",
+        "../lessons/checker/barcode.py",
+        "(1 << COUNTED + 3 * rank) + row[rank] for row in bits",
+        "(1 << COUNTED + 3 * rank) + n + 1 for n, row in enumerate(bits)",
+    ),
+    Bug(
+        "a picture shows the hang of another trial",
+        "../lessons/checker/student/attempt.py",
+        'return hang if hang and trial and hang["case"] == trial["number"] else None',
+        "return hang if hang and trial else None",
+    ),
+    Bug(
+        "what one rank alone keeps hides what stops the others",
+        "../lessons/checker/stages/mistakes.py",
+        "(wrong_cost(steps) if trials[-1].size > 1 else None)",
+        "wrong_cost(steps)",
+    ),
+    Bug(
+        "a rank that waits for one that loops is told in its place",
+        "../lessons/checker/verdict.py",
+        'item[1].get("waits", False), item',
+        "item",
+    ),
+    Bug(
+        "own rings are booked by the formula",
+        "extras/own.py",
+        'getattr(self.messages, "sent", None)',
+        "None",
+    ),
+    Bug(
         "a note may need a rank that there is not",
         "../lessons/checker/ranks/board.py",
         "return dict(note) if fits(note, self.size) else {}",
@@ -2204,7 +2234,546 @@ TERMINAL = [
         "page()",
     ),
 ]
+UNITS = [
+    Bug(
+        "the values of a bucket begin with its last unit's",
+        "extras/buckets.py",
+        "        for u in units:\n            yield from",
+        "        for u in reversed(units):\n            yield from",
+    ),
+    Bug(
+        "what a bucket is made of is told from the last unit on",
+        "extras/buckets.py",
+        "whole.made_of = parts",
+        "whole.made_of = parts[::-1]",
+    ),
+    Bug(
+        "a bucket may be one unit too long",
+        "extras/buckets.py",
+        " + u.layout.elements <= elements",
+        " <= elements",
+    ),
+    Bug(
+        "a bucket takes all units that come after",
+        "extras/buckets.py",
+        "groups[-1].append(u)",
+        "groups[0].append(u)",
+    ),
+    Bug(
+        "a checkpoint has every slice of a bucket where it begins in the bucket",
+        "checkpoint/originals.py",
+        "yield of, low - begin + first, high - begin + first,",
+        "yield of, low + first, high + first,",
+    ),
+    Bug(
+        "a shard that is resumed is read from its beginning for every unit of a bucket",
+        "checkpoint/originals.py",
+        "place + low - start",
+        "place",
+    ),
+]
+UNITS += [
+    Bug(
+        "a tile's bias is added twice",
+        "extras/tiles.py",
+        "y[..., self.a : self.b] = part",
+        'y[..., self.a : self.b] = part + self.layout.views(param)["bias"]',
+    ),
+    Bug(
+        "a tile starts with the first elements of the bias",
+        "extras/tiles.py",
+        "(outputs * inputs + a, outputs * inputs + b)",
+        "(outputs * inputs, outputs * inputs + b - a)",
+    ),
+    Bug(
+        "the input's gradient is the first tile's",
+        "extras/tiles.py",
+        "            mine += so_far\n",
+        "            pass\n",
+    ),
+    Bug(
+        "a tile keeps its outputs beside the layer's",
+        "extras/tiles.py",
+        "        self.output.data = None  # it is in y, and no backward pass asks for it\n",
+        "",
+    ),
+    Bug(
+        "every layer is cut into as many tiles",
+        "extras/tiles.py",
+        "-(-whole.elements * number // longest)",
+        "number",
+    ),
+    Bug(
+        "an exported layer is its last tile's",
+        "checkpoint/weights.py",
+        "            if of.name not in begun:\n",
+        "            if True:\n",
+    ),
+]
+MUON = [
+    Bug(
+        "a slice of a matrix is made orthogonal where the whole one has to be",
+        "extras/muon.py",
+        "        whole = comm.all_gather(shard, layout)\n",
+        "        whole = comm.all_gather(shard, layout)\n        whole[layout.counts[0] :] = 0\n",
+    ),
+    Bug(
+        "the momentum is made orthogonal in place, and so remembered",
+        "extras/muon.py",
+        "turn(g, self.share.shapes)",
+        "turn(self.velocity, self.share.shapes)\n            g[...] = self.velocity",
+    ),
+    Bug(
+        "Muon's momentum is not Nesterov's",
+        "extras/muon.py",
+        "        g += self.momentum * self.velocity\n",
+        "",
+    ),
+    Bug(
+        "a tall matrix is multiplied on its long side, at another cost",
+        "extras/muon.py",
+        "tall = m.shape[0] > m.shape[1]",
+        "tall = False",
+    ),
+    Bug(
+        "the step of a matrix has the length of its short side", "extras/muon.py", "max(shape)", "min(shape)"
+    ),
+    Bug(
+        "Muon's own weights do not decay",
+        "extras/muon.py",
+        "        values *= 1 - self.lr * self.weight_decay\n",
+        "",
+    ),
+    Bug("embeddings are matrices, too", "extras/tensors.py", '"wte.weight", "wpe.weight"', '""'),
+    Bug("the last layer is a hidden one", "extras/tensors.py", "originals(units)[-1]", "originals(units)[0]"),
+    Bug(
+        "AdamW of the others does not hear the rate",
+        "extras/muon.py",
+        "self.others.lr, self.others.steps =",
+        "_, self.others.steps =",
+    ),
+    Bug(
+        "AdamW's bias correction is a step behind",
+        "extras/muon.py",
+        "self.steps - 1",
+        "max(self.steps - 2, 0)",
+    ),
+    Bug(
+        "a resumed run has lost its momentum",
+        "extras/muon.py",
+        '        self.velocity[...] = taken(vectors["m"], self.share.hidden)\n',
+        "",
+    ),
+    Bug(
+        "the largest matrix is dealt last",
+        "extras/tensors.py",
+        "(-elements[name], name)",
+        "(elements[name], name)",
+    ),
+    Bug(
+        "the gaps are filled without a look at the matrices",
+        "extras/tensors.py",
+        "gaps(loads,",
+        "gaps([0] * size,",
+    ),
+    Bug(
+        "matrices are balanced unit by unit",
+        "extras/tensors.py",
+        "rank = loads.index(min(loads))",
+        "rank = 0",
+    ),
+    Bug(
+        "tensors come back to where they stand in rank order",
+        "extras/tensors.py",
+        "full[start:stop] = ranked[place : place + stop - start]",
+        "full[place : place + stop - start] = ranked[place : place + stop - start]",
+    ),
+]
+OVERLAP2, OVERLAP3 = (f"stages/zero{n}_overlap.py" for n in (2, 3))
+KEEP, ONCE = (f"stages/zero3_{name}.py" for name in ("keep", "reduce_once"))
+GOING = "            going = u, comm.start_reduce_scatter(grad, u.layout)\n"
+
+VARIANTS = [
+    Bug(
+        "the gradient that is on its way after the last unit is never finished",
+        OVERLAP2,
+        "        arrive(going, comm)\n        loss += part\n",
+        "        loss += part\n",
+    ),
+    Bug(
+        "at stage 3 it is finished in the last micro-batch only",
+        OVERLAP3,
+        "        arrive(going, comm)\n        loss += part\n",
+        "        loss += part\n    arrive(going, comm)\n",
+    ),
+    Bug(
+        "every reduce-scatter is finished before the next unit computes: right, and nothing overlaps",
+        OVERLAP2,
+        GOING,
+        "            arrive((u, comm.start_reduce_scatter(grad, u.layout)), comm)\n",
+    ),
+    Bug(
+        "a reduce-scatter is started before the one before it is finished",
+        OVERLAP3,
+        "            arrive(going, comm)\n" + GOING,
+        "            before, going = going, (u, comm.start_reduce_scatter(grad, u.layout))\n"
+        "            arrive(before, comm)\n            del before\n",
+    ),
+    Bug(
+        "the gradient that has been started stays until the next one is there",
+        OVERLAP2,
+        "            del grad  # or three units' whole gradients would be alive at once\n",
+        "",
+    ),
+    Bug(
+        "what travels has the memory of whoever began it, and is freed with it",
+        "extras/overlap.py",
+        "        UNDER_WAY.add(self)\n",
+        "",
+    ),
+    Bug(
+        "an all-gather that was begun is freed with the stage that failed",
+        "comm.py",
+        "        UNDER_WAY.add(gathering)\n",
+        "",
+    ),
+    Bug(
+        "what is finished is kept for ever",
+        "extras/overlap.py",
+        "        UNDER_WAY.discard(self)\n",
+        "",
+    ),
+    Bug(
+        "the whole gradient stays as long as the stage holds what it has finished",
+        "extras/overlap.py",
+        "        self.ranked = self.terms = self.requests = None  # the gradient",
+        "        self.terms = self.requests = None  # the gradient",
+    ),
+    Bug(
+        "my own part is added last, not in its place among the ranks",
+        "extras/overlap.py",
+        "        done = 0\n",
+        "        self.terms.append(self.terms.pop(rank))\n        done = 0\n",
+    ),
+    Bug(
+        "nobody waits: what has not come is added as it lies there",
+        "extras/overlap.py",
+        "        for request in self.requests:\n            request.Wait()\n",
+        "        for request in self.requests[:1]:\n            request.Wait()\n",
+    ),
+    Bug(
+        "a part of a bfloat16 gradient is summed in bfloat16",
+        "extras/overlap.py",
+        ', "float32", "buffer") if shard.itemsize == 2 else None',
+        ', "float32", "buffer") if shard.itemsize == 1 else None',
+    ),
+    Bug(
+        "with overlap the groups are not added up",
+        "extras/overlap.py",
+        "        self.sum_between_groups(shard, reducing.layout)\n",
+        "",
+    ),
+    Bug(
+        "the watchdog does not hear that a reduce-scatter begins",
+        "extras/overlap.py",
+        "    @observed\n    def start_reduce_scatter",
+        "    def start_reduce_scatter",
+    ),
+    Bug(
+        "the bill has one whole gradient with overlap, too",
+        "plan/formulas.py",
+        "zip(whole, [*travels[1:], 0])",
+        "zip(whole, [0] * len(whole))",
+    ),
+    Bug(
+        "the map of traffic deals a finished reduce-scatter out in equal parts",
+        "report/page.py",
+        'if name in ("reduce_scatter", "finish_reduce_scatter"):',
+        'if name == "reduce_scatter":',
+    ),
+    Bug(
+        "what was gathered in the first step is used for ever",
+        KEEP,
+        "            params.append(comm.all_gather(u.param, u.layout))\n",
+        '            if not hasattr(u, "copy"):\n'
+        "                u.copy = comm.all_gather(u.param, u.layout)\n"
+        "            params.append(u.copy)\n",
+    ),
+    Bug(
+        "what was gathered is kept after the backward pass, too",
+        KEEP,
+        "        for u in reversed(units):\n            g, grad = u.backward(params.pop(), g)\n",
+        "        for u, param in zip(reversed(units), params[::-1]):\n"
+        "            g, grad = u.backward(param, g)\n",
+    ),
+    Bug(
+        "the backward pass gathers once more",
+        KEEP,
+        "u.backward(params.pop(), g)",
+        "u.backward(comm.all_gather(u.param, u.layout), g)",
+    ),
+    Bug(
+        "the bill of keeping gathers twice",
+        "plan/formulas.py",
+        '    gathers = 2 if gathered_until == "used" else 1\n',
+        "    gathers = 2\n",
+    ),
+    Bug(
+        "reduced once, the gradient of the step before is added once more",
+        ONCE,
+        "        u.grad.fill(0)\n",
+        "",
+    ),
+    Bug(
+        "each rank updates with its own samples' gradient",
+        ONCE,
+        "        u.optimizer.update(u.param, grad, scale)\n",
+        "        u.optimizer.update(u.param, comm.shard(u.grad, u.layout), scale)\n",
+    ),
+    Bug(
+        "reduced once, the optimizer has the state of the whole model",
+        ONCE,
+        'KEEPS = {"parameter": "1/N", "gradient": "all", "optimizer": "1/N"}',
+        'KEEPS = {"parameter": "1/N", "gradient": "1/N", "optimizer": "1/N"}',
+    ),
+]
+
+TEAMS = "extras/tensor_parallel.py"
+
+TENSOR_PARALLEL = [
+    Bug(
+        "P_a keeps the part of another rank",
+        TEAMS,
+        "self.cut.slice_of(self.team.rank)]\n        self.input",
+        "self.cut.slice_of(self.team.rank - self.team.size + 1)]\n        self.input",
+    ),
+    Bug(
+        "P_a keeps a view of its part, and so all of the input",
+        TEAMS,
+        "part.copy()",
+        "part.view()",
+    ),
+    Bug(
+        "P_a gathers and keeps what it has gathered in the forward pass",
+        TEAMS,
+        "        self.input = Tensor(track(",
+        "        self.whole = x\n        self.input = Tensor(track(",
+    ),
+    Bug(
+        "the gradient of a pair's input is a rank's own, not the team's sum",
+        TEAMS,
+        "        team.sum_all(g.reshape(-1), team.cut(g.size))\n",
+        "",
+    ),
+    Bug(
+        "the gradient of a pair's output is summed, too",
+        TEAMS,
+        "g, 1)\n\n    return Tensor(x.data, (x,), backward)\n",
+        "g, team.size)\n\n    return Tensor(x.data, (x,), backward)\n",
+    ),
+    Bug(
+        "every rank of a team tells the loss",
+        TEAMS,
+        "        return g, loss if team.rank == 0 else 0.0\n",
+        "        return g, loss\n",
+    ),
+    Bug(
+        "the norm is that of one rank's parts",
+        TEAMS,
+        "        return self.world.sum(value)\n",
+        "        return super().sum(value)\n",
+    ),
+    Bug(
+        "every rank adds the bias of the output",
+        TEAMS,
+        " if rank == 0 else []\n",
+        "\n",
+    ),
+    Bug(
+        "the second layer of a pair is cut by rows of another rank",
+        TEAMS,
+        "                yield whole[name][:, a:b] if axis else whole[name][a:b]\n",
+        "                yield np.roll(whole[name], 1, axis)[:, a:b] if axis else whole[name][a:b]\n",
+    ),
+    Bug(
+        "what a team sends for its sums is counted without the all-gather",
+        TEAMS,
+        "sent + self._all_gather(vector, cut))",
+        "max(sent, 0 * self._all_gather(vector, cut)))",
+    ),
+]
+OFFLOADED = [
+    Bug(
+        "at the first step nothing is read: block 0's state is left in the memory of block 2",
+        "extras/offload.py",
+        "return turn, later(self.move, self.store.read, turn, block)",
+        "nothing = lambda vector, place: None\n"
+        "        return turn, later(self.move, self.store.read if self.steps else nothing, turn, block)",
+    ),
+    Bug(
+        "the last block is not written back",
+        "extras/storage.py",
+        "        self._all_of(here, place, self.file.write)",
+        "        if place:\n            self._all_of(here, place, self.file.write)",
+    ),
+    Bug(
+        "what has changed in host memory is forgotten",
+        "extras/storage.py",
+        "        array.copy(self.whole(vector.dtype, place, vector.size), vector)",
+        "        pass",
+    ),
+    Bug(
+        "all ranks have one file",
+        "extras/storage.py",
+        'return tempfile.TemporaryFile(dir=folder, prefix="zero_ref-", buffering=0)',
+        'open(f"{folder}/../state", "ab").close()\n    return open(f"{folder}/../state", "r+b", buffering=0)',
+    ),
+    Bug(
+        "the file keeps its name",
+        "extras/storage.py",
+        'return tempfile.TemporaryFile(dir=folder, prefix="zero_ref-", buffering=0)',
+        "return tempfile.NamedTemporaryFile(dir=folder, delete=False, buffering=0)",
+    ),
+    Bug(
+        "an update of no elements is not counted, and ranks disagree on the number of updates",
+        "extras/offload.py",
+        "        if scale == 0:\n",
+        "        if scale == 0 or self.n == 0:\n",
+    ),
+    Bug(
+        "a block is updated as if it were the first update",
+        "extras/offload.py",
+        "turn.steps, turn.lr = self.steps, self.lr",
+        "turn.lr = self.lr",
+    ),
+    Bug(
+        "a schedule's rate does not reach the blocks",
+        "extras/offload.py",
+        "turn.steps, turn.lr = self.steps, self.lr",
+        "turn.steps = self.steps",
+    ),
+    Bug(
+        "every block has memory of its own",
+        "extras/offload.py",
+        "if i < 2 or size < BLOCK:",
+        "if True:",
+    ),
+    Bug(
+        "the recorder takes what is outside for memory of the device",
+        "extras/offload.py",
+        "[] if isinstance(u.optimizer, Offloaded) else list(u.optimizer.state().values())",
+        "list(u.optimizer.state().values())",
+    ),
+    Bug(
+        "the bill forgets the shorter rest",
+        "plan/offload.py",
+        "return min(n // block, 2) * block + n % block",
+        "return min(n, 2 * block)",
+    ),
+    Bug(
+        "what has died is still counted as lying outside",
+        "ledger.py",
+        "        weakref.finalize(owner, self.away.subtract, {tier: nbytes}).atexit = False\n",
+        "",
+    ),
+    Bug(
+        "--offload is saved with a checkpoint",
+        "train/family.py",
+        '"offload", "offload_shards", ',
+        "",
+    ),
+]
+
+ZEROPP_BUGS = [
+    Bug(
+        "a scale is not sent",
+        "extras/codes.py",
+        "scale[...] = xp.where(finite, step, np.float32(np.nan))",
+        "scale[...] = 1",
+    ),
+    Bug(
+        "a number that is not finite is hidden by its code",
+        "extras/codes.py",
+        "xp.where(finite, step, np.float32(np.nan))",
+        "xp.where(finite, step, np.float32(1))",
+    ),
+    Bug(
+        "the halves of a byte change places",
+        "extras/codes.py",
+        "codes[...] = whole[0::2] & 15  # the even ones in the low half of a byte\n"
+        "            codes[: n // 2] |= whole[1::2] << 4",
+        "codes[...] = whole[0::2] << 4\n            codes[: n // 2] |= whole[1::2] & 15",
+    ),
+    Bug(
+        "numbers are cut off, not rounded",
+        "extras/codes.py",
+        'codes.view("int8")[...] = xp.rint(numbers[:n], out=numbers[:n])',
+        'codes.view("int8")[...] = numbers[:n]',
+    ),
+    Bug(
+        "the second copy stays, and is stale in the next step",
+        "extras/zeropp.py",
+        "self.await_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
+        "self.await_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
+    ),
+    Bug(
+        "with prefetch there is no second copy",
+        "extras/zeropp.py",
+        "return self.with_copy(super().finish_all_gather(gathering), layout)",
+        "return super().finish_all_gather(gathering)",
+    ),
+    Bug(
+        "the first hop sends what the second should: whole machines, not places",
+        "extras/zeropp.py",
+        "for rank in range(place, self.size, self.near)]",
+        "for rank in range(place * self.size // self.near, (place + 1) * self.size // self.near)]",
+    ),
+    Bug(
+        "the second hop is left out",
+        "extras/zeropp.py",
+        "return self.hop(self.between, [[part] for part in sums], between=True)[0]",
+        "return own",
+    ),
+    Bug(
+        "a rank's own part is added twice",
+        "extras/zeropp.py",
+        "                if rank == 0:\n                    total[...] = term\n",
+        "                if rank == 0:\n                    total[...] = term + own\n",
+    ),
+    Bug(
+        "the owner of a shard computes with it as it is, the others with codes",
+        "extras/zeropp.py",
+        "        for rank in range(self.size):\n            self.weights.decode(",
+        "        for rank in self.others:\n            self.weights.decode(",
+    ),
+    Bug(
+        "rounded weights are exported",
+        "extras/zeropp.py",
+        "return stage.full_param(u, comm.exact)",
+        "return stage.full_param(u, comm)",
+    ),
+    Bug(
+        "the hop between machines is counted as if it stayed inside",
+        "extras/zeropp.py",
+        "for part in sums], between=True)[0]",
+        "for part in sums])[0]",
+    ),
+    Bug(
+        "all that is gathered is counted as if it stayed inside",
+        "extras/zeropp.py",
+        "layout.counts[self.rank] * wire.itemsize * len(self.far))",
+        "0)",
+    ),
+    Bug(
+        "the formula forgets the scales",
+        "plan/zeropp.py",
+        "scales, codes = 4 * -(-n // int(block)), n",
+        "scales, codes = 0 * -(-n // int(block)), n",
+    ),
+]
 GROUPS = {
+    "variants": VARIANTS,
+    "tensor parallel": TENSOR_PARALLEL,
     "install": INSTALL,
     "seams": SEAMS,
     "stage 0": STAGE_0,
@@ -2229,6 +2798,10 @@ GROUPS = {
     "recompute": RECOMPUTE,
     "schedule": SCHEDULE,
     "groups": BETWEEN,
+    "offload": OFFLOADED,
+    "ZeRO++": ZEROPP_BUGS,
+    "units": UNITS,
+    "muon": MUON,
     "plans": PLANS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,

@@ -31,6 +31,27 @@ WRONG = {
         "bounds(x.size, [1] * comm.size)",
         "[r * (x.size // comm.size) for r in range(comm.size + 1)]",
     ),
+    "rest_on_last": (
+        "bounds(x.size, [1] * comm.size)",
+        "[r * (x.size // comm.size) for r in range(comm.size)] + [x.size]",
+    ),
+    "parts_mixed": ("(comm.rank - hop - 1)", "(comm.rank - hop)"),
+    "parts_missing": (
+        "partial = arriving + x[ends[shard] : ends[shard + 1]]",
+        "partial = arriving + x[ends[shard] : ends[shard + 1]] * (hop != 2)",
+    ),
+    "parts_twice": (
+        "return partial",
+        "return partial + x[ends[comm.rank] : ends[comm.rank + 1]]",
+    ),
+    "not_a_ring": (
+        "    partial =",
+        "    total = x[ends[comm.rank] : ends[comm.rank + 1]].copy()\n"
+        "    for hop in range(1, comm.size):\n"
+        "        to, source = (comm.rank + hop) % comm.size, (comm.rank - hop) % comm.size\n"
+        "        total += comm.sendrecv(x[ends[to] : ends[to + 1]], to, source)\n"
+        "    return total\n    partial =",
+    ),
     "changed_input": (
         "partial = arriving + x[ends[shard] : ends[shard + 1]]",
         "x[ends[shard] : ends[shard + 1]] += arriving\n        partial = x[ends[shard] : ends[shard + 1]]",

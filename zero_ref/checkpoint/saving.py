@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from zero_ref.array import Array, copy, to_numpy
+from zero_ref.array import copy
 from zero_ref.checkpoint import (
     BEST,
     FOLDER,
@@ -37,11 +36,13 @@ from zero_ref.checkpoint import (
     newest,
     owner,
 )
+from zero_ref.checkpoint.originals import by_original, in_originals, prefixes, shapes_of, vectors
 from zero_ref.comm import Comm
 from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.launch.files import create, give_mode, reason
 from zero_ref.launch.together import agree, on_rank_0
 from zero_ref.model import Unit
+from zero_ref.optim import take_state, whole_state
 from zero_ref.precision import Guard, LossScale
 from zero_ref.train import choose
 from zero_ref.train.choose import Run
@@ -141,11 +142,7 @@ def write_shards(part: Path, run: Run) -> dict[str, Any] | None:
     rank, keeps = run.comm.rank, run.stage.KEEPS
     if run.world.rank != rank:
         return None  # another rank has the same shards
-    tensors = {
-        f"{u.layout.name}/{name}": own
-        for u in run.units
-        for name, own in own_elements(u, keeps, rank).items()
-    }
+    ranges, tensors = by_original(run.units, keeps, rank)
     if not part.is_dir():
         raise OSError(f"{part.name} is not there: {part.parent} has to be one folder for all ranks")
     file = part / file_name(rank)
@@ -155,7 +152,6 @@ def write_shards(part: Path, run: Run) -> dict[str, Any] | None:
     to_disk(file)
     with open(file, "rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    ranges = {u.layout.name: u.layout.ranges(rank) for u in run.units}
     return msgspec.structs.asdict(File(file.name, file.stat().st_size, digest, ranges))
 
 
@@ -168,7 +164,7 @@ def describe(manifest: Manifest, step: int, run: Run, files: list[File]) -> Mani
         optimizer_steps=units[0].optimizer.steps,
         loss_scale=Scale(guard.scale, guard.good, guard.skipped) if isinstance(guard, LossScale) else None,
         vectors={name: vector.dtype.name for name, vector in vectors(units[0]).items()},
-        units={u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units},
+        units=shapes_of(units),
         prefixes=prefixes(units),
         files=files,
     )
@@ -194,13 +190,13 @@ def restore(checkpoint: Checkpoint, run: Run) -> None:
     m, guard = checkpoint.manifest, run.guard
     whole = run.stage.KEEPS["optimizer"] == "all"
     for u in run.units:
-        layout = u.layout
-        for name, vector in u.optimizer.state().items():
-            place = 0
-            for start, stop in [(0, layout.elements)] if whole else layout.ranges(run.comm.rank):
-                values = checkpoint.read(layout.name, name, start, stop)
+        ranges = [(0, u.layout.elements)] if whole else u.layout.ranges(run.comm.rank)
+        state = whole_state(u.optimizer)
+        for of, start, stop, place in in_originals(u.layout, ranges):
+            for name, vector in state.items():
+                values = checkpoint.read(of.name, name, start, stop)
                 copy(vector[place : place + stop - start], values)
-                place += stop - start
+        take_state(u.optimizer, state)
         u.optimizer.steps = m.optimizer_steps
     guard.steps = m.step
     if isinstance(guard, LossScale) and m.loss_scale:
@@ -210,7 +206,7 @@ def restore(checkpoint: Checkpoint, run: Run) -> None:
 def check_fits(checkpoint: Checkpoint, units: list[Unit], optimizer: Any, guard: Guard) -> None:
     """UsageError unless the checkpoint is of this model, optimizer and type of numbers."""
     check_model(checkpoint, units)
-    state = {name: vector.dtype.name for name, vector in optimizer.state().items()}
+    state = {name: vector.dtype.name for name, vector in whole_state(optimizer).items()}
     found = {name: dtype for name, dtype in checkpoint.manifest.vectors.items() if name != "param"}
     if found != state or isinstance(guard, LossScale) != (checkpoint.manifest.loss_scale is not None):
         raise UsageError(
@@ -228,7 +224,7 @@ def check_options(checkpoint: Checkpoint, o: argparse.Namespace) -> None:
 
 def check_model(checkpoint: Checkpoint, units: list[Unit]) -> None:
     """UsageError unless the checkpoint's model has these units, tensors, shapes and type of numbers."""
-    ours = {u.layout.name: {name: list(s) for name, s in u.layout.shapes.items()} for u in units}
+    ours = shapes_of(units)
     named = checkpoint.manifest.prefixes == prefixes(units)
     if (
         not named
@@ -236,28 +232,6 @@ def check_model(checkpoint: Checkpoint, units: list[Unit]) -> None:
         or checkpoint.manifest.vectors["param"] != units[0].dtype.name
     ):
         raise UsageError(f"checkpoint {checkpoint.folder}: its model is not that of its own options")
-
-
-def prefixes(units: list[Unit]) -> dict[str, str]:
-    """What stands before the names of a unit's tensors, where that is not the unit's own name."""
-    return {u.layout.name: u.layout.prefix for u in units if u.layout.prefix != f"{u.layout.name}."}
-
-
-def vectors(u: Unit) -> dict[str, Array]:
-    """What has to be kept of a unit: its parameters and the optimizer's state, as they lie here."""
-    return {"param": u.param, **u.optimizer.state()}
-
-
-def own_elements(u: Unit, keeps: dict[str, str], rank: int) -> dict[str, np.ndarray]:
-    """This rank's elements of each of the unit's vectors, without padding. keeps: KEEPS of the stage."""
-    own, ranges = {}, u.layout.ranges(rank)
-    for name, vector in vectors(u).items():
-        if keeps["parameter" if name == "param" else "optimizer"] == "all":
-            pieces = [to_numpy(vector[start:stop]) for start, stop in ranges]
-            own[name] = pieces[0] if len(pieces) == 1 else np.concatenate([to_numpy(vector[:0]), *pieces])
-        else:
-            own[name] = to_numpy(vector[: sum(stop - start for start, stop in ranges)])
-    return own
 
 
 def drop_old(folder: Path, keep: int | None) -> None:

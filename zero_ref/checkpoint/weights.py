@@ -12,10 +12,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from zero_ref.array import to_numpy
+from zero_ref.array import Array, empty, to_numpy
 from zero_ref.comm import Comm
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import in_one_piece
+from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
 
 # Types that become a model's numbers, by safetensors' names.
@@ -29,9 +30,28 @@ def named_tensors(stage: ModuleType, units: list[Unit], comm: Comm) -> Iterator[
 
     All ranks must go through it to the end, because each unit is a collective call at stage 3.
     """
+    for layout, param in whole_units(stage, units, comm):
+        for name, view in layout.views(param).items():
+            yield f"{layout.prefix}{name}", to_numpy(view)
+
+
+def whole_units(stage: ModuleType, units: list[Unit], comm: Comm) -> Iterator[tuple[FlatLayout, Array]]:
+    """Each unit of the model as it is written: its layout and its parameters, once all of them are here."""
+    begun: dict[str, tuple[Array, int]] = {}  # name -> parameters, and how many of them are here
     for u in units:
-        for name, view in u.layout.views(stage.full_param(u, comm)).items():
-            yield f"{u.layout.prefix}{name}", to_numpy(view)
+        param, begin = stage.full_param(u, comm), 0
+        if not u.layout.made_of:
+            yield u.layout, param
+        for of, start, stop in u.layout.made_of:
+            if of.name not in begun:
+                begun[of.name] = empty(of.elements, u.dtype, "buffer"), 0
+            vector, here = begun.pop(of.name)
+            vector[start:stop] = param[begin : begin + stop - start]
+            begin, here = begin + stop - start, here + stop - start
+            if here == of.elements:
+                yield of, vector
+            else:
+                begun[of.name] = vector, here
 
 
 def sha256(tensors: Named) -> str:

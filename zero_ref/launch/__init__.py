@@ -187,6 +187,10 @@ class CleanEnd(Exception):
     code, by_all = 1, False
 
 
+class RankEnd(Exception):
+    """An end that one rank comes to while others wait for it: one line, and all ranks end with code 1."""
+
+
 class UsageError(CleanEnd):
     """The user asked for something that cannot be.
 
@@ -224,8 +228,9 @@ def run(main: Callable[[], None]) -> None:
                 tell("zero_ref: interrupted\n")
             sys.exit(130)
         abort("interrupted", 130)
-    except MemoryError as error:
-        text = f"out of memory: {one_line(error) or 'no more is given'}"
+    except (MemoryError, RankEnd) as error:
+        memory = f"out of memory: {one_line(error) or 'no more is given'}"
+        text = one_line(error) if isinstance(error, RankEnd) else memory
         if _alone():
             os.write(2, f"zero_ref: error: {text}\n".encode("utf-8", "backslashreplace"))
             sys.exit(1)

@@ -4,6 +4,7 @@
     python -m zero_ref.plan --model mlp --features 64 --classes 10 --dtype float32 --ranks 4
     python -m zero_ref.plan --model transformer --layers 48 --hidden 1600 --heads 25 --sequence 1024 \\
         --batch-size 2048 --ranks 64 --memory 32GB --bandwidth 12.5e9 --flops 40e12
+    python -m zero_ref.plan --why --model mlp --features 64 --hidden 1024 --classes 10 --ranks 2
     python -m zero_ref.plan --paper table1
     mpirun -n 2 python -m zero_ref.plan --calibrate machine.json
     python -m zero_ref.plan --compare record.json --machine machine.json
@@ -19,6 +20,7 @@ from zero_ref import launch, optim
 from zero_ref.launch.cli import Parser, above_0, add_language, positive, rate, widths
 from zero_ref.plan import compare, paper, timing
 from zero_ref.plan.answer import plan
+from zero_ref.plan.why import why
 from zero_ref.train.options import DTYPES, NARROW, parts
 
 K_HELP = """
@@ -65,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
         "--compare", nargs="+", metavar="FILE.json", help="records of zero_ref.train --record, with --machine"
     )
 
+    what("--why", action="store_true", help="why a higher stage needs more memory here, and what changes it")
+
     model = p.add_argument_group("model: its size, or its shape").add_argument
     model("--parameters", type=parameters, metavar="PSI", help="how many, such as 7.5e9 or 7.5B")
     model("--model", choices=("linear", "mlp", "transformer"), help="linear and mlp: those of zero_ref.train")
@@ -79,6 +83,10 @@ def parser() -> argparse.ArgumentParser:
     model("--positions", type=positive, metavar="P", help="learned positions, beside --vocab (default: none)")
     model("--untied", action="store_true", help="the output's matrix is not the embedding's, beside --vocab")
     model("--checkpointing", action="store_true", help="of activations: keep each block's input alone")
+    model("--tiles", type=positive, metavar="T", help="cut wide layers, as zero_ref.train does")
+    model(
+        "--bucket", type=positive, metavar="ELEMENTS", help="merge neighbouring units, as zero_ref.train does"
+    )
 
     train = p.add_argument_group("training").add_argument
     train("--dtype", choices=DTYPES, default="float16", metavar="TYPE", help=f"{', '.join(DTYPES)} (float16)")
@@ -119,15 +127,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error("a plan needs --ranks N, and --parameters PSI or --model")
     if o.ranks > 10**6:
         p.error(f"--ranks {o.ranks}: more than a million")
+    if o.why:
+        check_why(p, o)
     here = o.model in ("linear", "mlp")
     given = {name for name, value in vars(o).items() if value is not None and value is not False}
     allowed: dict[str | None, set[str]] = {
         None: {"parameters", "layers", "k", "group"},
-        "linear": {"features", "classes", "targets"},
-        "mlp": {"features", "classes", "targets", "hidden"},
+        "linear": {"features", "classes", "targets", "bucket", "tiles"},
+        "mlp": {"features", "classes", "targets", "hidden", "bucket", "tiles"},
         "transformer": {
             *("parameters", "layers", "hidden", "heads", "sequence", "checkpointing", "k", "group"),
             *("vocab", "positions", "untied"),
+            *(("bucket",) if o.why else ()),
         },
     }
     shape = set().union(*allowed.values())
@@ -160,6 +171,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return o
 
 
+def check_why(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """An error of the parser where no dry run can say why: of a size alone, or of no model trained here."""
+    if o.model is None or (o.model == "transformer" and not o.vocab):
+        p.error("--why needs a model that zero_ref.train can run: linear, mlp, or transformer with --vocab")
+    other = ("parameters", "k", "group", "memory", "machine", "bandwidth")
+    for name in (*other, "positions", "untied", "checkpointing"):
+        if getattr(o, name):
+            p.error(f"--{name} has no meaning beside --why")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
     o = parse(arguments)
@@ -172,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif o.compare:
         compare.compare(o.compare, timing.read(o.machine), o.language)
     else:
-        launch.say(plan(o))
+        launch.say(why(o) if o.why else plan(o))
 
 
 if __name__ == "__main__":

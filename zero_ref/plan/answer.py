@@ -121,10 +121,16 @@ def plan_for_training(o: argparse.Namespace) -> Plan:
 
 def options_here(o: argparse.Namespace, stage: int) -> argparse.Namespace:
     """What zero_ref.train makes of the same options."""
-    line = [f"--stage={stage}", f"--model={o.model}", f"--dtype={o.dtype}", f"--optimizer={o.optimizer}"]
+    here = {"transformer": "gpt"}.get(o.model, o.model)
+    line = [f"--stage={stage}", f"--model={here}", f"--dtype={o.dtype}", f"--optimizer={o.optimizer}"]
     line += [f"--batch-size={o.batch_size or 64}", f"--micro-batches={o.micro_batches}", "--device=cpu"]
     line += [f"--momentum={o.momentum}"] if o.momentum else []
-    line += [f"--hidden={','.join(map(str, o.hidden))}"] if o.hidden else []
+    line += [f"--{name}={getattr(o, name)}" for name in ("bucket", "tiles") if getattr(o, name)]
+    if here == "gpt":
+        line += [f"--width={o.hidden[0]}", f"--context={o.sequence}"]
+        line += [f"--{name}={getattr(o, name)}" for name in ("layers", "heads")]
+    else:
+        line += [f"--hidden={','.join(map(str, o.hidden))}"] if o.hidden else []
     return options.parse(line)
 
 

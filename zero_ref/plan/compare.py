@@ -59,6 +59,9 @@ def expected(record: dict[str, Any], machine: Machine) -> tuple[list[Forecast], 
     return found, max(times_of, key=lambda t: t.total)
 
 
+PASSED_OVER = ("prefetch", "overlap", "keep-after-forward", "reduce-once", "recompute")  # by a checkpoint
+
+
 def asked(config: dict[str, Any]) -> argparse.Namespace:
     """The options of a record, as zero_ref.train reads them; UsageError for what it does not read."""
     unknown = set(config) - set(vars(options.parse([]))) - {"place"}
@@ -66,9 +69,15 @@ def asked(config: dict[str, Any]) -> argparse.Namespace:
         raise UsageError("its options are not those of zero_ref.train")
     if config.get("group"):
         raise UsageError("it was made with --group, of which the planner's times know nothing")
+    if config.get("optimizer") == "muon":
+        raise UsageError(
+            "it was made with --optimizer muon, of whose products the planner's times know nothing"
+        )
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
-    line += [f"--{name}" for name in ("prefetch", "recompute") if config.get(name)]
-    line += [f"--{name}={config[name]}" for name in ("own", "transport") if config.get(name)]
+    line += [f"--{name}" for name in PASSED_OVER if config.get(name.replace("-", "_"))]
+    line += [
+        f"--{name}={config[name]}" for name in ("own", "transport", "bucket", "tiles") if config.get(name)
+    ]
     if sum(map(len, line)) > options.MOST_LETTERS:
         raise UsageError(f"its options have more than {options.MOST_LETTERS:,} letters")
     o = options.parse(line)
@@ -112,7 +121,7 @@ def check_sizes(o: argparse.Namespace, data: DataSet, record: dict[str, Any]) ->
             f"its model has {record['parameters']:,} parameters in {record['units']} units, and that of its "
             f"options {sum(elements):,} in {len(units)}"
         )
-    moves = isinstance(o.shard_model, str) and RULES[o.shard_model] is not None
+    moves = isinstance(o.shard_model, str) and RULES.get(o.shard_model) is not None
     blocks = sum(max(8 * ranks, math.ceil(n / 1024)) for n in elements) if moves else 0
     there = {
         "passes through units": len(units) * o.micro_batches,

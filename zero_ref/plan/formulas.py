@@ -5,9 +5,10 @@ runs a stage or reads one, but for what it KEEPS: so these numbers prove somethi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from zero_ref.layout import FlatLayout, bounds
+from zero_ref.ledger import TIERS, WAYS
 from zero_ref.stages import STAGES
 
 
@@ -49,12 +50,16 @@ def passes(stage: int, micro_batches: int = 1) -> dict[str, int]:
     return passes_of(STAGES[stage].KEEPS, micro_batches)
 
 
-def passes_of(keeps: dict[str, str], micro_batches: int = 1) -> dict[str, int]:
+def passes_of(keeps: dict[str, str], micro_batches: int = 1, gathered_until: str = "used") -> dict[str, int]:
     """The same by what a stage keeps: who has a shard of the gradient reduces in every backward pass; who
-    has a shard of the parameters gathers in every forward and every backward pass, others once a step."""
+    has a shard of the parameters gathers in every forward and every backward pass, others once a step.
+
+    gathered_until: what was gathered for a pass is dropped when it is "used", or stays until "backward".
+    """
+    gathers = 2 if gathered_until == "used" else 1
     return {
         "reduce_scatter": micro_batches if keeps["gradient"] == "1/N" else 1,
-        "all_gather": 2 * micro_batches if keeps["parameter"] == "1/N" else 1,
+        "all_gather": gathers * micro_batches if keeps["parameter"] == "1/N" else 1,
     }
 
 
@@ -165,6 +170,8 @@ class Bill:
     peak_bytes: dict[str, int]
     sent_bytes_per_step: dict[str, int]
     between_bytes_per_step: dict[str, int]  # of those, what goes to other groups
+    away_bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(TIERS, 0))  # see plan/offload.py
+    moved_bytes_per_step: dict[str, int] = field(default_factory=lambda: dict.fromkeys(WAYS, 0))
 
 
 def between_groups(shard: int, groups: int, group: int, ring: bool) -> tuple[int, int]:
@@ -185,6 +192,8 @@ def bill(
     *,
     accumulate: int | None = None,
     prefetch: bool = False,
+    overlap: bool = False,
+    gathered_until: str = "used",
     ring: bool = False,
     groups: int = 1,
     group: int = 0,
@@ -195,7 +204,8 @@ def bill(
     `group`; rank: in it; itemsize: bytes of a parameter and of its gradient; state_bytes: of the optimizer,
     per parameter; accumulate: bytes of a number of the gradient that is kept, where it is added up in another
     type, and of what is reduced and gathered of it, where that comes after; prefetch: the next unit is
-    gathered while one computes; ring: in an all-gather a rank sends on what it gets, all but what its right
+    gathered while one computes; overlap: a gradient travels while the next is computed; gathered_until: see
+    passes_of; ring: in an all-gather a rank sends on what it gets, all but what its right
     neighbour began with.
     """
     size = len(layouts[0].counts)
@@ -213,12 +223,16 @@ def bill(
     # Beside what is kept: the sum of one unit, or of all units where they are reduced before the update.
     reduced_at_the_end = keeps["gradient"] == "all" and keeps["optimizer"] == "1/N"
     peak = rest | {"full_gradient": itemsize * max(whole), "gathered": 0}
+    pairs = [a + b for a, b in zip(whole, whole[1:])] or whole  # neighbours, one of them on its way
+    if overlap:  # where blocks move, what travels is a copy: a buffer
+        travels = [0 if each.blocks is not None else each.padded for each in layouts]
+        peak["full_gradient"] = itemsize * max(map(sum, zip(whole, [*travels[1:], 0])))
     peak["gradient"] += reduced * (sum(own) if reduced_at_the_end else max(own))
     if keeps["parameter"] == "1/N":
-        pairs = [a + b for a, b in zip(whole, whole[1:])] or whole
-        peak["gathered"] = itemsize * max(pairs if prefetch else whole)
+        at_once = [sum(whole)] if gathered_until == "backward" else pairs if prefetch else whole
+        peak["gathered"] = itemsize * max(at_once)
 
-    times = passes_of(keeps, micro_batches)
+    times = passes_of(keeps, micro_batches, gathered_until)
     gathered = sum(whole) - sum(next_has) if ring else sum(own) * (size - 1)
     sent = {
         "reduce_scatter": reduced * (sum(whole) - sum(own)) * times["reduce_scatter"],

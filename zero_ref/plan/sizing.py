@@ -194,8 +194,12 @@ def work_of(o: argparse.Namespace, units: list[Unit], samples: int, ranks: int) 
     so are its weight's and its input's gradient; nobody wants the gradient of the first input. A unit that
     recomputes has another forward pass.
     """
-    matrices = [(u, shape) for u in units for shape in u.layout.shapes.values() if len(shape) == 2]
-    products = [(3 - u.first + isinstance(u, Recompute)) * math.prod(shape) for u, shape in matrices]
+    products = []
+    for u in units:
+        matrices = [math.prod(shape) for shape in u.layout.shapes.values() if len(shape) == 2]
+        products += [(3 + isinstance(u, Recompute)) * n for n in matrices]
+        if u.first and matrices:
+            products[-len(matrices)] -= matrices[0]
     psi = sum(u.layout.padded for u in units)
     itemsize = np.dtype(o.dtype).itemsize
     return _work(2.0 * samples * sum(products), o.stage, psi, ranks, itemsize, len(units), o.micro_batches)

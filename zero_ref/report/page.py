@@ -22,7 +22,8 @@ from zero_ref import launch
 from zero_ref.launch.terminal import both_languages
 from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
-from zero_ref.report import meetings
+from zero_ref.plan.zeropp import coded_bytes
+from zero_ref.report.theatre import against_stage_0, lanes
 from zero_ref.stages import STAGES
 
 SCRIPTS = ("elements", "step", "phases", "pictures", "scene", "lanes", "theatre", "page")
@@ -30,7 +31,6 @@ SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "second
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_POINTS = 1400  # of a curve
 MOST_RANKS = 16  # that are drawn
-MOST_SPANS = 4000  # of all lanes together
 MOST_COUNTS = 64  # ranks whose every shard is named
 
 
@@ -119,59 +119,11 @@ def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "ranks": [rank | {"formula": formula(rank)} for rank in record["ranks"]],
         "keeps": STAGES[record["stage"]].KEEPS,
         "traffic": traffic(record),
-        "against": against_stage_0(record),
-        "lanes": lanes(record),
+        "against": against_stage_0(record, numbers(record)),
+        "lanes": lanes(record, MOST_RANKS),
         "last_loss": (record.get("last_epoch") or {"loss": record["loss"][-1]})["loss"],
         "recorded_step": step and step_for_page(step, numbers(record)[:MOST_RANKS]),
     }
-
-
-def against_stage_0(record: dict[str, Any]) -> dict[str, Any]:
-    """What the rank that keeps most keeps of each kind, beside stage 0, and how many times as much is sent.
-
-    Stage 0 keeps all of a vector, with its padding, and reduces and gathers the gradients once a step among
-    all ranks: N - 1 of them get each element, twice. sent is null where nothing is sent.
-    """
-    keeps, ranks = STAGES[record["stage"]].KEEPS, record["world_size"]
-    group = record["config"].get("group") or ranks
-    owned = record["owned"]
-    padded = sum(owned[:group])
-    rank, own = max(zip(record["ranks"], (owned[n] for n in numbers(record))), key=lambda pair: pair[1])
-    kinds = {}
-    for kind in ("parameter", "gradient", "optimizer"):
-        now = rank["resting_bytes"][kind]
-        kinds[kind] = [now, now * padded // max(1, own) if keeps[kind] == "1/N" else now]
-    sent = [
-        sum(each["sent_bytes_per_step"][n] for n in ("reduce_scatter", "all_gather"))
-        for each in record["ranks"]
-    ]
-    whole = 2 * (ranks - 1) / ranks * kinds["parameter"][1]
-    return {
-        "kinds": kinds,
-        "kept": sum(now for now, _ in kinds.values()),
-        "kept_0": sum(before for _, before in kinds.values()),
-        "sent": sum(sent) / len(sent) / whole if whole else None,
-    }
-
-
-def lanes(record: dict[str, Any]) -> list[list[list[Any]]]:
-    """Per rank its calls: name, unit, begin, end, and until when it waited for others; [] without one clock.
-
-    A call inside another is left out. Of long steps nothing is drawn: see MOST_SPANS.
-    """
-    found = meetings.meetings(record)
-    if not found:
-        return []
-    until = {(span.row, span.begin, span.name): m.last().begin for m in found for span in m.ends}
-    result: list[list[list[Any]]] = []
-    for row, rank in enumerate(record["recorded_step"]["ranks"][:MOST_RANKS]):
-        lane: list[list[Any]] = []
-        for span in meetings.spans(row, rank["events"]):
-            if not lane or span.begin >= lane[-1][3]:
-                waits = min(span.end, max(span.begin, until.get((row, span.begin, span.name), span.begin)))
-                lane.append([span.name, span.unit, span.begin, span.end, waits])
-        result.append(lane)
-    return result if sum(map(len, result)) <= MOST_SPANS else []
 
 
 def step_for_page(step: dict[str, Any], drawn: list[int]) -> dict[str, Any]:
@@ -277,11 +229,28 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
                 first = sender // group * group
                 weights = dict.fromkeys(range(first, first + group) if inside else range(ranks), 1)
             else:
-                weights = receivers(name, sender, step["units"][unit]["counts"], ranks, ring)
+                counts = step["units"][unit]["counts"]
+                weights = receivers(name, sender, counts, ranks, ring)
+                weights = in_two_hops(name, sender, counts, record["config"]) or weights
             weights.pop(sender, None)
             for rank, weight in weights.items():
                 sent[sender][rank] += nbytes * weight // sum(weights.values())
     return sent
+
+
+def in_two_hops(name: str, sender: int, counts: list[int], config: dict[str, Any]) -> dict[int, int]:
+    """The same for what only extras/zeropp.py calls; nothing for what others do."""
+    near = config.get("machine") or len(counts)
+    mine, place = divmod(sender, near)
+    neighbours = range(mine * near, (mine + 1) * near)
+    if name == "await_second_copy":
+        return dict.fromkeys(neighbours, 1)
+    if name not in ("reduce_inside", "reduce_between"):
+        return {}
+    nbytes = [coded_bytes(n, config["code_gradients"]) for n in counts]
+    if name == "reduce_inside":  # a neighbour gets what all ranks at its place will need
+        return {rank: sum(nbytes[rank % near :: near]) for rank in neighbours}
+    return {rank: nbytes[rank] for rank in range(place, len(counts), near)}
 
 
 def receivers(name: str, sender: int, counts: list[int], ranks: int, ring: bool) -> dict[int, int]:
@@ -300,7 +269,7 @@ def receivers(name: str, sender: int, counts: list[int], ranks: int, ring: bool)
         return {rank: parts[rank // group] + parts[mine] for rank in range(place, ranks, group)}
     if ring:
         return {first + (place + 1) % group: 1}
-    if name == "reduce_scatter":  # each gets its own shard
+    if name in ("reduce_scatter", "finish_reduce_scatter"):  # each gets its own shard
         return {first + other: count for other, count in enumerate(counts)}
     return dict.fromkeys(range(first, first + group), 1)
 

@@ -7,6 +7,7 @@ parameters           how many, without padding; parameters_padded: with it, over
                      with --group the same in every group
 shown_ranks          only of a dry run (--device meta), which has no loss, weights or times: the numbers of
                      the ranks that `ranks` and `recorded_step` are about
+newton_schulz        of Muon: multiplications and additions of all iterations of a step, by rank; null without
 first_step           0, or the steps done before in a resumed run; the rest is about this run alone
 samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
 loss, grad_norm      one number per optimizer step: the global mean loss; the norm before clipping,
@@ -26,9 +27,11 @@ seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
                      kind, peak_total_bytes, sent_bytes_per_step, calls_per_step, between_bytes_per_step
                      (those of the bytes sent that went to other groups, to sum gradients; absent in older
-                     records); `predicted`, with the same keys, by a dry run of the same code
-                     (train/dry_run.py); and `formula`, with those keys of which the papers' formulas speak
-                     (plan/formulas.py, `bill`)
+                     records), away_bytes and moved_bytes_per_step (what --offload has put outside the
+                     device, by tier, and how much of it is read, written, and used in a mapping: the most of
+                     any step; absent in older records); `predicted`, with the same keys, by a dry run of the
+                     same code (train/dry_run.py); and `formula`, with those keys of which the papers'
+                     formulas speak (plan/formulas.py, `bill`)
 recorded_step        only with --report, --trace or --chart: one step, event by event (see train/events.py):
                      step (from 1), file and source of the stage, itemsize (bytes of a number), units (name,
                      shapes, elements without padding, counts: elements per rank of a group with padding), per
@@ -50,12 +53,16 @@ import msgspec
 import numpy as np
 
 from zero_ref import array, model, optim
+from zero_ref.extras import offload, storage
+from zero_ref.extras.tensors import matrices
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
 from zero_ref.ledger import KINDS
-from zero_ref.plan import formulas
+from zero_ref.plan import formulas, muon, zeropp
+from zero_ref.plan.offload import bill_of_offload
 from zero_ref.train import dry_run
 from zero_ref.train.choose import Run
+from zero_ref.train.family import ZEROPP
 
 MOST_BYTES = 1 << 30  # of a record; a longer file is not read into memory
 
@@ -80,19 +87,45 @@ def forecast_of(o: argparse.Namespace, run: Run, sizes: list[tuple[int, ...]]) -
 def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
     """What the formulas say of this rank."""
     kind, itemsize = optim.KINDS[o.optimizer], np.dtype(o.dtype).itemsize
-    return formulas.bill(
-        run.stage.KEEPS,
-        [u.layout for u in run.units],
-        run.comm.rank,
-        itemsize=itemsize,
-        state_bytes=formulas.state_bytes(kind, itemsize, momentum=o.momentum),
-        micro_batches=o.micro_batches,
-        accumulate=np.dtype(o.accumulate).itemsize if o.accumulate else None,
+    keeps, layouts, rank = run.stage.KEEPS, [u.layout for u in run.units], run.comm.rank
+    about = {
+        "itemsize": itemsize,
+        "state_bytes": formulas.state_bytes(kind, itemsize, momentum=o.momentum),
+        "micro_batches": o.micro_batches,
+        "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
+    }
+    until = "backward" if o.keep_after_forward else "used"
+    found = formulas.bill(
+        keeps,
+        layouts,
+        rank,
+        **about,
         prefetch=o.prefetch,
+        overlap=o.overlap,
+        gathered_until=until,
         ring=o.reduce == "ring",
         groups=run.world.size // run.comm.size,
         group=run.world.rank // run.comm.size,
     )
+    if o.offload:
+        where = storage.tier(o.offload), offload.BLOCK
+        about |= {"gathered_until": until, "shards": o.offload_shards}
+        found = bill_of_offload(found, keeps, layouts, rank, *where, **about)
+    asked: dict[str, Any] = {name: getattr(o, name, None) for name in ZEROPP}  # older records have none
+    if any(asked.values()):
+        found = zeropp.coded_bill(found, keeps, layouts, rank, itemsize, o.micro_batches, **asked)
+    if o.optimizer == "muon":
+        names, wide = matrices(run.units), max(itemsize, 4)
+        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")
+    return found
+
+
+def orthogonalised(o: argparse.Namespace, run: Run) -> list[int] | None:
+    """Multiplications and additions of Muon's Newton-Schulz in one step, by rank; None without it."""
+    if o.optimizer != "muon":
+        return None
+    found = muon.work(run.stage.KEEPS, [u.layout for u in run.units], matrices(run.units))
+    return found * (run.world.size // run.comm.size)
 
 
 def owned(run: Run) -> list[int]:
@@ -119,6 +152,7 @@ def make_record(
         "parameters_padded": sum(u.layout.padded for u in run.units),
         "owned": owned(run),
         "units": len(run.units),
+        "newton_schulz": orthogonalised(o, run),
         "first_step": steps.start,
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
         "loss": history["loss"],
@@ -169,6 +203,8 @@ class Measured(Peaks, kw_only=True):
     sent_bytes_per_step: Bytes
     calls_per_step: Bytes
     between_bytes_per_step: Bytes = {}  # older records have none
+    away_bytes: Bytes = {}  # likewise, and the next
+    moved_bytes_per_step: Bytes = {}
 
 
 class Formula(msgspec.Struct):
@@ -176,6 +212,8 @@ class Formula(msgspec.Struct):
     peak_bytes: Bytes
     sent_bytes_per_step: Bytes
     between_bytes_per_step: Bytes = {}
+    away_bytes: Bytes = {}
+    moved_bytes_per_step: Bytes = {}
 
 
 class Rank(Measured, kw_only=True):

@@ -9,9 +9,10 @@ from typing import Any
 
 from zero_ref.datasets.texts import bits
 from zero_ref.launch.terminal import fitting, folded, words_of
-from zero_ref.ledger import COLLECTIVES
+from zero_ref.ledger import COLLECTIVES, WAYS
 from zero_ref.report.page import formula, numbers, origin
 
+NOTHING_SAVED = [("host", "cpu"), ("host", "compiled")]  # the host's memory is the device's
 HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
 
 
@@ -30,6 +31,9 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
             **config | {"ranks": record["world_size"]}
         )
         + (word["summary_groups"].format(**config) if config.get("group") else "")
+        + offloaded(config, word)
+        + (word["summary_bucket"].format(**config) if config.get("bucket") else "")
+        + (word["summary_tiles"].format(**config) if config.get("tiles") else "")
         + (word["summary_accumulate"].format(**config) if config.get("accumulate") else ""),
         word["summary_model"].format(
             model=f"{config['model']} {record['model']}",
@@ -56,6 +60,8 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
                 sha256=record["weights_sha256"][:16], share=f"{max(owned) * len(owned) / sum(owned):.3f}"
             ),
         ]
+    lines += newton_schulz(record, word)
+    lines += zeropp(record, word)
     samples = [rank["samples"] for rank in record["ranks"]]
     if origin(record) != "dry" and len(samples) > 1 and not uneven(samples):
         shown = dict.fromkeys(f"{n:,}" for n in (min(samples), max(samples)))
@@ -66,6 +72,28 @@ def summary(record: dict[str, Any], language: str | None = None) -> str:
     lines += ["", holdings(record, word)] if record["loss"] else []
     lines += ["", word["summary_text"], record["text"]] if record.get("text") else []
     return "\n".join(lines)
+
+
+def newton_schulz(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """What Muon computes in a step, in a line: the rank with most, and how often each matrix is done."""
+    work = record.get("newton_schulz")
+    if not work or not any(work):
+        return []
+    most, mean = max(work), sum(work) / len(work)
+    return [
+        word["summary_muon"].format(
+            most=f"{most / 1e6:,.1f}", uneven=f"{most / mean:.3f}", all=f"{sum(work) / 1e6:,.1f}"
+        )
+    ]
+
+
+def zeropp(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """The options of ZeRO++, if there are any."""
+    config, asked = record["config"], []
+    for name in ("code_weights", "code_gradients", "hpz", "machine"):
+        if value := config.get(name):
+            asked.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
 
 
 def duration(seconds: float) -> str:
@@ -124,7 +152,7 @@ def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
     shown = [kind for kind in ranks[0]["resting_bytes"] if kind in HELD or kind in kinds]
     header = [word[f"summary_{kind}"] for kind in shown]
     header += [word["summary_at_rest"], word["summary_peak"], word["summary_sent"]]
-    header += [word["summary_between"]] if record["config"].get("group") else []
+    header += [word[name] for name in apart(record)]
     samples = [rank["samples"] for rank in ranks]
     dealt = {word["summary_samples"]: [f"{n:,}" for n in samples]} if uneven(samples) else {}
     dealt |= {word["summary_share"]: shares} if len(set(shares)) > 1 else {}
@@ -144,13 +172,46 @@ def holdings(record: dict[str, Any], word: dict[str, str]) -> str:
         cells.append(row)
     groups = grouped(numbers(record), cells, record["world_size"], word)
     rows = [[name, *cells[group[0]]] for name, group in groups]
-    return "\n".join([fitting(rows, ["rank", *dealt, *header]), *notes, word["summary_legend"]])
+    tables = [fitting(rows, ["rank", *dealt, *header]), *notes, word["summary_legend"]]
+    return "\n".join([*tables, *outside(record, word)])
+
+
+def offloaded(config: dict[str, Any], word: dict[str, str]) -> str:
+    """What --offload has put where, for the first line; nothing without."""
+    if not config.get("offload"):
+        return ""
+    said = word["summary_offload"].format(tier=word[f"summary_{tier(config)}_place"])
+    return said + (word["summary_shards_too"] if config["offload_shards"] else "")
+
+
+def tier(config: dict[str, Any]) -> str:
+    """ "host" or "disk": the first part of --offload."""
+    return config["offload"].partition(":")[0]
+
+
+def outside(record: dict[str, Any], word: dict[str, str]) -> list[str]:
+    """A table of what --offload has put outside the device, if it has: what lies there, and its use."""
+    config = record["config"]
+    if not config.get("offload"):
+        return []
+    ways = [way for way in WAYS if way != "mapped" or config["offload_shards"]]
+    cells = []
+    for rank in record["ranks"]:
+        away = [sum(each["away_bytes"].values()) for each in (rank, formula(rank))]
+        moved = [[each["moved_bytes_per_step"][way] for each in (rank, formula(rank))] for way in ways]
+        cells.append([beside(*pair) for pair in (away, *moved)])
+    groups = grouped(numbers(record), cells, record["world_size"], word)
+    rows = [[name, *cells[group[0]]] for name, group in groups]
+    header = [word[f"summary_{tier(config)}"], *(word[f"summary_{way}"] for way in ways)]
+    notes = [word["summary_outside"], *([word["summary_outside_mapped"]] if config["offload_shards"] else [])]
+    notes += [word["summary_host_on_cpu"]] if (tier(config), config["place"]) in NOTHING_SAVED else []
+    return ["", fitting(rows, ["rank", *header]), *notes]
 
 
 def traffic(record: dict[str, Any], word: dict[str, str]) -> str:
     """Bytes in one step by collective, for each rank."""
     header = ["rank", *(word[f"collective_{name}"] for name in COLLECTIVES), word["total"]]
-    header += [word["summary_between"]] if record["config"].get("group") else []
+    header += [word[name] for name in apart(record)]
     cells = []
     for rank in record["ranks"]:
         sent, says = rank["sent_bytes_per_step"], formula(rank)["sent_bytes_per_step"]
@@ -161,11 +222,17 @@ def traffic(record: dict[str, Any], word: dict[str, str]) -> str:
     return f"{word['text_traffic']}\n\n{fitting(rows, header)}"
 
 
+def apart(record: dict[str, Any]) -> list[str]:
+    """The word for what lies between those who are near, if the run tells them apart."""
+    names = {"group": "summary_between", "machine": "summary_between_machines"}
+    return [name for option, name in names.items() if record["config"].get(option)]
+
+
 def between(record: dict[str, Any], rank: dict[str, Any]) -> list[str]:
     """The cell of a row that says what of the bytes sent went to other groups, if there are groups."""
     sent = [each.get("between_bytes_per_step", {}) for each in (rank, formula(rank))]
     measured, says = (sum(each.values()) for each in sent)
-    return [beside(measured, says)] if record["config"].get("group") else []
+    return [beside(measured, says) for _ in apart(record)]
 
 
 def peak_of(rank: dict[str, Any], source: str, word: dict[str, str]) -> tuple[str, str]:

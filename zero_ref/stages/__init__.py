@@ -35,6 +35,23 @@ ledger counts it. There is nothing here but ZeRO: no timing, no printing, no `if
 
 from types import ModuleType
 
-from zero_ref.stages import zero0, zero1, zero2, zero3
+from zero_ref.stages import (
+    zero0,
+    zero1,
+    zero2,
+    zero2_overlap,
+    zero3,
+    zero3_keep,
+    zero3_overlap,
+    zero3_prefetch,
+    zero3_reduce_once,
+)
 
 STAGES: dict[int, ModuleType] = {0: zero0, 1: zero1, 2: zero2, 3: zero3}
+VARIANTS: dict[tuple[int | str, ...], ModuleType] = {  # a stage, and the options that ask for another file
+    (2, "overlap"): zero2_overlap,
+    (3, "prefetch"): zero3_prefetch,
+    (3, "prefetch", "overlap"): zero3_overlap,
+    (3, "keep_after_forward"): zero3_keep,
+    (3, "reduce_once"): zero3_reduce_once,
+}

@@ -23,9 +23,23 @@ from zero_ref.array import Array
 from zero_ref.comm import REDUCE, Comm, OrderedComm
 from zero_ref.data import Batches, DataSet, Task, split
 from zero_ref.datasets import data_set_of
-from zero_ref.extras import accumulate, compiled, kernels, recompute
+from zero_ref.extras import (
+    accumulate,
+    buckets,
+    compiled,
+    kernels,
+    muon,
+    offload,
+    recompute,
+    storage,
+    tensors,
+    tiles,
+    zeropp,
+)
+from zero_ref.extras.codes import code_of
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
+from zero_ref.extras.overlap import OverlapComm, OverlapGroups
 from zero_ref.extras.own import load_comm, load_stage
 from zero_ref.extras.schedule import Schedule
 from zero_ref.extras.staging import StagedComm
@@ -36,7 +50,8 @@ from zero_ref.launch.together import agree
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
 from zero_ref.precision import Guard, LossScale, Master
-from zero_ref.stages import STAGES, zero3_prefetch
+from zero_ref.stages import STAGES, VARIANTS
+from zero_ref.train import family
 from zero_ref.train.options import NARROW, model_rule
 
 
@@ -130,8 +145,23 @@ def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
     mpi: the communicator of all ranks, if it is not MPI's own. UsageError where --group does not divide them.
     """
     if getattr(o, "group", None):  # older records have none
-        return Groups(o.group, functools.partial(comm_of, o), mpi)
+        groups = OverlapGroups if getattr(o, "overlap", None) else Groups
+        return groups(o.group, functools.partial(comm_of, o), mpi)
+    if of_zeropp(o):
+        codes = {name: getattr(o, f"code_{name}") for name in ("weights", "gradients")}
+        made = {name: code_of(text) if text else None for name, text in codes.items()}
+        return zeropp.around(comm_of(o, mpi), kind_of(o), o.machine, second=o.hpz, **made)
     return comm_of(o, mpi)
+
+
+def of_zeropp(o: argparse.Namespace) -> bool:
+    """Whether an option of extras/zeropp.py is among them; older records have none."""
+    return any(getattr(o, name, None) for name in family.ZEROPP)
+
+
+def kind_of(o: argparse.Namespace) -> type[Comm]:
+    """The class of the Comm that --reduce asks for; 16-bit numbers are always added in rank order."""
+    return OrderedComm if np.dtype(o.dtype).itemsize == 2 else REDUCE[o.reduce]
 
 
 def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
@@ -141,12 +171,16 @@ def comm_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
     """
     if o.own:
         return Comm(mpi) if array.on_meta() else load_comm(o.own)
+    if getattr(o, "overlap", None):
+        if array.on_gpu():
+            raise UsageError("--overlap is for CPUs: nothing sends a gradient from a GPU in the background")
+        return OverlapComm(mpi)
     ordered = o.reduce == "ordered" or np.dtype(o.dtype).itemsize == 2
     if o.transport == "nccl":
         return NcclComm(mpi, ordered)
     if array.staged() and (ordered or o.reduce == "auto"):
         return StagedComm(mpi)
-    return OrderedComm(mpi) if ordered else REDUCE[o.reduce](mpi)
+    return kind_of(o)(mpi)
 
 
 # -- whose samples, whose weights --
@@ -205,9 +239,20 @@ def units(
     keep their inputs alone of their activations.
     """
     chosen, shares = (rule, None) if rule else model_rule(o, size)
+    on_one = functools.partial(FlatLayout, size=1)
     layout = functools.partial(FlatLayout, size=size, rule=chosen, shares=shares, seed=o.seed)
-    made = model.MODELS[o.model](o, task, layout, start)
-    return recompute.recomputing(made) if o.recompute else made
+    bucket, cut = getattr(o, "bucket", None), getattr(o, "tiles", None)  # older records have none
+
+    def make(layout: model.LayoutOf) -> list[Unit]:
+        written = model.MODELS[o.model](o, task, on_one if bucket or cut else layout, start)
+        written = tiles.cut(written, layout, cut) if cut else written
+        return buckets.merged(written, layout, bucket) if bucket else written
+
+    made = make(tensors.dealing(make(on_one), size) if chosen == "tensors" else layout)
+    made = recompute.recomputing(made) if o.recompute else made
+    if getattr(o, "offload_shards", False):  # older records have none
+        return [offload.ShardsOutside(u, storage.store_of(o.offload)) for u in made]
+    return made
 
 
 # -- what trains them --
@@ -218,7 +263,10 @@ def optimizer(o: argparse.Namespace) -> Callable[[int], Any]:
     kind, narrow = optim.KINDS[o.optimizer], o.dtype in NARROW
     settings = {name: getattr(o, name) for name in optim.settings(kind)}
     make = functools.partial(fastest(kind), dtype="float32" if narrow else o.dtype, **settings)
-    return functools.partial(Master, make=make) if narrow else make
+    whole = functools.partial(Master, make=make) if narrow else make
+    if where := getattr(o, "offload", None):
+        return functools.partial(offload.Offloaded, make=whole, store=storage.store_of(where))
+    return whole
 
 
 def fastest(kind: type) -> type:
@@ -241,6 +289,9 @@ def stage(o: argparse.Namespace) -> ModuleType:
     """The module that trains: a stage, or somebody's own."""
     if o.own:
         return load_stage(o.own, o.stage)
-    chosen = zero3_prefetch if o.prefetch else STAGES[o.stage]
+    asked = tuple(name for name in family.VARYING if getattr(o, name, None))
+    chosen = VARIANTS[o.stage, *asked] if asked else STAGES[o.stage]
+    chosen = muon.by_unit(chosen) if o.optimizer == "muon" else chosen
+    chosen = zeropp.exactly(chosen) if of_zeropp(o) else chosen
     wider = getattr(o, "accumulate", None)  # older records have none
     return accumulate.wide(chosen, wider) if wider else chosen

@@ -24,7 +24,8 @@ from zero_ref.train.choose import Run
 class Forecast:
     """Bytes at rest and at most, by kind; the most at any one moment; per step bytes sent and calls.
 
-    between_bytes_per_step: those of the bytes sent that go to other groups.
+    between_bytes_per_step: those of the bytes sent that go to other groups. away_bytes, by tier: what lies
+    outside the device; moved_bytes_per_step: how much of it is read, written, and used in a mapping.
     """
 
     resting_bytes: dict[str, int]
@@ -33,6 +34,8 @@ class Forecast:
     sent_bytes_per_step: dict[str, int]
     calls_per_step: dict[str, int]
     between_bytes_per_step: dict[str, int]
+    away_bytes: dict[str, int]
+    moved_bytes_per_step: dict[str, int]
 
 
 def forecast(
@@ -96,4 +99,5 @@ def step(run: Run, micro_batches: Iterator[tuple[Array, Array]]) -> None:
 def forecast_of_ledger(resting: dict[str, int]) -> Forecast:
     """What the ledger has seen of the steps."""
     sent, calls, between = dict(ledger.sent), dict(ledger.calls), dict(ledger.between)
-    return Forecast(resting, dict(ledger.peak), ledger.peak_total, sent, calls, between)
+    outside = dict(ledger.away), dict(ledger.moved)
+    return Forecast(resting, dict(ledger.peak), ledger.peak_total, sent, calls, between, *outside)

@@ -18,6 +18,7 @@ An event is a row: microseconds, what, name, unit, bytes, line, place.
 """
 
 import contextlib
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from zero_ref import array
 from zero_ref.autograd import Tensor
 from zero_ref.comm import Call, Comm
 from zero_ref.data import Batches
+from zero_ref.extras.offload import kept_on_device
 from zero_ref.ledger import Ledger, ledger
 from zero_ref.train.choose import Run
 from zero_ref.train.clocks import Ahead, ahead_of_rank_0
@@ -84,12 +86,11 @@ class Events:
     def look_at_what_is_kept(self) -> None:
         """The arrays that a stage has hung on the units, before the step."""
         for number, u in enumerate(self.units):
-            state = list(u.optimizer.state().values())
-            vectors = {"parameter": [u.param], "gradient": [u.grad], "optimizer": state}
+            vectors = kept_on_device(u)
             self.kept.append(
                 {kind: [sum(a.nbytes for a in v), v[0].size if v else 0] for kind, v in vectors.items()}
             )
-            for a in (u.param, u.grad, *state):
+            for a in itertools.chain.from_iterable(vectors.values()):
                 self.unit_of[id(a)] = number
 
     def array(self, kind: str, nbytes: int, which: int) -> None:

@@ -37,15 +37,20 @@ DATA_HELP = (
     "digits (images of 8x8; mlp), spoken (of sounds), diabetes (patients; linear), persuasion (a novel; "
     "gpt), tang (poems in Chinese), synthetic, FILE.npz, .csv or .txt"
 )
-SHARD_MODEL = "parameters: contiguous (default), random, hash, or weights=2,1,1,... which deals samples too"
+SHARD_MODEL = (
+    "parameters: contiguous (default), random, hash, tensors (matrices stay whole), or weights=2,1,1,... "
+    "which deals samples too"
+)
 
 
 def _shard_model(text: str) -> str | list[int]:
-    if text in RULES:
+    if text in (*RULES, "tensors"):
         return text
     if text.startswith("weights="):
         return [positive(part) for part in text.removeprefix("weights=").split(",")]
-    raise argparse.ArgumentTypeError(f"expected contiguous, random, hash or weights=2,1,1,..., not {text!r}")
+    raise argparse.ArgumentTypeError(
+        f"expected contiguous, random, hash, tensors or weights=2,1,1,..., not {text!r}"
+    )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ import numpy as np
 
 from zero_ref.array import Array, to_numpy
 from zero_ref.launch import CleanEnd
+from zero_ref.optim import whole_state
 from zero_ref.train.choose import Run
 
 
@@ -60,7 +61,7 @@ def hashes(run: Run) -> dict[str, Any]:
         found[f"the number of updates of {u.layout.name}"] = u.optimizer.steps
         vectors = {"": u.param} if keeps["parameter"] == "all" else {}
         if keeps["optimizer"] == "all":
-            vectors |= {f"{name} of ": vector for name, vector in u.optimizer.state().items()}
+            vectors |= {f"{name} of ": vector for name, vector in whole_state(u.optimizer).items()}
         for kind, vector in vectors.items():
             for name, view in u.layout.views(vector).items():
                 found[f"{kind}{u.layout.prefix}{name}"] = sha256_of(view)
@@ -71,7 +72,7 @@ def hashes_of_shards(run: Run) -> dict[str, str]:
     """The same of what only this rank of its group has; its name says which shard. Nothing without groups."""
     keeps, found = run.stage.KEEPS, {}
     for u in run.units if run.comm.size < run.world.size else []:
-        state = u.optimizer.state() if keeps["optimizer"] == "1/N" else {}
+        state = whole_state(u.optimizer) if keeps["optimizer"] == "1/N" else {}
         vectors = state | ({"parameters": u.param} if keeps["parameter"] == "1/N" else {})
         for name, vector in vectors.items():
             found[f"shard {run.comm.rank} of {name} of {u.layout.name}"] = sha256_of(vector)

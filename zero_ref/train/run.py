@@ -20,6 +20,7 @@ from zero_ref import array, launch, model
 from zero_ref.checkpoint import Checkpoint, Manifest, best, owner, saving, weights
 from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet, variance
+from zero_ref.extras import storage
 from zero_ref.extras.schedule import Schedule
 from zero_ref.generate import sampling
 from zero_ref.launch import UsageError
@@ -125,7 +126,8 @@ def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> No
     agree(run.world, lambda: check_files(o, run, checkpoint))
     if checkpoint:
         saving.check_fits(checkpoint, run.units, choose.optimizer(o)(0), run.guard)
-    run.stage.setup(run.units, run.comm, choose.optimizer(o))
+    set_up_stage = functools.partial(run.stage.setup, run.units, run.comm, choose.optimizer(o))
+    agree(run.world, set_up_stage) if o.offload else set_up_stage()  # one rank's disk may be full
     if checkpoint:
         saving.restore(checkpoint, run)
     launch.give_back_freed_memory()
@@ -180,11 +182,13 @@ def check_contents(o: argparse.Namespace, data: DataSet, checkpoint: Checkpoint 
 
 
 def check_files(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None = None) -> None:
-    """UsageError if --init does not fit the model, or if rank 0 could not write what is asked for."""
+    """UsageError if --offload or --init does not fit, or if rank 0 could not write what is asked for."""
+    storage.check(o.offload, o.offload_shards)
     if o.save and run.world.rank == 0:
         saving.prepare(o.save, checkpoint)
     if o.init:
-        shapes = {f"{u.layout.prefix}{n}": s for u in run.units for n, s in u.layout.shapes.items()}
+        layouts = model.originals(run.units)
+        shapes = {f"{each.prefix}{n}": s for each in layouts for n, s in each.shapes.items()}
         weights.check(o.init, shapes, o.dtype)
     if run.world.rank == 0:
         if o.compare:
@@ -210,6 +214,7 @@ def fit(
     ledger.forget_peaks()
     ledger.forget_sent()
     losses, norms, seconds, sizes, counts = [], [], [], [], []
+    moved = dict(ledger.moved)
     batches, guard = run.batches, run.guard
     assert batches is not None
     for number in tqdm(steps, disable=hidden, ncols=80, initial=steps.start, total=steps.stop):
@@ -226,6 +231,7 @@ def fit(
             loss, norm = run.stage.step(run.units, run.comm, batches.arrays(parts), loss_grad, guard)
             losses.append(run.world.sum(loss))
         seconds.append(time.perf_counter() - start)
+        moved = {way: max(moved[way], n) for way, n in ledger.moved.items()}  # a step may be left out
         norms.append(norm)
         sizes.append(tuple(len(part) for part in parts))
         counts.append(samples)
@@ -244,6 +250,8 @@ def fit(
         "sent_bytes_per_step": dict(ledger.sent),  # of the last step; all are alike
         "calls_per_step": dict(ledger.calls),
         "between_bytes_per_step": dict(ledger.between),
+        "away_bytes": dict(ledger.away),
+        "moved_bytes_per_step": moved,
     }
     return history, measured, sizes
 

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -54,11 +55,14 @@ def main(folder: Path) -> None:
 
 def do_job(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
     """All trials of one job, until one of them fails."""
+    talk._busy = time.process_time()
     signal.signal(signal.SIGUSR1, lambda _, frame: interrupt(frame, talk, pipe, number))
     check = check_of(job["exercise"])
     student = None
     trials = cases_of(job["exercise"], job["seed"])
     for case, trial in enumerate(trials):
+        if job["only"] not in (None, case):
+            continue
         talk._begin_trial(case, trial["size"])
         failed = False
         if talk.rank < trial["size"]:
@@ -82,6 +86,8 @@ def do_job(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
             if os.getpid() != talk._owner[0]:  # a fork that has come back from the student's function
                 os._exit(0)
             failed = "evidence" not in report
+            if talk._elsewhere:
+                report["thread"] = talk._elsewhere
             send_report(pipe, report)
         if talk._leave_trial(failed):
             return
@@ -115,9 +121,8 @@ def interrupt(frame: FrameType | None, talk: Talk, pipe: int, job: int) -> None:
     stack = traceback.extract_stack(frame, limit=1000)
     inside = [f"{Path(s.filename).name}:{s.lineno} {s.line}" for s in stack if s.filename in talk._files]
     place = line_of_frame(frame, talk._files)
-    send_report(
-        pipe, {"job": job, "case": talk._case, "rank": talk.rank, "endless": place, "stack": inside[-5:]}
-    )
+    report = {"job": job, "case": talk._case, "rank": talk.rank, "endless": place, "stack": inside[-5:]}
+    send_report(pipe, report | {"busy": time.process_time() - talk._busy, "waits": talk._state == "waits"})
     raise Stopped
 
 

@@ -44,8 +44,10 @@ class Talk:
         self._case = -1
         self._state = "runs"
         self._in_student_code = False  # whether the student's code runs, which alone may be interrupted
+        self._busy = 0.0  # seconds that the processor has worked for this process before the job
         self._called = ""  # the collective that was entered last
         self._owner = os.getpid(), threading.get_ident()
+        self._elsewhere: dict[str, Any] | None = None  # the line of a thread that has called, if it is known
         self._size = world
         self.events: list[dict] = []
 
@@ -140,6 +142,7 @@ class Talk:
     def _check_thread(self) -> None:
         """A rank has one note, which tells of one wait: of two at once nothing could be proved."""
         if (os.getpid(), threading.get_ident()) != self._owner:
+            self._elsewhere = {"line": self._student_line(sys._getframe(1))}
             raise RuntimeError("comm is for the thread and the process in which the function was called")
 
     def _exchange(self, x: Any, to: int | None, source: int | None, what: str) -> Any:

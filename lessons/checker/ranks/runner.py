@@ -42,13 +42,15 @@ class Job:
     """One student's file to check.
 
     exercise: its name, as of lessons/checks; file: the path; seed: of the numbers that are tried;
-    earlier: function -> file, what the student has written before and is used here
+    earlier: function -> file, what the student has written before and is used here; only: the one trial
+    that is made, in place of all
     """
 
     exercise: str
     file: str
     seed: str
     earlier: dict[str, str] = field(default_factory=dict)
+    only: int | None = None
 
 
 @dataclass
@@ -61,7 +63,9 @@ class Outcome:
     died: dict[str, Any] | None = None
     spoiled: bool = False  # whether something else than a note stood on the board
     printed: str = ""
+    printed_bytes: int = 0  # by the rank that prints most
     seconds: float = 0.0
+    limit: float = LIMIT
 
 
 def run(jobs: Sequence[Job], ranks: int, limit: float = LIMIT) -> list[Outcome]:
@@ -156,11 +160,14 @@ class Watching:
 
     def all_jobs(self, number: int) -> list[Outcome]:
         """The outcomes of jobs 0, 1, ... up to the last, or to one that had to be killed."""
-        self.outcomes = [Outcome() for _ in range(number)]
+        self.outcomes = [Outcome(limit=self.limit) for _ in range(number)]
         begun = time.monotonic()
         for job in range(number):
             alive = self.one_job(job, begun)
             self.outcomes[job].seconds = time.monotonic() - begun
+            self.outcomes[job].printed_bytes = max(
+                os.fstat(text).st_size for text in self.texts[: self.ranks]
+            )
             self.outcomes[job].printed = self.read_printed()
             if not alive:
                 return self.outcomes[: job + 1]

@@ -70,12 +70,15 @@ def diagnose(stage: int, trials: Sequence[Trial]) -> Diagnosis | None:
         or wrong_values(steps)
         or wrong_norm(steps)
         or wrong_loss(steps)
-        or wrong_at_rest(steps)
-        or wrong_calls(steps)
-        or wrong_gathered(steps)
-        or wrong_gradients(steps)
+        or (wrong_cost(steps) if trials[-1].size > 1 else None)
         or find_remark(steps)
     )
+
+
+def wrong_cost(steps: AllSteps) -> Diagnosis | None:
+    """What is kept, sent, and held in between. One rank alone tells little: where no other trial came to
+    its end, what stopped it is the mistake."""
+    return wrong_at_rest(steps) or wrong_calls(steps) or wrong_gathered(steps) or wrong_gradients(steps)
 
 
 # Who updates what.
@@ -135,6 +138,8 @@ def wrong_values(steps: AllSteps) -> Diagnosis | None:
     order = step.order()
     if key == "own_gradient" and {"all_reduce", "reduce_scatter"} & set(order):
         key = "update_before_sum"
+    if key == "unknown" and (found := other_calls(steps)):
+        return found
     if key == "not_gathered":
         return make_diagnosis(
             key, step, look, (("rank", "right_shards"), [(s.rank, right_shards(s)) for s in ranks])
@@ -145,6 +150,28 @@ def wrong_values(steps: AllSteps) -> Diagnosis | None:
     return make_diagnosis(
         key, step, look, (head, [(s.rank, s.number + 1, *wrong_parameter(s)) for s in ranks])
     )
+
+
+def other_calls(steps: AllSteps) -> Diagnosis | None:
+    """Values that no mistake explains: passes too many or too few, a gradient that is not zero afterwards, or
+    passes in another order."""
+    for step, _ in steps:
+        for what in ("forward", "backward"):
+            got, wanted = step.calls(what)
+            if got != wanted:
+                table = calls_table(step, ("forward", "backward"))
+                return make_diagnosis("passes_number", step, what, table, what=what, got=got, wanted=wanted)
+        if not all(step.found["cleared"]):
+            return make_diagnosis("not_zero_after", step, "update")
+        got, wanted = (
+            [tuple(entry[:2]) for entry in log if entry[0] in ("forward", "backward")]
+            for log in step.pair("log")
+        )
+        for number, (did, right) in enumerate(zip(got, wanted)):
+            if did != right:
+                names = {"number": number + 1, "got": " ".join(did), "wanted": " ".join(right)}
+                return make_diagnosis("passes_order", step, did[0], **names)
+    return None
 
 
 def known_mistake(steps: AllSteps) -> tuple[str, str]:

@@ -90,7 +90,7 @@ def describe_result(result: Result, file: Path) -> Data:
         "source": source.splitlines(),
         "printed": shorten_paths(result.outcome.printed, file)[:PRINTED],
         "trial": trial,
-        "hang": result.outcome.hang if trial and result.outcome.hang else None,
+        "hang": hang_of(result, trial),
     }
 
 
@@ -138,6 +138,12 @@ def choose_trial(result: Result) -> Data | None:
         "case": words.visible(cases[number]),
         "ranks": [describe_rank(reports[number].get(rank)) for rank in range(size)],
     }
+
+
+def hang_of(result: Result, trial: Data | None) -> Data | None:
+    """What is known of a hang, if it is in the trial of the picture that it happened."""
+    hang = result.outcome.hang
+    return hang if hang and trial and hang["case"] == trial["number"] else None
 
 
 def describe_rank(report: Data | None) -> Data:

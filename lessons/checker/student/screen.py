@@ -15,7 +15,7 @@ from lessons.checker.student.attempt import Data
 from lessons.checker.words import say
 
 PRINTED = 32  # lines of the code's own output
-STATES = {"passed": "✓", "wrong": "✗", "untouched": "○"}
+STATES = {"passed": "✓", "again": "✗", "wrong": "✗", "untouched": "○"}
 STAGE_OF = {"08": 0, "11": 1, "12": 2, "13": 3}  # exercise -> the stage that is written in it
 
 
@@ -148,6 +148,8 @@ def list_exercises(language: str, plain: bool, now: str) -> list[str]:
     for exercise in words.exercises():
         record = done[exercise]
         name = "passed" if record["passed"] else "wrong" if record["attempts"] else "untouched"
+        if record["passed"] and record["state"] == "wrong":  # it was changed since
+            name = "again"
         text = say(f"list_{name}", language)
         rows.append((exercise, name, text, record["attempts"], record["hints"], record["gave_up"]))
     if plain:

@@ -110,11 +110,19 @@ def copy_project(root: Path, target: Path) -> int:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, copy)
         shutil.copymode(root / path, copy)
+        if path.match("README*.md"):
+            leave_out_tests(copy)
         number += 1
     for exercise in words.exercises():
         (target / EXERCISES / f"{exercise}.py").write_text(stub.text(exercise), encoding="utf-8")
         number += 1
     return number
+
+
+def leave_out_tests(file: Path) -> None:
+    """Take from a page the lines that offer tests, which are not released."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if "`make test" not in line), encoding="utf-8")
 
 
 def choose_files(root: Path) -> Iterator[Path]:

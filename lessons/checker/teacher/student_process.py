@@ -86,7 +86,7 @@ def describe_result(exercise: str, result: checking.Result, folder: str, languag
     }
     if diagnosis := result.diagnosis:
         if diagnosis.key == "died":  # which rank and which code were seen first is chance
-            diagnosis.params = {"text": diagnosis.params["text"]}
+            diagnosis.params = {}
         for name, value in diagnosis.params.items():
             diagnosis.params[name] = drop_addresses(value, folder) if isinstance(value, str) else value
         found |= {"key": diagnosis.key, "params": to_json(diagnosis.params), "case": to_json(diagnosis.case)}

@@ -1,0 +1,194 @@
+# %% [markdown] id="26-title" lang="zh"
+# # 26 不存，再算一遍
+#
+# ZeRO 把参数、梯度和优化器状态切成 N 份。剩下的是**激活**：反向要用的前向结果。它们随样本数和层数增长，切参数一个字节也省不下来。
+#
+# 办法很老，也很简单：前向时只留每个 unit 的**输入**，反向轮到它时再算一遍（arXiv 1604.06174）。PyTorch 叫它 activation checkpointing，
+# 和存盘的 checkpoint 没有关系。
+# %% [markdown] id="26-title" lang="en" src="5f095a64"
+# # 26 Not kept, but computed again
+#
+# ZeRO cuts parameters, gradients and optimizer state into N parts. What is left are the **activations**, results of the forward pass that
+# the backward pass needs. They grow with samples and layers, and no cut through the parameters saves a byte of them.
+#
+# The remedy is old and simple: of each unit only the **input** is kept, and when the backward pass comes to it, it is computed again
+# (arXiv 1604.06174). PyTorch calls this activation checkpointing, which has nothing to do with checkpoints on a disk.
+# %%
+import itertools
+
+import numpy as np
+from _lesson import ranks, say, show
+
+from zero_ref.autograd import Tensor, add, gelu, linear
+from zero_ref.extras.recompute import Recompute, recomputing
+from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
+from zero_ref.model import Unit, build, loss_grad
+from zero_ref.optim import Adam
+from zero_ref.stages import zero0, zero3
+
+comm = ranks(4)
+
+# %% [markdown] id="26-unit" lang="zh"
+# ## 一个 unit 里有多少
+#
+# 下面的 unit 像 GPT 的 MLP：宽度 16，中间放大 4 倍，再加回输入。输入是 16 个数，中间的结果有多少个？先数一数再往下看。
+# %% [markdown] id="26-unit" lang="en" src="a36ab22a"
+# ## How much there is in a unit
+#
+# The unit below is like the MLP of a GPT: 16 wide, four times as wide in between, and added to its input. The input are 16 numbers; how
+# many are the results in between? Count before you read on.
+# %%
+WIDTH, SAMPLES, LAYERS = 16, 100, 6
+SHAPES = {
+    "up": (4 * WIDTH, WIDTH),
+    "up_bias": (4 * WIDTH,),
+    "down": (WIDTH, 4 * WIDTH),
+    "down_bias": (WIDTH,),
+}
+
+
+def compute(x: Tensor, t: dict[str, Tensor]) -> Tensor:
+    """x + W2 gelu(W1 x + b1) + b2"""
+    return add(x, linear(gelu(linear(x, t["up"], t["up_bias"])), t["down"], t["down_bias"]))
+
+
+def new_units(size: int = comm.size) -> list[Unit]:
+    """Six of them, and a last one from 16 numbers to 3 classes."""
+
+    def starting_values(number: int):
+        random = np.random.default_rng(number)
+        return lambda: [random.normal(0, 0.2, shape) for shape in SHAPES.values()]
+
+    units = [
+        Unit(FlatLayout(f"block {i}", SHAPES, size), compute, starting_values(i), "float64", first=i == 0)
+        for i in range(LAYERS)
+    ]
+    (last,) = build([WIDTH, 3], lambda name, shapes: FlatLayout(name, shapes, size), "float64", seed=9)
+    last.first = False  # its input is no data: the unit before it wants its gradient
+    return [*units, last]
+
+
+random = np.random.default_rng(0)
+X, Y = random.normal(size=(SAMPLES, WIDTH)), random.integers(0, 3, SAMPLES)
+EACH = SAMPLES * WIDTH * 8  # bytes of an input
+unit = new_units(1)[1]
+before = ledger.live["activation"]
+y = unit.forward(unit.initial("parameter"), X)
+held = ledger.live["activation"] - before
+show(f"one input {EACH:,} bytes; held after the forward pass {held:,} bytes: {held / EACH:.0f} x as much")
+assert held % EACH == 0 and held > 5 * EACH
+factor = held // EACH
+unit.forget()
+del y
+
+# %% [markdown] id="26-again" lang="zh"
+# ## 换掉一个名词
+#
+# `Recompute` 是一种 `Unit`：前向照做，做完就把中间结果忘掉，只留输入；反向之前先把前向再做一遍。阶段文件不知道这件事，一个字也不用改。
+#
+# 先想一想：六个这样的 unit，激活的峰值会降到多少？不可能只剩六份输入，因为**正在**反向的那个 unit 要有它全部的中间结果。
+# %% [markdown] id="26-again" lang="en" src="d4c2ca4e"
+# ## One noun replaced
+#
+# `Recompute` is a `Unit`: its forward pass is the same, and then all but the input is forgotten; before its backward pass comes the
+# forward pass once more. The stage files know nothing of it, and not a word of them changes.
+#
+# Think first: with six such units, how far does the peak of the activations fall? It cannot be the six inputs alone, for the unit whose
+# turn it **is** needs all that is in between.
+# %%
+
+
+def train(stage, units: list[Unit]) -> tuple[bytes, dict[str, int]]:
+    """Two steps on this rank's 25 samples: all weights, and what the ledger says of the second step."""
+    stage.setup(units, comm, lambda n: Adam(n, "float64", lr=0.01))
+    own = slice(comm.rank * SAMPLES // comm.size, (comm.rank + 1) * SAMPLES // comm.size)
+    for _ in range(2):
+        ledger.forget_sent(), ledger.forget_peaks()
+        stage.step(units, comm, [(X[own], Y[own])], loss_grad(True, SAMPLES), lambda *_: (0.0, 1.0))
+    told = {"peak": ledger.peak["activation"], "sent": sum(ledger.sent.values()), **ledger.calls}
+    return b"".join(stage.full_param(u, comm).tobytes() for u in units), told
+
+
+found = {}
+for stage, make in itertools.product((zero0, zero3), (list, recomputing)):
+    weights, told = train(stage, make(new_units()))
+    found[stage.__name__[-1], make] = weights, told
+    kept = "all kept  " if make is list else "recompute "
+    show(
+        f"stage {stage.__name__[-1]} {kept} activations {told['peak']:>7,} bytes, sent {told['sent']:,} bytes"
+    )
+peaks = {make: found["0", make][1]["peak"] for make in (list, recomputing)}
+assert len({weights for weights, _ in found.values()}) == 1
+assert peaks[list] == found["3", list][1]["peak"] and peaks[recomputing] == found["3", recomputing][1]["peak"]
+say(
+    f"权重逐比特相同；激活的峰值是 {peaks[recomputing] / peaks[list]:.2f} 倍",
+    f"weights are equal in every bit; the peak of activations is {peaks[recomputing] / peaks[list]:.2f} of what it was",
+)
+
+# %% [markdown] id="26-gather" lang="zh"
+# ## 阶段 3：要不要多收集一次？
+#
+# 再算一遍要用参数，而阶段 3 的参数前向之后就扔了。这是不是意味着 3Ψ 变成 4Ψ？先想一想反向时本来就要做什么。
+#
+# 反向之前，阶段 3 本来就要把这个 unit 的参数收集一次，用来算梯度。再算一遍就用**同一次**收集的参数。所以次数和字节都没有变。
+# （如果再算和反向各收集一次，才是 4Ψ：有的系统里的钩子就会这样。）
+# %% [markdown] id="26-gather" lang="en" src="1cad0d0f"
+# ## Stage 3: is there one more gather?
+#
+# Computing again takes parameters, and stage 3 has dropped them after the forward pass. Does 3Ψ become 4Ψ? Think first what the backward
+# pass does anyway.
+#
+# Before it goes back through a unit, stage 3 gathers its parameters anyway, for the gradients. The second forward pass uses those of the
+# **same** gather, so neither calls nor bytes change. (Where the two gather one by one it is 4Ψ, and that is what hooks may do.)
+# %%
+plain, again = found["3", list][1], found["3", recomputing][1]
+assert plain["sent"] == again["sent"] and plain["all_gather"] == again["all_gather"] == 2 * (LAYERS + 1)
+show(f"all-gathers in a step: {again['all_gather']} = 2 x {LAYERS + 1} units, with and without")
+
+# %% [markdown] id="26-last" lang="zh"
+# ## 最后一个 unit
+#
+# `recomputing` 让最后一个 unit 保持原样。它前向一完就轮到它反向：再算一遍什么也省不下来。
+#
+# 那么多花了多少？一步里前向是一份，反向是两份（对输入、对权重各一份矩阵乘法）；现在前向做两遍：4 比 3，多三分之一的计算。
+# %% [markdown] id="26-last" lang="en" src="6566e650"
+# ## The last unit
+#
+# `recomputing` leaves the last unit as it is. Its backward pass follows its forward pass at once, and nothing would be saved.
+#
+# And what does it cost? In a step the forward pass is one part, the backward pass two (a product for the input and one for the
+# weights). Now the forward pass comes twice: 4 in place of 3, a third more to compute.
+# %%
+assert [type(u) is Recompute for u in recomputing(new_units())] == [True] * LAYERS + [False]
+calls = []
+
+
+def counted(x: Tensor, t: dict[str, Tensor]) -> Tensor:
+    calls.append(1)
+    return compute(x, t)
+
+
+units = new_units()
+for u in units[:-1]:
+    u.compute = counted
+train(zero3, recomputing(units))
+assert len(calls) == 2 * 2 * LAYERS
+show(f"forward passes of {LAYERS} units in 2 steps: {len(calls)} = 2 steps x {LAYERS} units x 2")
+
+# %% [markdown] id="26-end" lang="zh"
+# ## 记住
+#
+# - 激活不归 ZeRO 的三个阶段管；少存激活，用计算换：多三分之一的计算，省下一个 unit 里的中间结果。
+# - 再算一遍是同样的运算、同样的次序，所以逐比特相同。（有 dropout 的话，随机数也要重来一遍。）
+# - 留下的是每个 unit 的输入，加上一个 unit 的全部；unit 切得越大，前者越少，后者越多。
+# - 真正的命令：`mpirun -n 4 python -m zero_ref.train --model gpt --recompute`。
+# %% [markdown] id="26-end" lang="en" src="c7f0c9eb"
+# ## To remember
+#
+# - Activations are no matter of ZeRO's three stages. To keep fewer of them, pay in computing: a third more, for what lies between a
+#   unit's input and output.
+# - What is computed again are the same operations in the same order, so all bits are equal. (With dropout, its random numbers would have
+#   to come again, too.)
+# - What is left are the input of each unit and all of one unit: the larger the units, the less of the former and the more of the latter.
+# - The real command: `mpirun -n 4 python -m zero_ref.train --model gpt --recompute`.

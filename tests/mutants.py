@@ -1,0 +1,92 @@
+"""What the checker says of solutions with one edit: the table of `make mutants`.
+
+    python tests/mutants.py [06 07 ...] [--each N] [--seed s] [-v]
+
+An edit is what a slip of the hand does: two neighbours exchanged (statements, operands, arguments), a number
+one off, a line left out or written twice, `=` for `+=`, another name of the same function in the place of
+one, another operator or comparison. Each is made in the exercise's solution, one at a time, and checked as a
+student's file. A mutant that passes is either equal in effect or a hole in the check; of those that fail, the
+diagnosis should name what the edit does. What gives nothing but the evidence (GENERAL) does not.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+from confusion import HERE  # noqa: E402
+
+from lessons.checker import checking, words  # noqa: E402
+from lessons.checker.checking import Result  # noqa: E402
+from lessons.checker.edits import mutants  # noqa: E402
+from lessons.checker.ranks.runner import Job  # noqa: E402
+
+GENERAL = {"unknown", "unknown_peak", "died", "no_verdict", "spoiled"}  # these name no effect
+
+
+def check(exercise: str, texts: dict[str, str], limit: float = 2.0, seed: str = "s") -> dict[str, Result]:
+    """Name of each edit -> what the checker says."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = []
+        for number, text in enumerate(texts.values()):
+            file = Path(folder) / str(number) / f"{exercise}.py"
+            file.parent.mkdir()
+            file.write_text(text, encoding="utf-8")
+            jobs.append(Job(exercise, str(file), seed))
+        return dict(zip(texts, checking.check(jobs, limit) if jobs else []))
+
+
+def sample(texts: dict[str, str], each: int, seed: str) -> dict[str, str]:
+    """At most so many of them, always the same for a seed; all with each = 0."""
+    if not each or each >= len(texts):
+        return texts
+    return {name: texts[name] for name in sorted(Random(seed).sample(sorted(texts), each))}
+
+
+def is_named(result: Result) -> bool:
+    """Whether a wrong mutant's diagnosis says what the edit does."""
+    return result.diagnosis is not None and result.diagnosis.key not in GENERAL
+
+
+def main() -> int:
+    """Print the table; 1 if fewer than nine in ten are named in any exercise."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("numbers", nargs="*")
+    p.add_argument("--each", type=int, default=0, help="so many of an exercise, drawn by --seed (all)")
+    p.add_argument("--seed", default="s")
+    p.add_argument("-v", action="store_true", help="every mutant, and what is said of it")
+    o = p.parse_args()
+    enough = True
+    print(
+        f"{'exercise':24} {'mutants':>8} {'pass':>6} {'fail':>6} {'named':>6} {'not':>6}  {'of failing':>10}"
+    )
+    for exercise in words.exercises():
+        if o.numbers and exercise[:2] not in o.numbers:
+            continue
+        source = (HERE / "answers" / f"{exercise}.py").read_text(encoding="utf-8")
+        if not (texts := sample(mutants(source), o.each, o.seed)):
+            continue  # 00 has no function
+        results = check(exercise, texts, seed=o.seed)
+        failing = {name: r for name, r in results.items() if r.state in ("wrong", "not_started")}
+        named = sum(map(is_named, failing.values()))
+        share = named / max(1, len(failing))
+        enough &= share >= 0.9
+        print(
+            f"{exercise:24} {len(results):8} {len(results) - len(failing):6} {len(failing):6}"
+            f" {named:6} {len(failing) - named:6}  {100 * share:8.1f} %",
+            flush=True,
+        )
+        if o.v:
+            for name, result in results.items():
+                key = result.diagnosis.key if result.diagnosis else "passed"
+                print(f"    {'' if is_named(result) or result.state == 'passed' else 'NO '}{key:24} {name}")
+            print("   ", Counter(r.diagnosis.key if r.diagnosis else "passed" for r in results.values()))
+    return 0 if enough else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

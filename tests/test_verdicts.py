@@ -1,0 +1,143 @@
+"""What the checker says where a program is stopped, slow, or keeps something; and of single edits."""
+
+import pytest
+from confusion import answers
+from mutants import check, is_named, sample
+
+from lessons.checker import checking, edits, progress, slips, words
+from lessons.checker.evidence import Diagnosis
+from lessons.checker.ranks.runner import Job
+from lessons.checker.student import attempt, screen
+
+RING = "06_ring_reduce_scatter"
+FIRST = "    partial = x"
+
+
+@pytest.fixture(autouse=True)
+def nothing_done_yet(monkeypatch, tmp_path):
+    monkeypatch.setenv("ZERO_REF_LEARN", str(tmp_path / "learn"))
+
+
+def result_of(text: str, tmp_path, exercise: str = RING) -> checking.Result:
+    file = tmp_path / f"{exercise}.py"
+    file.write_text(text, encoding="utf-8")
+    return checking.check([Job(exercise, str(file), "s")], limit=2.0)[0]
+
+
+@pytest.mark.rest("a check for each", every=10)
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    (
+        ("raised_name", "return partial", "return partiall"),
+        ("raised_import", "from zero_ref", "import nonesuch\nfrom zero_ref"),
+        ("raised_debugger", FIRST, f"    breakpoint()\n{FIRST}"),
+        ("raised_input", FIRST, f"    input()\n{FIRST}"),
+        ("raised_exit", FIRST, f"    raise SystemExit(0)\n{FIRST}"),
+        ("signature", "(x, comm)", "(x, comm, more)"),
+        ("slow_waiting", FIRST, f"    __import__('time').sleep(30)\n{FIRST}"),
+        ("floods", FIRST, f"    while True: print('x' * 100000)\n{FIRST}"),
+        ("endless", FIRST, f"    while comm.rank == 1: pass\n{FIRST}"),
+        (
+            "other_thread",
+            FIRST,
+            f"    __import__('threading').Thread(target=comm.send, args=(x, right)).start()\n{FIRST}",
+        ),
+    ),
+)
+def test_what_stops_a_program_is_named(key, old, new, tmp_path):
+    found = result_of(answers(RING)[""].replace(old, new), tmp_path).diagnosis
+    assert found.key == key
+    for language in words.LANGUAGES:
+        assert words.diagnosis_text(RING, found, "says", language)
+
+
+@pytest.mark.rest("a check")
+def test_the_rank_that_loops_is_named_and_not_one_that_waits_for_it(tmp_path):
+    text = answers(RING)[""].replace(FIRST, f"    while comm.rank == 1: pass\n{FIRST}")
+    assert result_of(text, tmp_path).diagnosis.params["rank"] == 1
+
+
+def test_what_is_kept_between_calls_is_told_as_that(tmp_path):
+    keeps = "seen = []\n" + answers(RING)[""].replace(
+        "    return partial", "    seen.append(1)\n    return partial[: 99 if len(seen) < 4 else -1]"
+    )
+    assert result_of(keeps, tmp_path).diagnosis.key == "kept_state"
+    wrong = "seen = []\n" + answers(RING)[""].replace("return partial", "return partial[:-1]")
+    assert result_of(wrong, tmp_path).diagnosis.key != "kept_state"
+
+
+def test_how_a_process_ended_is_told_without_what_it_printed(tmp_path):
+    """Whoever prints cannot write into the page of the class."""
+    text = answers(RING)[""].replace(
+        FIRST, f"    import os; print('forged', flush=True); os._exit(3)\n{FIRST}"
+    )
+    found = result_of(text, tmp_path).diagnosis
+    said = words.diagnosis_text(RING, found, "says", "en")
+    assert found.key == "died" and "forged" not in str(found) and not said.rstrip().endswith(":")
+
+
+@pytest.mark.rest("a check")
+def test_a_picture_has_the_hang_of_its_own_trial(tmp_path):
+    """A wrong value at N = 1 to 3, and a hang at N = 4: what is shown is the value."""
+    text = answers(RING)[""].replace(
+        "return partial", "if comm.size == 4:\n        comm.recv(left)\n    return partial / 2"
+    )
+    result = result_of(text, tmp_path)
+    assert result.outcome.hang is not None and not result.diagnosis.key.startswith("hang")
+    assert attempt.describe_result(result, tmp_path / f"{RING}.py")["hang"] is None
+
+
+@pytest.mark.rest("a check")
+def test_with_one_rank_alone_memory_is_not_told_before_what_stops_the_others(tmp_path):
+    text = answers("12_zero2")[""].replace(
+        "            del grad\n", "            if comm.size > 1:\n                oops\n"
+    )
+    text = text.replace("u.grad += comm", "u.kept = grad\n            u.grad += comm")
+    found = result_of(text, tmp_path, "12_zero2").diagnosis
+    assert found.key == "raised_name"
+
+
+def test_the_list_says_that_a_passed_exercise_is_wrong_now():
+    for state, sign in (("passed", "✓"), ("wrong", "✗")):
+        progress.note_result(RING, state, None)
+        line = next(line for line in screen.list_exercises("en", False, RING) if "Ring reduce" in line)
+        assert sign in line and ("passed before" in line) == (state == "wrong")
+
+
+def test_numbers_and_their_relation_to_the_right_ones():
+    for got, key in (
+        ([2.0, 4, 6], "all_times"),
+        ([2.0, 3, 4], "all_plus"),
+        ([3.0, 1, 2], "all_moved"),
+        ([0.0] * 3, "all_zero"),
+    ):
+        found = Diagnosis("unknown", pair=([got], [[1.0, 2, 3]]))
+        assert slips.name_relation(found).key == key
+    for got in ([1.0, 2, 4], [5.0], [float("nan")] * 3):
+        assert slips.name_relation(Diagnosis("unknown", pair=([got], [[1.0, 2, 3]]))).key == "unknown"
+
+
+def test_a_slip_in_a_rule_is_found_and_nothing_else():
+    def fits(a, b):
+        def looks(code):
+            names = {}
+            for x in range(2, 6):
+                names = {"x": x}
+                exec(code, names)
+                if names["y"] != a * x + b:
+                    return False
+            return True
+
+        return looks
+
+    assert edits.explaining_edit("y = 2 * x + 1", (), fits(2, 2)) == "y = 2 * x + 2"
+    assert edits.explaining_edit("y = 2 * x + 1", (), fits(7, 9)) is None
+
+
+@pytest.mark.rest("twelve answers for each", every=20)
+@pytest.mark.parametrize("exercise", [e for e in words.exercises() if edits.mutants(answers(e)[""])])
+def test_nine_of_ten_single_edits_are_named(exercise):
+    """A sample; `make mutants` has all of them."""
+    results = check(exercise, sample(edits.mutants(answers(exercise)[""]), 12, "sample"))
+    failing = [result for result in results.values() if result.state == "wrong"]
+    assert failing and sum(map(is_named, failing)) >= 0.8 * len(failing)

@@ -1,0 +1,67 @@
+"""What a rank sends and holds with ZeRO++ (see extras/zeropp.py): the formulas, which run none of it.
+
+First a bill without it is made (plan/formulas.py, by the direct algorithm); here it is changed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zero_ref.layout import FlatLayout, bounds
+from zero_ref.plan.formulas import Bill, passes_of
+
+
+def coded_bytes(n: int, code: str) -> int:
+    """Bytes of n numbers as a code that is named KIND/BLOCK: a float32 for each block, and bits for each."""
+    kind, block = code.split("/")
+    scales, codes = 4 * -(-n // int(block)), n if kind in ("8", "fp8") else (n + 1) // 2
+    return scales + codes + -(scales + codes) % 4
+
+
+def coded_bill(
+    plain: Bill,
+    keeps: dict[str, str],
+    layouts: Sequence[FlatLayout],
+    rank: int,
+    itemsize: int,
+    micro_batches: int = 1,
+    machine: int | None = None,
+    code_weights: str | None = None,
+    code_gradients: str | None = None,
+    hpz: bool = False,
+) -> Bill:
+    """`plain` with what the options of these names change; the other arguments are those of `bill`.
+
+    layouts: of each unit, over all ranks; machine: ranks on each machine.
+    """
+    size = len(layouts[0].counts)
+    near = machine or size
+    mine, place = divmod(rank, near)
+    times = passes_of(keeps, micro_batches)
+    sent, between = dict(plain.sent_bytes_per_step), dict(plain.between_bytes_per_step)
+    peak = dict(plain.peak_bytes)
+
+    # A gather sends the own shard to N - 1 other ranks, of which N - G are far.
+    to_each = sent["all_gather"] // max(1, size - 1)
+    if code_weights:
+        coded = sum(coded_bytes(each.counts[rank], code_weights) for each in layouts)
+        to_each = times["all_gather"] * coded
+    sent["all_gather"], between["all_gather"] = to_each * (size - 1), to_each * (size - near)
+    if hpz:  # every second gather is of the copy, in the machine
+        ends = [bounds(each.padded, [1] * near) for each in layouts]
+        copies = itemsize * sum(each[place + 1] - each[place] for each in ends)
+        again = times["all_gather"] // 2 * copies * (near - 1)
+        sent["all_gather"] = to_each // 2 * (size - 1) + again
+        between["all_gather"] = to_each // 2 * (size - near)
+        peak["parameter"] += copies
+
+    # A reduce-scatter sends every other rank its shard.
+    others = sum(n for each in layouts for r, n in enumerate(each.counts) if r != rank)
+    far = sum(n for each in layouts for r, n in enumerate(each.counts) if r // near != mine)
+    between["reduce_scatter"] = sent["reduce_scatter"] // max(1, others) * far
+    if code_gradients:  # those at its place get what the whole machine has for them
+        nbytes = [[coded_bytes(n, code_gradients) for n in each.counts] for each in layouts]
+        inside = sum(n for each in nbytes for r, n in enumerate(each) if r % near != place)
+        across = sum(n for each in nbytes for r, n in enumerate(each) if r % near == place and r != rank)
+        once = times["reduce_scatter"]
+        sent["reduce_scatter"], between["reduce_scatter"] = once * (inside + across), once * across
+    return replace(plain, peak_bytes=peak, sent_bytes_per_step=sent, between_bytes_per_step=between)
