@@ -13,6 +13,7 @@ import html
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator
 from importlib import resources
 from string import Template
@@ -28,6 +29,7 @@ from zero_ref.stages import STAGES
 
 SCRIPTS = ("elements", "step", "phases", "pictures", "scene", "lanes", "theatre", "page")
 SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step")
+TERMINAL = ("summary_", "text_")  # words that no page says
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_POINTS = 1400  # of a curve
 MOST_RANKS = 16  # that are drawn
@@ -47,12 +49,15 @@ def make_page(
     others = dict(computed[1:])
     data = {
         "language": language or launch.language(),
-        "words": words(),
+        "words": {key: said for key, said in words().items() if not key.startswith(TERMINAL)},
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
         "differences": [difference(name, computed[0][1], record) for name, record in others.items()],
     }
     style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in SCRIPTS)
+    style, script = (
+        re.sub(r"\n *(//.*)?", "\n", each) for each in (style, script)
+    )  # to read, open the files
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from zero_ref.report import meetings
+from zero_ref.report.meetings import meetings, spans
 from zero_ref.stages import STAGES
 
 MOST_SPANS = 4000  # of all lanes together
@@ -44,14 +44,14 @@ def lanes(record: dict[str, Any], most_ranks: int) -> list[list[list[Any]]]:
 
     A call inside another is left out. Of long steps nothing is drawn: see MOST_SPANS.
     """
-    found = meetings.meetings(record)
+    found = meetings(record)
     if not found:
         return []
     until = {(span.row, span.begin, span.name): m.last().begin for m in found for span in m.ends}
     result: list[list[list[Any]]] = []
     for row, rank in enumerate(record["recorded_step"]["ranks"][:most_ranks]):
         lane: list[list[Any]] = []
-        for span in meetings.spans(row, rank["events"]):
+        for span in spans(row, rank["events"]):
             if not lane or span.begin >= lane[-1][3]:
                 waits = min(span.end, max(span.begin, until.get((row, span.begin, span.name), span.begin)))
                 lane.append([span.name, span.unit, span.begin, span.end, waits])
