@@ -55,9 +55,7 @@ def make_page(
         "differences": [difference(name, computed[0][1], record) for name, record in others.items()],
     }
     style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in SCRIPTS)
-    style, script = (
-        re.sub(r"\n *(//.*)?", "\n", each) for each in (style, script)
-    )  # to read, open the files
+    style, script = (re.sub(r"\n *(//.*)?", "\n", each) for each in (style, script))  # short
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
