@@ -17,7 +17,7 @@ from zero_ref import launch, report
 from zero_ref.launch import UsageError
 from zero_ref.launch.terminal import table
 from zero_ref.ledger import COLLECTIVES, KINDS
-from zero_ref.report import page, summary, text, trace
+from zero_ref.report import meetings, page, summary, text, trace
 from zero_ref.report.__main__ import main
 from zero_ref.report.record import read
 from zero_ref.train import options
@@ -142,6 +142,8 @@ def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
         assert view.locator("#now-numbers").inner_text().startswith(f"event {number} of")
     view.locator("#call-on").click()
     assert view.locator("#now-numbers").inner_text().startswith(f"event {calls[5]} of")
+    assert not view.locator("#event-back").is_visible()
+    view.locator("#details").click()
     view.locator("#event-back").click()
     assert view.locator("#now-numbers").inner_text().startswith(f"event {calls[5] - 1} of")
     view.locator("#rank-2").click()
@@ -305,6 +307,24 @@ def test_a_script_that_somebody_adds_does_not_run(run, chromium, tmp_path):
     view.goto((tmp_path / "a.html").as_uri())
     assert "ran" not in view.title().split() and "Content Security Policy" in said[0] and len(said) == 1
     view.close()
+
+
+@pytest.mark.parametrize("width, height, language", [(1280, 800, "en"), (390, 844, "zh")])
+def test_the_theatre_fits_a_window_and_its_numbers_are_the_records(width, height, language, run, opened):
+    view, record = (
+        opened(run / "run.html", width=width, height=height, fragment=f"#{language}"),
+        record_of(run),
+    )
+    assert view.locator(".stage .below").evaluate("e => e.getBoundingClientRect().bottom") <= height
+    kept = max(sum(rank["resting_bytes"].values()) for rank in record["ranks"])
+    assert f"{kept:,}" in view.locator("#sentence").inner_text()
+    gather = view.locator("#ribbon button").nth(1)
+    gather.click()  # forward of unit 1 begins with its all-gather
+    events = record["recorded_step"]["ranks"][0]["events"]
+    sent = next(e[4] for e in events if e[1:4] == ["end", "all_gather", 1])
+    assert view.locator("#scene-picture text", has_text=f"{sent:,} B").count() >= 1
+    assert view.locator("#scene-picture .token").count() == 3 * 2, "from each owner to all others"
+    assert view.locator("#ribbon [aria-current]").inner_text() == "1"
 
 
 # Several runs
@@ -526,7 +546,7 @@ def test_the_trace_is_what_perfetto_reads(run):
     names = {e["args"]["name"] for e in events if e["name"] == "process_name"}
     assert names == {"rank 0", "rank 1", "rank 2"}
     for event in events:
-        assert {"ph", "name", "pid", "tid", "ts"} <= event.keys() and event["ph"] in "MXC"
+        assert {"ph", "name", "pid", "tid", "ts"} <= event.keys() and event["ph"] in "MXCsf"
         assert event["ts"] >= 0 and event.get("dur", 0) >= 0
     for rank, measured in enumerate(record["ranks"]):
         mine = [e for e in events if e["pid"] == rank and e["ph"] != "M"]
@@ -537,7 +557,9 @@ def test_the_trace_is_what_perfetto_reads(run):
             assert spans
             for a, b in zip(spans, spans[1:]):
                 assert a["ts"] + a["dur"] <= b["ts"], "one after another"
-        counters = [e["args"] for e in mine if e["ph"] == "C"]
+        both = [[e["args"] for e in mine if e["ph"] == "C" and ("total" in e["name"]) == t] for t in (0, 1)]
+        counters = both[0]
+        assert [sum(c.values()) for c in counters] == [c["total"] for c in both[1]]
         assert counters[0] == counters[-1] == measured["resting_bytes"]
         peak = record["recorded_step"]["ranks"][rank]["predicted"]["peak_total_bytes"]
         assert max(sum(c.values()) for c in counters) == peak
@@ -545,6 +567,46 @@ def test_the_trace_is_what_perfetto_reads(run):
             calls = [e for e in mine if e["ph"] == "X" and e["cat"] == {"other": "sum"}.get(name, name)]
             assert sum(e["args"]["sent_bytes"] for e in calls) == measured["sent_bytes_per_step"][name]
             assert len(calls) == measured["calls_per_step"][name]
+
+
+def test_no_collective_ends_before_every_rank_has_begun_it(run, others):
+    """All ranks of a host read one clock: with a zero of its own on each, ends came first by milliseconds."""
+    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", "wide", *"0123"))):
+        found = meetings.meetings(record)
+        calls = sum(sum(rank["calls_per_step"].values()) for rank in record["ranks"])
+        assert sum(len(meeting.ends) for meeting in found) == calls > 0
+        for meeting in found:
+            assert sorted(span.row for span in meeting.begins) == [0, 1, 2]
+            assert min(span.end for span in meeting.ends) >= max(span.begin for span in meeting.begins)
+        first = min(rank["events"][0][0] for rank in record["recorded_step"]["ranks"])
+        assert first >= 0 and record["recorded_step"]["clocks"] == [[0, 0.0]] * 3
+        begun, ended = (
+            {e["id"]: (e["ts"], e["pid"]) for e in trace.make_trace(record)["traceEvents"] if e["ph"] == kind}
+            for kind in "sf"
+        )
+        assert begun.keys() == ended.keys() and len(begun) == 2 * len(found)
+        for arrow, (ts, rank) in begun.items():
+            begins = found[int(arrow.partition(".")[0])].begins
+            assert ts == max(span.begin for span in begins) <= ended[arrow][0]
+            assert rank != ended[arrow][1]
+
+
+def test_ranks_whose_clocks_differ_are_not_compared(run):
+    record = record_of(run)
+    del record["recorded_step"]["clocks"]  # as older versions wrote it
+    assert meetings.meetings(record) == []
+    assert {e["ph"] for e in trace.make_trace(record)["traceEvents"]} == set("MXC")
+
+
+def test_who_has_no_shard_is_not_waited_for(run):
+    """An all-gather needs nothing of such a rank, and it needs nothing of a reduce-scatter."""
+    record = record_of(run)
+    for unit in record["recorded_step"]["units"]:
+        unit["counts"][1] = 0
+    for meeting in meetings.meetings(record):
+        name, unit = meeting.ends[0].name, meeting.ends[0].unit
+        assert len(meeting.begins) == (2 if name == "all_gather" else 3)
+        assert len(meeting.ends) == (2 if name == "reduce_scatter" else 3), unit
 
 
 # The terminal

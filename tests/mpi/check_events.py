@@ -2,13 +2,15 @@
 
 import itertools
 import os
+import time
 from collections import Counter
 
 import pytest
 
 from zero_ref.comm import Comm
 from zero_ref.ledger import KINDS, ledger
-from zero_ref.train import choose, options
+from zero_ref.report import meetings
+from zero_ref.train import choose, clocks, options
 from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
@@ -97,6 +99,27 @@ def test_an_arrays_unit_is_that_of_the_call_in_which_it_was_born(stage):
         assert born == set(enumerate(whole))
         gathered = {(e[3], e[4]) for e in recorded["events"] if e[1:3] == ["born", "gathered"]}
         assert gathered == (set(enumerate(whole)) if stage == 3 else set())
+
+
+@pytest.mark.parametrize("line", ["--stage 2", "--prefetch --reduce ring", "--micro-batches 2"])
+def test_no_collective_ends_before_every_rank_has_begun_it(line, comm):
+    result = run(line, "--chart")
+    found = meetings.meetings(result)
+    assert found or comm.size == 1
+    for meeting in found:
+        assert min(span.end for span in meeting.ends) >= max(span.begin for span in meeting.begins)
+        assert len(meeting.begins) == len(meeting.ends) == comm.size
+
+
+def test_clocks_of_other_hosts_are_compared(comm):
+    """Each rank as a host of its own, with a clock that is an hour ahead of its left neighbour's."""
+    mine = comm.mpi.Split(comm.rank)
+    clock = lambda: time.perf_counter() + 3600 * comm.rank  # noqa: E731
+    found = clocks.ahead(comm.mpi, mine, clock)
+    mine.Free()
+    assert found.host == comm.rank and 0 <= found.within < 60
+    assert abs(found.seconds - 3600 * comm.rank) <= found.within
+    assert clocks.ahead_of_rank_0(comm.mpi) == (0.0, 0.0, 0), "these share one clock"
 
 
 @pytest.mark.parametrize("stage", range(4))

@@ -1752,6 +1752,24 @@ EVENTS = [
         'ended["dur"] = microseconds',
     ),
     Bug(
+        "each rank has a clock of its own",
+        "train/events.py",
+        "round(row[0] + 1e6 * (began - first), 1)",
+        "round(row[0], 1)",
+    ),
+    Bug(
+        "another host's clock was read when it was asked",
+        "train/clocks.py",
+        "theirs - (asked + answered) / 2",
+        "asked - theirs",
+    ),
+    Bug(
+        "a trace's arrows go to whoever came first",
+        "report/meetings.py",
+        "return max(self.begins",
+        "return min(self.begins",
+    ),
+    Bug(
         "a Chinese character takes one column",
         "launch/terminal.py",
         "tabulate.MIN_PADDING = 0\n",

@@ -10,8 +10,6 @@ const CURVES = [...DATA.runs, ...DATA.compared].filter((run) => run.loss.length)
 const SAME = DATA.runs.every((run) => run.origin === FIRST.origin) ? FIRST : { origin: "run" };
 const views = DATA.runs.map((run) => (run.recorded_step ? new View(run) : null));
 const view = ALONE ? views[0] : null; // of one run: everything follows it
-let followMemory = () => {};
-let playing = null;
 
 const put = (id, ...children) => find(id).replaceChildren(...children.flat());
 const tell = (id, ...words) => (find(id).textContent = sentences(...words));
@@ -225,112 +223,6 @@ function memoryLegend() {
   return [...kinds.map((kind) => row(rank.live[view.position][kind], swatch(kind), say(kind))), all];
 }
 
-function markSource() {
-  const panel = find("source");
-  panel.querySelector(".now")?.classList.remove("now");
-  panel.querySelector("[aria-current]")?.removeAttribute("aria-current");
-  if (!view.line) return;
-  const now = panel.children[view.line - 1];
-  now.classList.add("now");
-  now.setAttribute("aria-current", "true");
-  const [top, bottom] = [panel.scrollTop + 40, panel.scrollTop + panel.clientHeight - 40];
-  if (now.offsetTop < top || now.offsetTop > bottom) panel.scrollTop = now.offsetTop - panel.clientHeight / 2;
-}
-
-// What follows the position.
-function show() {
-  put("holdings-picture", drawHoldings(view, widthOf("holdings-picture")));
-  tell("now-words", inWords(view));
-  tell("now-numbers", inNumbers(view));
-  fill(find("position"), { max: view.rank.events.length, "aria-valuetext": inWords(view) }, []);
-  find("position").value = view.position;
-  markSource();
-  followMemory();
-  put("memory-legend", memoryLegend());
-  if (find("holdings-table").open) tableIn("holdings-table", holdingsTables);
-}
-
-function move(position) {
-  view.move(position);
-  show();
-}
-
-function play(on) {
-  clearInterval(playing);
-  playing = null;
-  if (on) {
-    if (view.position === view.rank.events.length) move(0);
-    playing = setInterval(() => {
-      if (view.position < view.rank.events.length) move(view.position + 1);
-      else play(false);
-    }, 220);
-  }
-  drawButtons();
-}
-
-function drawButtons() {
-  const focused = document.activeElement?.id;
-  const button = (id, attributes, words, action) => {
-    const made = h("button", { type: "button", id, ...attributes }, words);
-    made.onclick = action;
-    return made;
-  };
-  const act = (id, key, action) => button(id, { title: say(`${key}_title`) }, say(key), action);
-  put("buttons",
-    act("call-back", "call_back", () => move(view.rank.nextCall(view.position, -1))),
-    act("event-back", "event_back", () => move(view.position - 1)),
-    act("event-on", "event_on", () => move(view.position + 1)),
-    act("call-on", "call_on", () => move(view.rank.nextCall(view.position, 1))),
-    act("play", playing ? "pause" : "play", () => play(!playing)));
-  put("ranks", h("span", { class: "label" }, say("look_at")), view.ranks.map(({ number, row }) => {
-    const attributes = { "aria-pressed": String(row === view.chosen), "aria-label": `rank ${number}` };
-    return button(`rank-${number}`, attributes, String(number), () => {
-      view.choose(row);
-      drawStep();
-    });
-  }));
-  if (focused) find(focused)?.focus();
-}
-
-function drawStep() {
-  const { run, step, rank } = view;
-  drawButtons();
-  find("position").setAttribute("aria-label", say("position"));
-  const most = 1.12 * Math.max(...view.ranks.flatMap((each) => [each.peak, each.predicted.peak_total_bytes]));
-  const label = say("memory_description", { rank: rank.number });
-  const [picture, follow] = drawMemory(view, widthOf("memory-picture"), { most, changed: show, label });
-  followMemory = follow;
-  put("memory-picture", picture);
-  const whole = run.ranks[view.chosen].peak_total_bytes;
-  const [same, bytes] = [whole === rank.peak, exact(whole)];
-  const lines = { peak: exact(rank.predicted.peak_total_bytes), bytes: exact(restingFormula(view)) };
-  tell("memory-caption", say("memory_axis"), !rank.thinned && say("memory_lanes"),
-    sayOf(run, "resting_sentence", lines),
-    !(same && run.origin === "dry") && say(same ? "peak_of_run_same" : "peak_of_run", { bytes }));
-
-  const rule = run.config.shard_model;
-  const moved = ["random", "hash"].includes(rule);
-  const visitors = run.keeps.parameter === "1/N" ? ["gathered", "full_gradient"] : ["full_gradient"];
-  put("holdings-legend", legend([...KEPT, ...visitors, "padding"]));
-  tell("holdings-caption", sayOf(run, "holdings_caption", { step: exact(step.step) }),
-    moved && say("rank_order", { rule }),
-    leftOut("units_left_out", unitsDrawn(view).length, step.units.length),
-    leftOut("ranks_left_out", view.ranks.length, run.world_size),
-    leftOut("events_left_out", step.events_drawn, step.events_recorded));
-  tableIn("holdings-table", holdingsTables);
-  tableIn("memory-table", memoryTable);
-
-  const source = find("source");
-  find("source-file").textContent = `zero_ref/${step.file}`;
-  source.setAttribute("aria-label", `zero_ref/${step.file}`);
-  if (!source.children.length) {
-    source.append(...drawSource(step.source));
-    const begin = step.source.split("\n").findIndex((code) => code.startsWith("def step"));
-    source.scrollTop = (source.children[begin]?.offsetTop ?? 0) - 12;
-  }
-  show();
-}
-
 // ---- Several runs side by side
 
 // Options in which a run differs from the first; its stage has a column of its own.
@@ -496,6 +388,7 @@ function draw() {
   for (const element of document.querySelectorAll("[data-word]")) {
     element.textContent = sayOf(SAME, element.dataset.word);
   }
+  find("ribbon").setAttribute("aria-label", say("ribbon"));
   for (const id of ["runs-table", "ranks-table"]) find(id).setAttribute("aria-label", say("table"));
   const key = ALONE ? (FIRST.world_size === 1 ? "title_alone" : "title") : "title_of_several";
   const stages = list(DATA.runs.map((run) => run.stage));
@@ -508,7 +401,7 @@ function draw() {
   tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { time }));
   for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
   if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
-  for (const id of ["holdings", "memory"]) find(id).hidden = !view;
+  for (const id of ["theatre", "holdings", "memory"]) find(id).hidden = !view;
   find("runs").hidden = ALONE;
   if (ALONE) drawRun(FIRST);
   else drawRuns();
@@ -526,7 +419,7 @@ for (const button of document.querySelectorAll(".languages button")) {
   button.onclick = () => speak(button.lang);
 }
 window.addEventListener("hashchange", () => chosenLanguage() !== language && speak(chosenLanguage()));
-find("position").oninput = (event) => move(Number(event.target.value));
+find("position").oninput = (event) => choose(Number(event.target.value));
 
 // Arrow keys anywhere on the page, unless what has the focus uses them itself.
 document.addEventListener("keydown", (event) => {
@@ -534,7 +427,7 @@ document.addEventListener("keydown", (event) => {
   if (!view || !direction || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, .scrolls")) return;
   event.preventDefault();
-  move(event.shiftKey ? view.rank.nextCall(view.position, direction) : view.position + direction);
+  choose(event.shiftKey ? view.rank.nextCall(view.position, direction) : view.position + direction);
 });
 
 draw();

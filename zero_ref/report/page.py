@@ -13,6 +13,7 @@ import html
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterator
 from importlib import resources
 from string import Template
@@ -23,10 +24,12 @@ from zero_ref.launch.terminal import both_languages
 from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
 from zero_ref.plan.zeropp import coded_bytes
+from zero_ref.report.theatre import against_stage_0, lanes
 from zero_ref.stages import STAGES
 
-SCRIPTS = ("elements.js", "step.js", "pictures.js", "page.js")
+SCRIPTS = ("elements", "step", "phases", "pictures", "scene", "lanes", "theatre", "page")
 SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step")
+TERMINAL = ("summary_", "text_")  # words that no page says
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_POINTS = 1400  # of a curve
 MOST_RANKS = 16  # that are drawn
@@ -46,12 +49,13 @@ def make_page(
     others = dict(computed[1:])
     data = {
         "language": language or launch.language(),
-        "words": words(),
+        "words": {key: said for key, said in words().items() if not key.startswith(TERMINAL)},
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
         "differences": [difference(name, computed[0][1], record) for name, record in others.items()],
     }
-    style, script = template("page.css"), "\n".join(map(template, SCRIPTS))
+    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in SCRIPTS)
+    style, script = (re.sub(r"\n *(//.*)?", "\n", each) for each in (style, script))  # short
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
@@ -118,6 +122,8 @@ def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
         "ranks": [rank | {"formula": formula(rank)} for rank in record["ranks"]],
         "keeps": STAGES[record["stage"]].KEEPS,
         "traffic": traffic(record),
+        "against": against_stage_0(record, numbers(record)),
+        "lanes": lanes(record, MOST_RANKS),
         "last_loss": (record.get("last_epoch") or {"loss": record["loss"][-1]})["loss"],
         "recorded_step": step and step_for_page(step, numbers(record)[:MOST_RANKS]),
     }
@@ -275,16 +281,30 @@ def thinned_events(rank: dict[str, Any], most: int) -> list[list[Any]]:
     """At most about `most` events of a rank: neighbours become one, without losing a byte or a peak.
 
     What is "several" then, and in place of bytes there is a list of [kind, unit, bytes]; two more fields are
-    the number of events and the calls that are open after them. A group is cut where it holds most.
+    the number of events and the calls that are open after them. A group is cut where it holds most. If that
+    is enough, only arrays are taken together, and every call keeps its beginning and its end.
     """
     events = rank["events"]
     if len(events) <= most:
         return events
+    runs = [list(run) for _, run in itertools.groupby(events, lambda event: event[1] in ("begin", "end"))]
+    gentle = thinned_parts([part for run in runs for part in (singly(run) or [run])])
+    if len(gentle) <= most:
+        return gentle
     size = math.ceil(2 * len(events) / most)
+    return thinned_parts([events[start : start + size] for start in range(0, len(events), size)])
+
+
+def singly(run: list[list[Any]]) -> list[list[list[Any]]]:
+    """Beginnings and ends of calls one by one; [] of arrays."""
+    return [[event] for event in run if event[1] in ("begin", "end")]
+
+
+def thinned_parts(parts: list[list[list[Any]]]) -> list[list[Any]]:
+    """Two events of each part at most, cut where it holds most."""
     result: list[list[Any]] = []
     open_calls: list[list[Any]] = []
-    for start in range(0, len(events), size):
-        part = events[start : start + size]
+    for part in parts:
         changes = [event[4] if event[1] in ("born", "died") else 0 for event in part]
         alive = list(itertools.accumulate(changes))
         cut = alive.index(max(alive)) + 1

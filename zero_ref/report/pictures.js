@@ -190,11 +190,11 @@ const restingFormula = (view) => total(view.rank.formula.resting_bytes);
 
 // The picture, and a function that moves its cursor to view.position. most: bytes at the upper end of
 // the scale; changed() is called when somebody moves the cursor.
-function drawMemory(view, width, { most, small = false, changed, label }) {
+function drawMemory(view, width, { most, small = false, changed, label, tall = 230 }) {
   const rank = view.rank;
   const places = rank.live.length;
-  const [left, right, top, bottom] = [small ? 46 : 62, width - 4, 30, small ? 260 : 330];
-  const lane = small ? 12 : 20;
+  const [left, right, top, bottom] = [small ? 46 : 62, width - 4, small ? 30 : 22, small ? 260 : 22 + tall];
+  const lane = small || tall < 120 ? 12 : 20;
   const height = bottom + (rank.thinned ? 10 : 22 + 2 * lane);
   const x = (position) => left + ((right - left) * position) / places;
   const y = (bytes) => bottom - ((bottom - top) * bytes) / most;
@@ -280,7 +280,7 @@ function drawCalls(view, x, top, height, small) {
     parts.push(s("rect", { ...block, x: from, y, width: Math.max(1, to - from), height }, title));
     const initial = initials[name] || "";
     const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + 2);
-    if (!small && fits) parts.push(text((from + to) / 2, y + 14, fits, middle));
+    if (!small && fits) parts.push(text((from + to) / 2, y + height / 2 + 4, fits, middle));
   }
   return parts;
 }

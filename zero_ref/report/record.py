@@ -38,7 +38,9 @@ recorded_step        only with --report, --trace or --chart: one step, event by 
                      rank: kept (per unit: bytes and length of what lies there between steps, by kind),
                      elements (per unit: how many of its own are not padding), predicted (peaks of this
                      step by a dry run), places, and events: rows of microseconds, what, name, unit,
-                     bytes, line, place
+                     bytes, line, place. clocks, by rank: the number of its host, and within how many
+                     microseconds its clock is known beside that of rank 0; absent in older records,
+                     whose ranks have each a zero of their own, and in dry runs
 """
 
 import argparse
@@ -245,6 +247,7 @@ class RecordedStep(msgspec.Struct):
     itemsize: Literal[2, 4, 8]
     units: list[Unit]
     ranks: list[RecordedRank]
+    clocks: list[tuple[Natural, float]] | None = None
 
 
 class Record(msgspec.Struct):
@@ -306,6 +309,8 @@ def inconsistency_of_step(record: Record, step: RecordedStep) -> str:
     counts = {len(unit.counts) for unit in step.units}
     if len(step.ranks) != len(record.ranks) or counts != {record.config.get("group") or record.world_size}:
         return "recorded_step has another number of ranks"
+    if step.clocks is not None and len(step.clocks) != len(step.ranks):
+        return "recorded_step has clocks of another number of ranks"
     for number, rank in enumerate(step.ranks):
         if len(rank.kept) != len(step.units) or len(rank.elements) != len(step.units):
             return f"recorded_step has another number of units on rank {number}"

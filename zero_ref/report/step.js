@@ -52,6 +52,13 @@ class Rank {
     return Math.min(here + position - there, this.calls.lastIndexOf(calls));
   }
 
+  // The next position at which a call begins that is in no other one, or the end.
+  nextBegin(position) {
+    const last = this.events.length;
+    const at = this.events.findIndex(([, what], i) => i >= position && what === "begin" && !this.inside[i].length);
+    return at < 0 ? last : at + 1;
+  }
+
   // The next position at which a call begins or ends, in direction 1 or -1.
   nextCall(position, direction) {
     const last = this.events.length;
@@ -76,6 +83,14 @@ class View {
     this.ranks = this.step.ranks.map((_, row) => new Rank(run, row));
     this.chosen = 0; // the row of a rank
     this.position = 0;
+    this.group = run.config.group || run.world_size; // ranks among whom the model is dealt
+    this.phasesBy = new Map();
+  }
+
+  // The phases of the rank that is looked at.
+  get phases() {
+    if (!this.phasesBy.has(this.chosen)) this.phasesBy.set(this.chosen, phasesOf(this.rank));
+    return this.phasesBy.get(this.chosen);
   }
 
   get rank() {

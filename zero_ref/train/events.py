@@ -7,6 +7,8 @@ only.
 
 An event is a row: microseconds, what, name, unit, bytes, line, place.
 
+    microseconds  after the first rank began, by one clock for all (see clocks.py): no collective ends on
+            one rank before it has begun on every rank whose numbers it waits for
     what    "born" and "died": an array, name is its kind; died has negative bytes
             "begin" and "end": name is a collective, "forward", "backward" or "update"; the end of a
             collective has the bytes that this rank has sent in it
@@ -31,6 +33,7 @@ from zero_ref.data import Batches
 from zero_ref.extras.offload import kept_on_device
 from zero_ref.ledger import Ledger, ledger
 from zero_ref.train.choose import Run
+from zero_ref.train.clocks import Ahead, ahead_of_rank_0
 
 PACKAGE = Path(zero_ref.__file__).parent
 # Where arrays are counted and calls are passed on, but not asked for.
@@ -54,6 +57,7 @@ class Events:
         self.inside: list[int | None] = []  # units of the calls that have begun and not ended
         self.unit_of: dict[int, int | None] = {}  # id of an array that is alive -> its unit
         self.sent_by_call = 0
+        self.ahead = Ahead(0.0, 0.0, 0)
 
     @contextlib.contextmanager
     def watching(self, step: int) -> Iterator[None]:
@@ -69,7 +73,9 @@ class Events:
             for number, u in enumerate(self.units):
                 for owner, name in ((u, "forward"), (u, "backward"), (u.optimizer, "update")):
                     until_the_end.enter_context(replaced(owner, name, self.span, number))
-            self.world.mpi.Barrier()  # so that the ranks' times begin together
+            if not array.on_meta():  # where events have numbers in place of times
+                self.ahead = ahead_of_rank_0(self.world.mpi)
+            self.world.mpi.Barrier()  # so that all are there when the step begins
             self.start = time.perf_counter()
             ledger.events = self
             try:
@@ -130,7 +136,7 @@ class Events:
         self.note("end", name, unit, nbytes)
 
     def note(self, what: str, name: str, unit: int | None, nbytes: int) -> None:
-        passed = round(1e6 * (time.perf_counter() - self.start), 1)
+        passed = 1e6 * (time.perf_counter() - self.start)
         microseconds = float(len(self.rows)) if array.on_meta() else passed
         line, place = self.where()
         number = self.places.setdefault(place, len(self.places))
@@ -156,7 +162,13 @@ class Events:
 
         predicted: peak_bytes and peak_total_bytes of this step on this rank, by a dry run.
         """
-        return self.of_step(self.world.everyone(self.of_this_rank(predicted)))
+        began = self.start - self.ahead.seconds
+        first = min(self.world.everyone(began))
+        for row in self.rows:
+            row[0] = round(row[0] + 1e6 * (began - first), 1)
+        step = self.of_step(self.world.everyone(self.of_this_rank(predicted)))
+        clocks = self.world.everyone([self.ahead.host, round(1e6 * self.ahead.within, 1)])
+        return step | {"clocks": [list(each) for each in clocks]}
 
     def of_this_rank(self, predicted: dict[str, Any]) -> dict[str, Any]:
         """This rank's part of it."""

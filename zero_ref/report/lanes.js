@@ -1,0 +1,76 @@
+"use strict";
+
+// Lanes of time: one a rank, with its passes, and its collectives as waiting and transfer. All by one clock.
+
+function drawLanes(view, width, { label, changed, tall }) {
+  const { lanes } = view.run;
+  const calls = lanes.flat();
+  const last = Math.max(...calls.map(([, , , end]) => end));
+  const [left, right, top] = [56, width - 4, 8];
+  const height = Math.max(9, Math.min(26, Math.floor((tall + 40) / lanes.length) - 3));
+  const x = (time) => left + ((right - left) * time) / last;
+  const bottom = top + lanes.length * (height + 3);
+  const parts = [];
+  for (const tick of ticks(last, width < 520 ? 3 : 6)) {
+    parts.push(line(x(tick), top - 4, x(tick), bottom, "axis"));
+    parts.push(text(x(tick), bottom + 12, `${exact(Math.round(tick))} µs`, { class: "small", "text-anchor": tick ? "middle" : "start" }));
+  }
+  for (const [row, lane] of lanes.entries()) {
+    const y = top + row * (height + 3);
+    const rank = view.ranks[row];
+    const strong = rank === view.rank ? "strong" : "small";
+    parts.push(text(0, y + height / 2 + 4, `rank ${rank.number}`, { class: strong }));
+    for (const [name, unit, begin, end, until] of lane) {
+      const title = `${say(name)} ${unit === null ? "" : view.units[unit].name}: ${exact(begin)} – ${exact(end)} µs`;
+      const pass = PASSES.includes(name);
+      const box = (from, to, kind) => s("rect", { x: x(from), y, width: Math.max(0.6, x(to) - x(from)), height, class: kind },
+        s("title", {}, title));
+      if (pass) parts.push(box(begin, end, `lane ${name}`));
+      else {
+        if (until > begin) parts.push(box(begin, until, "lane waits"));
+        if (end > until) parts.push(box(until, end, "lane travels"));
+      }
+      const word = pass ? `${say(`phase_${name}`)} ${unit}` : `${initialsOf(name)} ${unit ?? ""}`;
+      if (x(end) - x(begin) > 7 * word.length) {
+        parts.push(text((x(begin) + x(end)) / 2, y + height / 2 + 4, word, { class: "tiny halo", "text-anchor": "middle" }));
+      }
+    }
+  }
+  const cursor = line(0, top - 4, 0, bottom, "cursor");
+  const timeAt = (position) => (position ? view.rank.events[position - 1][0] : 0);
+  const follow = () => {
+    const at = x(Math.min(last, timeAt(view.position)));
+    fill(cursor, { x1: at, x2: at }, []);
+  };
+  const picture = svg(width, bottom + 18, label, parts, cursor);
+  slider(picture, {
+    label: say("lanes_description"),
+    count: view.rank.live.length,
+    at: () => view.position,
+    set: (position) => {
+      view.move(position);
+      changed();
+    },
+    nearest: (pixels) => {
+      const time = ((pixels - left) / (right - left)) * last;
+      const later = view.rank.events.findIndex((event) => event[0] > time);
+      return later < 0 ? view.rank.events.length : later;
+    },
+    words: () => sentences(inWords(view), inNumbers(view)),
+  });
+  follow();
+  return [picture, follow];
+}
+
+// Per rank: microseconds of computing, waiting and transfer in the step.
+function lanesTable() {
+  const spent = (lane, of) => exact(Math.round(sum(lane.map(of))));
+  const pass = (name) => PASSES.includes(name);
+  const rows = view.run.lanes.map((lane, row) => [
+    `rank ${view.ranks[row].number}`,
+    spent(lane, ([name, , begin, end]) => (pass(name) ? end - begin : 0)),
+    spent(lane, ([name, , begin, , until]) => (pass(name) ? 0 : until - begin)),
+    spent(lane, ([name, , , end, until]) => (pass(name) ? 0 : end - until)),
+  ]);
+  return table(["rank", ...["lane_compute", "lane_waits", "lane_travels"].map((key) => say(key))], rows);
+}

@@ -1,0 +1,213 @@
+"use strict";
+
+// The theatre: a sentence, the ribbon of phases, the scene, the line of code and memory, all at one position.
+
+let playing = false;
+let frame = 0; // of what moves
+let timer = 0; // of what is played
+let details = false; // whether the buttons of single events are shown
+let speed = 1;
+let axis = "memory"; // or "time"
+let followMemory = () => {};
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+function drawSentence(run) {
+  const { kept, kept_0, sent, kinds } = run.against;
+  const share = say("percent", { number: String(Math.round((100 * kept) / kept_0)) });
+  const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share };
+  const times = sent === null ? "" : say("sentence_sent", { times: String(Number(sent.toFixed(2))) });
+  tell("sentence", sayOf(run, "sentence", values) + times + say("full_stop"));
+  put("against", KEPT.map((kind) => {
+    const [now, before] = kinds[kind];
+    const bar = svg(100, 12, say(kind), rect(0.5, 0.5, 99, 11, { class: "outline" }),
+      rect(0.5, 0.5, (99 * now) / Math.max(1, before), 11, patternOf(kind)));
+    bar.setAttribute("preserveAspectRatio", "none");
+    const words = now === before ? exact(now) : say("of_stage_0", { now: exact(now), before: exact(before) });
+    return h("div", {}, h("span", {}, say(kind)), bar, h("small", {}, words));
+  }));
+}
+
+function markSource() {
+  const panel = find("source");
+  panel.querySelector(".now")?.classList.remove("now");
+  panel.querySelector("[aria-current]")?.removeAttribute("aria-current");
+  if (!view.line) return;
+  const now = panel.children[view.line - 1];
+  now.classList.add("now");
+  now.setAttribute("aria-current", "true");
+  const [top, bottom] = [panel.scrollTop + 24, panel.scrollTop + panel.clientHeight - 24];
+  if (now.offsetTop < top || now.offsetTop + now.offsetHeight > bottom) {
+    panel.scrollTop = now.offsetTop - panel.clientHeight / 2;
+  }
+}
+
+// What follows the position. Returns the scene's move, and whether something travels in it.
+function show() {
+  put("ribbon", drawRibbon(view.phases, view.position, widthOf("ribbon"), (position) => choose(position)));
+  const [scene, moveTo, travels] = drawScene(view, widthOf("scene-picture"), 8);
+  put("scene-picture", scene);
+  moveTo(still.matches ? 0.6 : 1);
+  put("holdings-picture", drawHoldings(view, widthOf("holdings-picture")));
+  tell("now-words", inWords(view));
+  tell("now-numbers", inNumbers(view));
+  fill(find("position"), { max: view.rank.events.length, "aria-valuetext": inWords(view) }, []);
+  find("position").value = view.position;
+  markSource();
+  followMemory();
+  put("memory-legend", memoryLegend());
+  if (find("holdings-table").open) tableIn("holdings-table", holdingsTables);
+  return [moveTo, travels];
+}
+
+function move(position) {
+  stop();
+  view.move(position);
+  animate(...show(), () => {});
+}
+
+// Choose a place by hand: what plays, stops.
+function choose(position) {
+  if (playing) play(false);
+  move(position);
+}
+
+function stop() {
+  cancelAnimationFrame(frame);
+  clearTimeout(timer);
+}
+
+// Let what travels travel, and then go on. Without motion it stands still, half way.
+function animate(moveTo, travels, after) {
+  const length = (travels ? 1300 : 500) / speed;
+  if (still.matches || !travels) {
+    timer = setTimeout(after, length);
+    return;
+  }
+  const began = performance.now();
+  const next = (now) => {
+    const progress = Math.max(0, Math.min(1, (now - began) / length));
+    moveTo(progress);
+    if (progress < 1) frame = requestAnimationFrame(next);
+    else after();
+  };
+  moveTo(0);
+  frame = requestAnimationFrame(next);
+}
+
+// Play from call to call: each is shown where it begins.
+function play(on) {
+  stop();
+  playing = on;
+  if (on) {
+    if (view.position === view.rank.events.length) view.move(0);
+    const next = () => {
+      if (view.position === view.rank.events.length) return play(false);
+      view.move(view.rank.nextBegin(view.position));
+      return animate(...show(), next);
+    };
+    next();
+  }
+  drawButtons();
+}
+
+function drawButtons() {
+  const focused = document.activeElement?.id;
+  const button = (id, attributes, words, action) => {
+    const made = h("button", { type: "button", id, ...attributes }, words);
+    made.onclick = action;
+    return made;
+  };
+  const act = (id, key, action) => button(id, { title: say(`${key}_title`) }, say(key), action);
+  const toggle = () => {
+    details = !details;
+    drawButtons();
+  };
+  put("buttons",
+    act("call-back", "call_back", () => choose(view.rank.nextCall(view.position, -1))),
+    act("play", playing ? "pause" : "play", () => play(!playing)),
+    act("call-on", "call_on", () => choose(view.rank.nextCall(view.position, 1))),
+    button("speed", { title: say("speed_title") }, `${speed} ×`, () => {
+      speed = { 1: 2, 2: 4, 4: 0.5, 0.5: 1 }[speed];
+      drawButtons();
+    }),
+    button("details", { "aria-expanded": String(details), title: say("details_title") }, say("details"), toggle));
+  put("event-buttons",
+    act("event-back", "event_back", () => choose(view.position - 1)),
+    act("event-on", "event_on", () => choose(view.position + 1)));
+  find("events").hidden = !details;
+  put("ranks", h("span", { class: "label" }, say("look_at")), view.ranks.map(({ number, row }) => {
+    const attributes = { "aria-pressed": String(row === view.chosen), "aria-label": `rank ${number}` };
+    return button(`rank-${number}`, attributes, String(number), () => {
+      view.choose(row);
+      drawStep();
+    });
+  }));
+  if (focused) find(focused)?.focus();
+}
+
+// Below the scene: memory over events, or the lanes of all ranks over time.
+function drawAxis() {
+  const timed = view.run.lanes.length > 0;
+  const button = (id) => {
+    const made = h("button", { type: "button", id: `axis-${id}`, "aria-pressed": String(axis === id) }, say(`axis_${id}`));
+    made.onclick = () => {
+      axis = id;
+      drawStep();
+      find(made.id).focus();
+    };
+    return made;
+  };
+  if (!timed) axis = "memory";
+  put("axis", timed ? ["memory", "time"].map(button) : []);
+  const width = widthOf("memory-picture");
+  const most = 1.12 * Math.max(...view.ranks.flatMap((each) => [each.peak, each.predicted.peak_total_bytes]));
+  const label = say("memory_description", { rank: view.rank.number });
+  const changed = () => {
+    if (playing) play(false);
+    stop();
+    show();
+  };
+  const options = { most, changed, label, tall: width < 520 ? 84 : 108 };
+  const [picture, follow] = axis === "time" ? drawLanes(view, width, options) : drawMemory(view, width, options);
+  followMemory = follow;
+  put("memory-picture", picture);
+}
+
+function drawStep() {
+  const { run, step, rank } = view;
+  drawButtons();
+  drawSentence(run);
+  find("position").setAttribute("aria-label", say("position"));
+  drawAxis();
+  const whole = run.ranks[view.chosen].peak_total_bytes;
+  const [same, bytes] = [whole === rank.peak, exact(whole)];
+  const lines = { peak: exact(rank.predicted.peak_total_bytes), bytes: exact(restingFormula(view)) };
+  tell("memory-caption", axis === "time" ? say("lanes_about") : say("memory_axis"),
+    axis === "memory" && !rank.thinned && say("memory_lanes"),
+    sayOf(run, "resting_sentence", lines),
+    !(same && run.origin === "dry") && say(same ? "peak_of_run_same" : "peak_of_run", { bytes }));
+
+  const rule = run.config.shard_model;
+  const moved = ["random", "hash"].includes(rule);
+  const visitors = run.keeps.parameter === "1/N" ? ["gathered", "full_gradient"] : ["full_gradient"];
+  put("holdings-legend", legend([...KEPT, ...visitors, "padding"]));
+  tell("holdings-caption", sayOf(run, "holdings_caption", { step: exact(step.step) }),
+    moved && say("rank_order", { rule }),
+    leftOut("units_left_out", unitsDrawn(view).length, step.units.length),
+    leftOut("ranks_left_out", view.ranks.length, run.world_size),
+    leftOut("events_left_out", step.events_drawn, step.events_recorded));
+  tableIn("holdings-table", holdingsTables);
+  tableIn("memory-table", memoryTable);
+  tableIn("lanes-table", lanesTable);
+  find("lanes-table").hidden = !run.lanes.length;
+
+  const source = find("source");
+  find("source-file").textContent = `zero_ref/${step.file}`;
+  source.setAttribute("aria-label", `zero_ref/${step.file}`);
+  if (!source.children.length) {
+    source.append(...drawSource(step.source));
+    const begin = step.source.split("\n").findIndex((code) => code.startsWith("def step"));
+    source.scrollTop = (source.children[begin]?.offsetTop ?? 0) - 12;
+  }
+  show();
+}
