@@ -203,6 +203,22 @@ def test_other_ways_to_the_same_mistake(exercise, old, new, key, params, tmp_pat
     assert found.key == key and params.items() <= found.params.items()
 
 
+INT_OF_NAME = """
+
+def owner(name, size):
+    number = int(name.split("/")[-1].split(".")[0])
+    digest = hashlib.blake2b(bytes(str(number), "utf-8"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % size
+"""
+
+
+def test_names_are_not_all_numbers(tmp_path):
+    file = tmp_path / "04_sharding_data.py"
+    file.write_text(answers("04_sharding_data")[""] + INT_OF_NAME, encoding="utf-8")
+    found = checking.check([Job("04_sharding_data", str(file), "s")])[0].diagnosis
+    assert found.key == "raised" and "int()" in found.params["text"]
+
+
 def test_an_exercise_runs_alone(tmp_path):
     """As a student starts it; the exit code tells."""
     (tmp_path / "lessons").mkdir()

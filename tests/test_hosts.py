@@ -49,6 +49,9 @@ BETWEEN = {
     "3, keep after forward": ["--stage", "3", "--reduce", "ordered", "--keep-after-forward"],
     "3, groups": ["--stage", "3", "--group", "2", "--reduce", "ordered"],
     "2, groups, four parts": ["--stage", "2", "--group", "2", "--micro-batches", "4"],
+    "3, hpZ": ["--stage", "3", "--reduce", "ordered", "--machine", "2", "--hpz"],
+    "3, qwZ": ["--stage", "3", "--reduce", "ordered", "--machine", "2", "--code-weights", "8"],
+    "3, qgZ": ["--stage", "3", "--reduce", "ordered", "--machine", "2", "--code-gradients", "4"],
     "3, groups, overlap": ["--stage", "3", "--group", "2", "--overlap"],
     "3, groups, float16": ["--stage", "3", "--group", "2", "--dtype", "float16"],
 }

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from launching import failing, mpirun
+from launching import ROOT, failing, mpirun
 
 from zero_ref.extras.codes import MOST, TINY, Code
 from zero_ref.report import page
@@ -41,6 +41,15 @@ def test_a_number_comes_back_within_half_a_step(scale, size, block, kind):
         step = max(abs(part).max() / code.most, TINY)
         bound = step / 2 if kind != "fp8" else np.maximum(abs(part) / 16, step / 1024)
         assert (abs(part - back) <= bound * (1 + 1e-4)).all()
+
+
+def test_errors_of_codes_are_within_their_bounds_in_the_table_of_them():
+    result = mpirun(0, "benchmarks/code_errors.py", cwd=ROOT)
+    rows = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert len(rows) == 5
+    for name, relative, worst in rows:
+        assert 0 < float(relative) < 0.2
+        assert float(worst) <= (1 / 16 if "fp8" in name else 0.5001)
 
 
 @pytest.mark.parametrize("kind", MOST)

@@ -80,10 +80,14 @@ def call_owner(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[st
     return first | {"value": {"list": [{"list": [owners[name] for name in names]}, {"list": again}]}}
 
 
+LETTERS = str.maketrans("0123456789", "abcdefghij")
+
+
 def names_of(case: dict[str, Any]) -> list[str]:
-    """Names as files have them: of one length, in one folder, with one ending."""
+    """Names as files have them: of one length, in one folder, with one ending; every tenth without digits."""
     numbers = Random(case["made"]["draw"]).sample(range(1_000_000), case["names"])
-    return [f"{case['made']['folder']}/{number:06d}.jpg" for number in numbers]
+    texts = [f"{n:06d}" if i % 10 != 9 else f"{n:06d}".translate(LETTERS) for i, n in enumerate(numbers)]
+    return [f"{case['made']['folder']}/{text}.jpg" for text in texts]
 
 
 def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:

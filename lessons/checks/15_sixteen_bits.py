@@ -484,9 +484,24 @@ SCALERS = (
 )
 
 
+SCALER_RULE = """
+if bad:
+    scale /= 2
+    good = 0
+else:
+    good += 1
+    if good == every:
+        scale *= 2
+        good = 0
+"""
+
+
 def scaler_wrong(calls: Sequence[Call]) -> Diagnosis | None:
     """The scale and the count that the call leaves behind."""
-    found = evidence.explain_earliest(about(calls, lambda d: pair(d["scaler_after"])), scaled, SCALERS)
+    left = about(calls, lambda d: pair(d["scaler_after"]))
+    found = evidence.explain_earliest(left, scaled, SCALERS)
+    known = lambda c, rank: dict(c.did[rank]["scaler"]) | {"bad": not steps(c)}  # noqa: E731
+    found = slips.find_slip(found, left, SCALER_RULE, known, pair, "scaled_step")
 
     def row(call: Call, rank: int, did: dict[str, Any]) -> Sequence[str]:
         pairs = (pair(did["scaler"]), scaled(call, rank), pair(did["scaler_after"]))

@@ -207,13 +207,25 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
         return found
     y = part(trials, "y", "line")
     return (
-        evidence.check_value(y, outputs(lambda n: n), FORWARD)
-        or ways(part(trials, "back", "line_back"))
+        other_runs(evidence.check_value(y, outputs(lambda n: n), FORWARD), y, "once")
+        or other_runs(ways(part(trials, "back", "line_back")), trials, "again")
         or first(trials, lambda r: {"name": r["spoilt"][0]} if r["spoilt"] else None, "spoils", "line_back")
         or first(trials, lambda r: {"left": r["left"]} if r["left"] else None, "keeps_notes", "line")
         or costs(trials)
         or first(trials, more_kept, "keeps_outputs", "line", state="note")
     )
+
+
+def other_runs(found: Diagnosis | None, trials: Sequence[Trial], when: str) -> Diagnosis | None:
+    """The same diagnosis; or, where no mistake explains the values, how often layers were run."""
+    if found is None or found.key != "unknown":
+        return found
+    for trial in trials:
+        got, wanted = sum(trial.ranks[0][when]), trial.case["layers"]
+        if got != wanted:
+            params = {"rank": 0, "what": "layer.run", "got": got, "wanted": wanted}
+            return Diagnosis("passes_number", params, found.line, trial.case)
+    return found
 
 
 def ways(trials: Sequence[Trial]) -> Diagnosis | None:

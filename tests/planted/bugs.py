@@ -2053,6 +2053,36 @@ LEFTOVERS = [
 
 CHECKER = [
     Bug(
+        "a code is its element's number, so that one element once is another twice",
+        "../lessons/checker/barcode.py",
+        "(1 << COUNTED + 3 * rank) + row[rank] for row in bits",
+        "(1 << COUNTED + 3 * rank) + n + 1 for n, row in enumerate(bits)",
+    ),
+    Bug(
+        "a picture shows the hang of another trial",
+        "../lessons/checker/student/attempt.py",
+        'return hang if hang and trial and hang["case"] == trial["number"] else None',
+        "return hang if hang and trial else None",
+    ),
+    Bug(
+        "what one rank alone keeps hides what stops the others",
+        "../lessons/checker/stages/mistakes.py",
+        "(wrong_cost(steps) if trials[-1].size > 1 else None)",
+        "wrong_cost(steps)",
+    ),
+    Bug(
+        "a rank that waits for one that loops is told in its place",
+        "../lessons/checker/verdict.py",
+        'item[1].get("waits", False), item',
+        "item",
+    ),
+    Bug(
+        "own rings are booked by the formula",
+        "extras/own.py",
+        'getattr(self.messages, "sent", None)',
+        "None",
+    ),
+    Bug(
         "a note may need a rank that there is not",
         "../lessons/checker/ranks/board.py",
         "return dict(note) if fits(note, self.size) else {}",
@@ -2434,8 +2464,8 @@ VARIANTS = [
     Bug(
         "the bill has one whole gradient with overlap, too",
         "plan/formulas.py",
-        '        peak["full_gradient"] = itemsize * max(pairs)\n',
-        '        peak["full_gradient"] = itemsize * max(whole)\n',
+        "zip(whole, [*travels[1:], 0])",
+        "zip(whole, [0] * len(whole))",
     ),
     Bug(
         "the map of traffic deals a finished reduce-scatter out in equal parts",
@@ -2665,8 +2695,8 @@ ZEROPP_BUGS = [
     Bug(
         "the second copy stays, and is stale in the next step",
         "extras/zeropp.py",
-        "self.finish_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
-        "self.finish_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
+        "self.await_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)",
+        "self.await_second_copy(self.start_second_copy(self.copies[layout], layout), layout)",
     ),
     Bug(
         "with prefetch there is no second copy",

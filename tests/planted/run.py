@@ -79,6 +79,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "start": (0, "tests/test_start.py"),
     "events": (RANKS, "tests/mpi/check_events.py"),
     "leftovers": (0, "tests/test_leftovers.py"),
+    "verdicts": (0, "tests/test_barcode.py", "tests/test_verdicts.py", "-k", "sum or hang or alone or waits"),
+    "own": (0, "tests/test_own.py", "-k", "really"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
@@ -121,7 +123,7 @@ FIRST = {  # by group, where it is not the order above
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
-    "checker": ["mischief", "shadows", "leftovers"],
+    "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
     "terminal": ["terminal"],
 }
 FAILED = re.compile(

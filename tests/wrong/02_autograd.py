@@ -53,7 +53,7 @@ WRONG = {
         "            if parent.number not in below:\n                collect(parent)\n\n    collect(root)\n",
     ),
     "keeps_graph": ("def backward(root):", "kept = []\n\n\ndef backward(root):\n    kept.append(root)"),
-    "unknown": ("slope * node.grad", "2 * slope * node.grad"),
+    "all_times": ("slope * node.grad", "2 * slope * node.grad"),
     "raised": ("for parent, slope in node.parents", "for parent in node.parents"),
     "endless": ("    root.grad = 1.0", "    while to_visit == []:\n        pass\n    root.grad = 1.0"),
 }

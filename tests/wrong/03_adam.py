@@ -73,5 +73,5 @@ WRONG = {
     "decay_divided": ("    w *= 1 - lr * wd\n", "", "m_hat / ", "(m_hat + wd * w) / "),
     "changed_input": ("    v[:]", "    g *= g\n    v[:]", "g**2", "g"),
     "unknown": ("lr * m_hat", "3 * lr * m_hat"),
-    "raised": ("np.sqrt(v_hat)", "math.sqrt(v_hat)"),
+    "raised_name": ("np.sqrt(v_hat)", "math.sqrt(v_hat)"),
 }

@@ -26,7 +26,7 @@ WRONG = {
     "stage_2_gathers": (GATHERS, "micro_batches * (stage - 1) if stage >= 2 else 1"),
     "padding_forgotten": ("psi + -psi % size", "psi"),
     "fractions": ("psi + -psi % size", "psi", "//", "/"),
-    "unknown": ("(size - 1)", "(size - 1) ** 2"),
+    "all_times": ("(size - 1)", "(size - 1) ** 2"),
     "total_only": (
         '{"reduce_scatter": reduces * once, "all_gather": gathers * once}',
         "reduces * once + gathers * once",

@@ -200,7 +200,7 @@ class SecondCopy(Machines):
     def all_gather(self, shard: Array, layout: FlatLayout, out: Array = None) -> Array:
         """Collect everybody's shard, or what this machine has of it."""
         if layout in self.copies:
-            return self.finish_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)
+            return self.await_second_copy(self.start_second_copy(self.copies.pop(layout), layout), layout)
         return self.with_copy(super().all_gather(shard, layout, out), layout)
 
     def start_all_gather(self, shard: Array, layout: FlatLayout) -> Gathering:
@@ -216,7 +216,7 @@ class SecondCopy(Machines):
         layout = gathering.layout
         if isinstance(layout, SecondLayout):
             self.under_way.discard(gathering)
-            return self.finish_second_copy(gathering, layout.of)
+            return self.await_second_copy(gathering, layout.of)
         return self.with_copy(super().finish_all_gather(gathering), layout)
 
     @observed
@@ -228,7 +228,7 @@ class SecondCopy(Machines):
         return gathering
 
     @observed
-    def finish_second_copy(self, gathering: Gathering, layout: FlatLayout) -> Array:
+    def await_second_copy(self, gathering: Gathering, layout: FlatLayout) -> Array:
         """Wait for it; return the full vector."""
         gathering.request.Wait()
         return gathering.finish(gathering.sent)

@@ -224,8 +224,9 @@ def bill(
     reduced_at_the_end = keeps["gradient"] == "all" and keeps["optimizer"] == "1/N"
     peak = rest | {"full_gradient": itemsize * max(whole), "gathered": 0}
     pairs = [a + b for a, b in zip(whole, whole[1:])] or whole  # neighbours, one of them on its way
-    if overlap and layouts[0].blocks is None:  # where blocks move, what travels is a copy: a buffer
-        peak["full_gradient"] = itemsize * max(pairs)
+    if overlap:  # where blocks move, what travels is a copy: a buffer
+        travels = [0 if each.blocks is not None else each.padded for each in layouts]
+        peak["full_gradient"] = itemsize * max(map(sum, zip(whole, [*travels[1:], 0])))
     peak["gradient"] += reduced * (sum(own) if reduced_at_the_end else max(own))
     if keeps["parameter"] == "1/N":
         at_once = [sum(whole)] if gathered_until == "backward" else pairs if prefetch else whole

@@ -240,7 +240,7 @@ def in_two_hops(name: str, sender: int, counts: list[int], config: dict[str, Any
     near = config.get("machine") or len(counts)
     mine, place = divmod(sender, near)
     neighbours = range(mine * near, (mine + 1) * near)
-    if name == "finish_second_copy":
+    if name == "await_second_copy":
         return dict.fromkeys(neighbours, 1)
     if name not in ("reduce_inside", "reduce_between"):
         return {}

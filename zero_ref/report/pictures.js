@@ -26,7 +26,7 @@ function worksOn(keeps, call) {
   if (call === "all_gather") return keeps.optimizer === "all" ? ["gradient"] : ["parameter"];
   const passes = { forward: ["parameter"], backward: ["parameter", "gradient"], update: KEPT };
   const ahead = { start_all_gather: ["parameter"], finish_all_gather: ["parameter"] };
-  Object.assign(ahead, { start_second_copy: ["parameter"], finish_second_copy: ["parameter"] });
+  Object.assign(ahead, { start_second_copy: ["parameter"], await_second_copy: ["parameter"] });
   const sums = ["reduce_scatter", "start_reduce_scatter", "finish_reduce_scatter", "sum_between_groups"];
   sums.push("reduce_inside", "reduce_between");
   if (sums.includes(call)) return ["gradient"];
@@ -263,7 +263,7 @@ function drawCalls(view, x, top, height, small) {
   const passes = { forward: "F", backward: "B", update: "U" };
   const gathers = { all_gather: "AG", start_all_gather: "ag", finish_all_gather: "AG" };
   const reduces = { reduce_scatter: "RS", start_reduce_scatter: "rs", finish_reduce_scatter: "RS" };
-  Object.assign(gathers, { start_second_copy: "2g", finish_second_copy: "2G" });
+  Object.assign(gathers, { start_second_copy: "2g", await_second_copy: "2G" });
   Object.assign(reduces, { reduce_inside: "RI", reduce_between: "RB" });
   const initials = { ...passes, ...gathers, ...reduces, sum_between_groups: "GS", sum: "Σ" };
   const middle = { class: "tiny", "text-anchor": "middle" };

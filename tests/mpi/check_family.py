@@ -1,0 +1,131 @@
+"""Any two extras: refused in one line, or together they have the bits and the bytes that they should have."""
+
+import functools
+import itertools
+import os
+
+import pytest
+from small import Small, SmallGpt
+
+from zero_ref.comm import Comm
+from zero_ref.extras import offload
+from zero_ref.report import record
+from zero_ref.train import family
+from zero_ref.train.dry_run import forecast
+
+N = Comm().size
+NEAR = max((g for g in range(1, N) if N % g == 0), default=1)  # ranks of a machine or group, not all
+LEFT_OUT = N == 1 or os.environ.get("ZERO_REF_TEST_DEVICE") == "gpu"
+EXTRAS = {
+    "group": dict(group=NEAR),
+    "tensors": dict(rule="tensors"),
+    "bucket": dict(bucket=90),
+    "tiles": dict(tiles=2),
+    "recompute": dict(recompute=True),
+    "prefetch": dict(prefetch=True),
+    "overlap": dict(overlap=True),
+    "keep": dict(keep_after_forward=True),
+    "once": dict(reduce_once=True),
+    "offload": dict(offload="host"),
+    "shards": dict(offload="host", offload_shards=True),
+    "code weights": dict(code_weights="8/7"),
+    "code gradients": dict(code_gradients="8/7", machine=NEAR),
+    "hpz": dict(hpz=True, machine=NEAR),
+    "muon": dict(optimizer="muon", settings=dict(lr=0.01, momentum=0.9, weight_decay=0.1)),
+    "bfloat16": dict(dtype="bfloat16", accumulate="float32"),
+    "micro-batches": dict(micro_batches=3),
+}
+# What changes bits by itself: another sum, or another number of digits on the way.
+CHANGES = {"group", "tiles", "once", "code weights", "code gradients", "muon", "bfloat16", "micro-batches"}
+# Blocks of codes are of other numbers where these are: then only the bytes are compared.
+BLOCKS, MOVES = {"code weights", "code gradients"}, {"tensors", "bucket", "tiles"}
+PAIRS = list(itertools.combinations(EXTRAS, 2))
+MANY = (
+    "code weights",
+    "code gradients",
+    "hpz",
+    "offload",
+    "recompute",
+    "prefetch",
+    "bucket",
+    "micro-batches",
+)
+
+
+class Refused(Exception):
+    """What argparse would end the program with."""
+
+
+class Parser:
+    """Raises where argparse would end the program."""
+
+    def error(self, text):
+        raise Refused(text)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Shards of several blocks."""
+    monkeypatch.setattr(offload, "BLOCK", 4)
+
+
+def asked(names, kind=Small, stage=3):
+    settings = functools.reduce(lambda a, b: a | b, (EXTRAS[name] for name in names), {})
+    plain = dict(dtype="float32", steps=3, reduce="ordered", clip_norm=0.42)
+    return kind(stage, **(plain | settings))
+
+
+@functools.cache
+def bits(names, kind=Small):
+    return asked(names, kind).run().sha256
+
+
+def compare(run):
+    """What was measured is what the formulas say, and what a dry run says."""
+    o = run.options()
+    said = record.bill(o, run.nouns())
+    assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
+    assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
+    assert (run.sent, run.between) == (said.sent_bytes_per_step, said.between_bytes_per_step)
+    found = forecast(o, run.task, run.world.rank, run.world.size, sorted(set(run.sizes)))
+    assert (found.resting_bytes, found.peak_bytes) == (run.resting, run.peak)
+    assert found.peak_total_bytes == run.peak_total
+    assert (found.sent_bytes_per_step, found.calls_per_step) == (run.sent, run.calls)
+
+
+@pytest.mark.rest("a run for each", every=17)
+@pytest.mark.skipif(LEFT_OUT, reason="one rank is no group; on a GPU each is tried by itself")
+@pytest.mark.parametrize("pair", PAIRS, ids=", ".join)
+def test_two_extras_go_together_or_are_refused(pair):
+    try:
+        family.check(Parser(), asked(pair).options())
+    except Refused as error:
+        assert "\n" not in str(error) and len(str(error)) < 140
+        return
+    run = asked(pair).run()
+    compare(run)
+    if not (BLOCKS & set(pair) and MOVES & set(pair)):
+        assert run.sha256 == bits(tuple(name for name in pair if name in CHANGES))
+
+
+@pytest.mark.rest("a run for each", every=2)
+@pytest.mark.skipif(LEFT_OUT, reason="one rank is no group; on a GPU each is tried by itself")
+@pytest.mark.parametrize("kind", (SmallGpt, Small))
+def test_many_go_together(kind):
+    family.check(Parser(), asked(MANY, kind).options())
+    run = asked(MANY, kind).run()
+    compare(run)
+    coded = ("code weights", "code gradients", "bucket", "micro-batches")  # the others change no bit
+    assert run.sha256 == bits(coded, kind)
+
+
+def test_enough_pairs_go_together():
+    """Were all refused, the test of pairs would say nothing."""
+    going = []
+    for pair in PAIRS:
+        try:
+            family.check(Parser(), asked(pair).options())
+            going.append(pair)
+        except Refused:
+            continue
+    assert len(going) >= 85
