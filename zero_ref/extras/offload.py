@@ -24,6 +24,7 @@ the system decides, which keeps in its memory what it has room for.
 """
 
 import itertools
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -115,7 +116,7 @@ class Offloaded:
 class Outside:
     """An attribute of a unit: an array that is hung there is moved to a store, and used where that has it."""
 
-    last: Any = None  # the unit whose arrays were used before
+    last: Any = staticmethod(lambda: None)  # a weak reference to the unit whose arrays were used before
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -130,10 +131,10 @@ class Outside:
 
     def __get__(self, unit: "ShardsOutside", owner: type) -> Array:
         there = unit.outside[self.name]
-        if Outside.last is not unit:  # an update uses both arrays of a unit after both are asked for
-            for before in Outside.last.outside.values() if Outside.last else ():
+        if (last := Outside.last()) is not unit:  # an update uses both arrays after both are asked for
+            for before in last.outside.values() if last else ():
                 forget_pages(before)
-            Outside.last = unit
+            Outside.last = weakref.ref(unit)
         ledger.count_moved("mapped", there.nbytes)
         return there
 
