@@ -636,6 +636,11 @@ HOSTILE = {
     "a stage that is not there": ({"stage": 9}, {}, "stage"),
     "a step far away": ({}, {"first_step": (1 << 53) - 5}, ""),
     "no time": ({}, {"seconds_per_step": 0.0}, ""),
+    "groups": ({"group": 2}, {}, "made with --group"),
+    "machines": ({"machine": 2, "hpz": True}, {}, "made with --hpz"),
+    "codes": ({"code_gradients": "8/256"}, {}, "made with --code-gradients"),
+    "offload": ({"offload": "host"}, {}, "made with --offload"),
+    "muon": ({"optimizer": "muon"}, {}, "made with --optimizer muon"),
 }
 MEASURED = """
 import resource, sys

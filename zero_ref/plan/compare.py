@@ -20,6 +20,7 @@ from zero_ref.plan.timing import Machine, Times
 from zero_ref.report.record import read
 from zero_ref.train import choose, options
 from zero_ref.train.dry_run import Forecast, forecast
+from zero_ref.train.family import ZEROPP
 from zero_ref.train.options import model_rule
 
 BYTES = ("resting_bytes", "peak_bytes", "peak_total_bytes", "sent_bytes_per_step", "calls_per_step")
@@ -61,18 +62,18 @@ def expected(record: dict[str, Any], machine: Machine) -> tuple[list[Forecast], 
 
 PASSED_OVER = ("prefetch", "overlap", "keep-after-forward", "reduce-once", "recompute")  # by a checkpoint
 
+UNTIMED = ("group", *ZEROPP, "offload")  # messages between machines, codes, and what a disk takes
+
 
 def asked(config: dict[str, Any]) -> argparse.Namespace:
     """The options of a record, as zero_ref.train reads them; UsageError for what it does not read."""
     unknown = set(config) - set(vars(options.parse([]))) - {"place"}
     if unknown or config.get("place") not in PLACES:
         raise UsageError("its options are not those of zero_ref.train")
-    if config.get("group"):
-        raise UsageError("it was made with --group, of which the planner's times know nothing")
-    if config.get("optimizer") == "muon":
-        raise UsageError(
-            "it was made with --optimizer muon, of whose products the planner's times know nothing"
-        )
+    made_with = [f"--{name.replace('_', '-')}" for name in UNTIMED if config.get(name)]
+    made_with += ["--optimizer muon"] if config.get("optimizer") == "muon" else []
+    if made_with:
+        raise UsageError(f"it was made with {made_with[0]}, of which the planner's times know nothing")
     line = options.lasting(argparse.Namespace(**{n: v for n, v in config.items() if n != "place"}))
     line += [f"--{name}" for name in PASSED_OVER if config.get(name.replace("-", "_"))]
     line += [
