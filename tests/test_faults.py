@@ -375,13 +375,13 @@ def weights_of(tmp_path, *line, ranks=3):
 
 
 @pytest.mark.rest("runs for each", every=2)
-@pytest.mark.parametrize("function, call", [("own_elements", 4), ("to_disk", 1)])
+@pytest.mark.parametrize("function, call", [("originals own_elements", 4), ("saving to_disk", 1)])
 def test_a_rank_killed_while_saving_costs_the_steps_since_the_last_checkpoint(function, call, tmp_path):
     folder = str(tmp_path / "c")
     expected = weights_of(tmp_path, *TWENTY)
     saves = ("--save", folder, "--save-every", "6")
     kill = "import os; os.kill(os.getpid(), 9)"
-    result = failing(f"checkpoint.saving {function}", 1, call, kill, *TWENTY, *saves)
+    result = failing(f"checkpoint.{function}", 1, call, kill, *TWENTY, *saves)
     assert result.returncode != 0
     owner, last, half = sorted(os.listdir(folder))
     assert (owner, last) == (".owner", "step-00000006")

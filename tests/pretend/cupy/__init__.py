@@ -328,7 +328,7 @@ def _function(name):
 
 for _name in (
     *("matmul", "dot", "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "square"),
-    *("sqrt", "exp", "log", "tanh", "negative", "abs", "invert", "isfinite", "sum", "max", "argmax"),
+    *("sqrt", "exp", "log", "tanh", "negative", "abs", "invert", "isfinite", "sum", "max", "min", "argmax"),
     *("mean", "where"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
 ):
@@ -358,7 +358,7 @@ for _operator, _name in dict(
     setattr(ndarray, f"__{_operator}__", _method(_name))
 for _operator, _name in dict(neg="negative", abs="abs", invert="invert").items():
     setattr(ndarray, f"__{_operator}__", _method(_name))
-for _name in ("sum", "max", "mean", "argmax"):
+for _name in ("sum", "max", "min", "mean", "argmax"):
     setattr(ndarray, _name, _method(_name))
 ndarray.__hash__ = object.__hash__
 
