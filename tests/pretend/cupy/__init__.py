@@ -329,8 +329,9 @@ def _function(name):
 for _name in (
     *("matmul", "dot", "add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "square"),
     *("sqrt", "exp", "log", "tanh", "negative", "abs", "invert", "isfinite", "sum", "max", "min", "argmax"),
-    *("mean", "where"),
+    *("mean", "where", "rint"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+    *("bitwise_and", "bitwise_or", "left_shift", "right_shift"),
 ):
     globals()[_name] = _function(_name)
 
@@ -347,7 +348,13 @@ def _method(name, reverse=False, in_place=False):
 
 
 for _operator, _name in dict(
-    add="add", sub="subtract", mul="multiply", truediv="divide", pow="power", matmul="matmul"
+    add="add",
+    sub="subtract",
+    mul="multiply",
+    truediv="divide",
+    pow="power",
+    matmul="matmul",
+    **{"and": "bitwise_and", "or": "bitwise_or", "lshift": "left_shift", "rshift": "right_shift"},
 ).items():
     setattr(ndarray, f"__{_operator}__", _method(_name))
     setattr(ndarray, f"__r{_operator}__", _method(_name, reverse=True))
