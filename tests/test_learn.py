@@ -114,8 +114,8 @@ def test_run_says_what_is_wrong_and_its_exit_code_does(student):
     assert wrong.returncode == 1 and "nothing is added" in wrong.stdout
     assert "没有相加" in student("run", "06", "--language", "zh").stdout
     assert "没有相加" in student("--language=zh", "run", FIRST).stdout
-    student.write("root_bytes")
-    assert student("run", "06").returncode == 0
+    student.write("root_bytes")  # right sums, and more bytes than "done when" allows
+    assert student("run", "06").returncode == 1
     student.write()
     passed = student("run", "06")
     assert passed.returncode == 0 and "passed" in passed.stdout
