@@ -29,6 +29,7 @@ WRONG = {
     "v_is_g": ("p.T @ g", "g.copy()"),
     "output": ("return ds @ k, ds.T @ q, p.T @ g", "return p @ v, p @ v, p @ v"),
     "changed_input": ("    dp = g", "    q *= 2\n    dp = g", "ds.T @ q", "ds.T @ q / 2"),
-    "unknown": ("dp = g @ v.T", "dp = -g @ v.T"),
+    "near": ("dp = g @ v.T", "dp = -g @ v.T"),
+    "unknown": ("return ds @ k", "return ds @ k + 0.37 * g * q"),
     "raised": ("dp = g @ v.T", "dp = g @ v[:, :-1].T"),
 }
