@@ -1,5 +1,5 @@
 # make train   set up .venv, then train on four ranks
-# make test   every mechanism once, 5 minutes on two idle cores; make test-all   every combination
+# make test   every mechanism once, 6 minutes on two idle cores; make test-all   every combination
 # make learn   the exercises: each is checked whenever its file is saved
 # make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
 # make gpu-check   on a machine with a GPU: what only a GPU can show, in one file to send, gpu-check.txt
