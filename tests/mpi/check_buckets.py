@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from check_bytes import compare
-from check_saving import contents
+from check_saving import contents, run
 from small import Small, SmallGpt
 
-from zero_ref.checkpoint import Checkpoint, saving
+from zero_ref.checkpoint import Checkpoint
 from zero_ref.comm import Comm
 from zero_ref.layout import FlatLayout
-from zero_ref.train import options
-from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 STAGES = [*range(4), "3, prefetch"]
@@ -86,17 +84,6 @@ def test_the_peak_of_stage_3_is_a_buckets(bucket):
 
 
 LINE = "--quiet --batch-size 12 --hidden 7,5 --seed 4 --clip-norm 0.4 --steps 6 --reduce ordered"
-
-
-def run(*parts, resume=None):
-    """The record of a run of the command."""
-    line = [*" ".join(map(str, parts)).split(), "--device", DEVICE]
-    if resume is None:
-        return training.train(options.parse(line))
-    checkpoint = saving.open_together(str(resume))
-    return training.train(
-        options.parse([*line, "--resume", str(resume)], checkpoint.manifest.arguments), checkpoint
-    )
 
 
 @pytest.mark.rest("runs of the command", every=5)

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from check_saving import contents
+from check_saving import contents, run
 from serial import loss_and_gradients
 from small import Small, SmallGpt
 
 from zero_ref.array import from_numpy, to_numpy
-from zero_ref.checkpoint import saving
 from zero_ref.extras import muon
 from zero_ref.extras.tensors import matrices
 from zero_ref.ledger import ledger
 from zero_ref.report import record
-from zero_ref.train import options, replicas
-from zero_ref.train import run as training
+from zero_ref.train import replicas
 from zero_ref.train.dry_run import forecast
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
@@ -203,17 +201,6 @@ def test_copies_are_compared(rule, stage, comm):
 
 LINE = "--quiet --batch-size 12 --hidden 7,5 --seed 4 --clip-norm 0.4 --steps 6 --reduce ordered"
 LINE += " --optimizer muon"
-
-
-def run(*parts, resume=None):
-    """The record of a run of the command."""
-    line = [*" ".join(map(str, parts)).split(), "--device", DEVICE]
-    if resume is None:
-        return training.train(options.parse(line))
-    checkpoint = saving.open_together(str(resume))
-    return training.train(
-        options.parse([*line, "--resume", str(resume)], checkpoint.manifest.arguments), checkpoint
-    )
 
 
 @pytest.mark.rest("runs of the command", every=4)

@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from check_bytes import KEEPS, compare
-from check_saving import contents
+from check_saving import contents, run
 from small import Small, SmallGpt
 
 from zero_ref import array
-from zero_ref.checkpoint import saving
 from zero_ref.comm import Comm
 from zero_ref.extras import compiled, offload, storage
 from zero_ref.ledger import Ledger, ledger
-from zero_ref.train import options, replicas
-from zero_ref.train import run as training
+from zero_ref.train import replicas
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 N = Comm().size
@@ -236,16 +234,6 @@ def test_what_is_written_is_read_and_seen_whole(make, dtype, folder):
 # -- the command --
 
 LINE = "--quiet --batch-size 12 --hidden 7,5 --seed 4 --clip-norm 0.4 --steps 6 --reduce ordered"
-
-
-def run(*parts, resume=None):
-    """The record of a run of the command."""
-    line = [*" ".join(map(str, parts)).split(), "--device", DEVICE]
-    if resume is None:
-        return training.train(options.parse(line))
-    checkpoint = saving.open_together(str(resume))
-    o = options.parse([*line, "--resume", str(resume)], checkpoint.manifest.arguments)
-    return training.train(o, checkpoint)
 
 
 @pytest.mark.rest("several runs for each", every=3)

@@ -36,7 +36,7 @@ def folder(comm, tmp_path):
 
 def run(*parts, resume=None):
     """The record of a run of the command."""
-    line = [*" ".join(parts).split(), "--device", DEVICE]
+    line = [*" ".join(map(str, parts)).split(), "--device", DEVICE]
     if resume is None:
         return training.train(options.parse(line))
     checkpoint = saving.open_together(str(resume))

@@ -26,7 +26,7 @@ import numpy as np
 
 from zero_ref import array
 from zero_ref.array import Array, empty, track
-from zero_ref.comm import Comm, Gathering, exchange, observed
+from zero_ref.comm import UNDER_WAY, Comm, Gathering, exchange, observed
 from zero_ref.extras.codes import Code
 from zero_ref.extras.groups import part_of
 from zero_ref.launch import UsageError
@@ -51,7 +51,6 @@ class Machines(Comm):
         self.inside = kind(part_of(self.mpi, range(first, first + near)))
         self.between = kind(part_of(self.mpi, range(self.place, self.size, near)))
         self.far = [rank for rank in range(self.size) if rank // near != self.machine]
-        self.under_way: set[Gathering] = set()
 
     def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> int:
         ledger.count_between("reduce_scatter", send.itemsize * sum(layout.counts[rank] for rank in self.far))
@@ -60,18 +59,6 @@ class Machines(Comm):
     def _to_each_other(self, wire: Array, layout: FlatLayout) -> int:
         ledger.count_between("all_gather", layout.counts[self.rank] * wire.itemsize * len(self.far))
         return super()._to_each_other(wire, layout)
-
-    # What MPI still writes must not be freed, even if nobody comes to finish it.
-
-    def start_all_gather(self, shard: Array, layout: FlatLayout) -> Gathering:
-        gathering = super().start_all_gather(shard, layout)
-        self.under_way.add(gathering)
-        return gathering
-
-    def finish_all_gather(self, gathering: Gathering) -> Array:
-        full = super().finish_all_gather(gathering)
-        self.under_way.discard(gathering)
-        return full
 
 
 class CodedLayout(FlatLayout):
@@ -209,7 +196,7 @@ class SecondCopy(Machines):
         """Begin it."""
         if layout in self.copies:
             gathering = self.start_second_copy(self.copies.pop(layout), layout)
-            self.under_way.add(gathering)
+            UNDER_WAY.add(gathering)
             return gathering
         return super().start_all_gather(shard, layout)
 
@@ -217,7 +204,7 @@ class SecondCopy(Machines):
         """Wait for it."""
         layout = gathering.layout
         if isinstance(layout, SecondLayout):
-            self.under_way.discard(gathering)
+            UNDER_WAY.discard(gathering)
             return self.await_second_copy(gathering, layout.of)
         return self.with_copy(super().finish_all_gather(gathering), layout)
 
