@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from check_family import compare
 from check_saving import contents, run
 from serial import loss_and_gradients
 from small import Small, SmallGpt
@@ -16,7 +17,6 @@ from zero_ref.extras.tensors import matrices
 from zero_ref.ledger import ledger
 from zero_ref.report import record
 from zero_ref.train import replicas
-from zero_ref.train.dry_run import forecast
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
 A_GPT = pytest.mark.rest("a GPT")
@@ -29,19 +29,6 @@ def small(kind, stage, rule, size, **settings):
     where = {"shares": [1 + (r + 1) % 3 for r in range(size)]} if rule == "shares" else {"rule": rule}
     settings = dict(steps=5, dtype="float32", reduce="ordered", clip_norm=0.42) | MUON | where | settings
     return kind(int(str(stage)[0]), prefetch="prefetch" in str(stage), **settings)
-
-
-def compare(run, rank):
-    """What was measured is what formulas and a dry run say."""
-    o = run.options()
-    said = record.bill(o, run.nouns())
-    assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
-    assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
-    assert run.sent == said.sent_bytes_per_step
-    found = forecast(o, run.task, rank, run.world.size, sorted(set(run.sizes)))
-    assert found.resting_bytes == run.resting and found.sent_bytes_per_step == run.sent
-    assert found.peak_bytes == run.peak and found.peak_total_bytes == run.peak_total
-    assert found.calls_per_step == run.calls
 
 
 # -- one process, written from the paper --
@@ -90,7 +77,7 @@ def test_weights_are_those_of_a_serial_muon(k, stage, rule, comm):
     weights = serial(run, **MUON["settings"])
     assert max(abs(a - b).max() for a, b in zip(run.tensors, weights, strict=True)) < 1e-11
     assert 0 < sum(norm > 0.42 for norm in run.norms) < 12, "clipping is at work in some steps only"
-    compare(run, comm.rank)
+    compare(run)
 
 
 @pytest.mark.parametrize("shape", [(7, 6), (6, 7), (40, 12), (1, 5), (12, 12)])
@@ -129,7 +116,7 @@ def test_both_forms_and_all_stages_have_the_same_bits(kind, dtype, bucket, comm)
         for rule in (RULES[n % 4], "tensors") if bucket or dtype != "float32" else RULES[:4]:
             run = None  # or its bytes would be those of the next
             run = small(kind, stage, rule, comm.size, dtype=dtype, bucket=bucket, steps=4).run()
-            compare(run, comm.rank)
+            compare(run)
             ends.add((run.sha256, *run.losses))
     assert len(ends) == 1
 
