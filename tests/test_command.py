@@ -28,8 +28,10 @@ MEASURED = {
     "sent_bytes_per_step",
     "between_bytes_per_step",
     "calls_per_step",
+    "away_bytes",
+    "moved_bytes_per_step",
 }
-BY_FORMULA = {"resting_bytes", "peak_bytes", "sent_bytes_per_step", "between_bytes_per_step"}
+BY_FORMULA = MEASURED - {"samples", "peak_total_bytes", "calls_per_step"}
 
 
 def train(ranks, *options, **keywords):
