@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from zero_ref.data import Task
 from zero_ref.launch import UsageError
 from zero_ref.train import options
+from zero_ref.train.options import model_rule
 
 EVERYWHERE = ("bucket", "tiles", "recompute", "accumulate", "reduce", "shard_model", "momentum")
 ZEROPP = ("code_weights", "code_gradients", "hpz")
@@ -88,7 +89,9 @@ def ways(o: argparse.Namespace) -> tuple[list[Way], list[str]]:
     refused = {}
     for name, stage, more in tried + (with_extras if asked else []):
         try:
-            found.append(Way(name, options_here(o, stage, **more)))
+            way = Way(name, options_here(o, stage, **more))
+            model_rule(way.options, way.options.group or o.ranks)  # weights are of so many ranks
+            found.append(way)
         except UsageError as error:
             refused[name] = error
     if asked and set(refused) >= {name for name, *_ in with_extras}:
