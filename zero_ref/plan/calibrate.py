@@ -17,7 +17,7 @@ from zero_ref.comm import AutoComm, Comm
 from zero_ref.extras.codes import Code
 from zero_ref.extras.groups import part_of
 from zero_ref.extras.storage import Disk, Host
-from zero_ref.launch import UsageError
+from zero_ref.launch import CleanEnd, UsageError
 from zero_ref.launch.files import check_writable
 from zero_ref.launch.terminal import fold, words_of, written
 from zero_ref.launch.together import check_started_alike, on_rank_0
@@ -64,14 +64,14 @@ def calibrate(comm: Comm, folder: str = ".") -> Machine:
     passes = [_unit(width) for width in WIDTHS]
     pass_call, per_flop = line_through([n for n, _ in passes], [_slowest(comm, both) for _, both in passes])
     nbytes, addition = _addition(1 << 21)
-    away = {"host": Host(OUTSIDE), "disk": Disk(folder, OUTSIDE)}
+    places = {"host": Host(OUTSIDE)} | disk_everywhere(comm, folder)
+    several: dict[str, Any] = {}
+    if group < comm.size:
+        both = [points(comm, across, name) for name in COLLECTIVES]
+        several = {"group": group, "between": link(both, across.size)}
     return Machine(
         reduce_scatter=links["reduce_scatter"],
         all_gather=links["all_gather"],
-        between=None
-        if group == comm.size
-        else link([points(comm, across, c) for c in COLLECTIVES], across.size),
-        group=None if group == comm.size else group,
         hops="halving",
         flops=1 / max(per_flop, 1e-15),
         update=update,
@@ -82,8 +82,18 @@ def calibrate(comm: Comm, folder: str = ".") -> Machine:
         ranks=group,
         cores=cores,
         code=_slowest(comm, _codes(CODED)) / (2 * CODED),
-        **{name: 2 * OUTSIDE / _slowest(comm, _there_and_back(store)) for name, store in away.items()},
+        **{name: 2 * OUTSIDE / _slowest(comm, _there_and_back(store)) for name, store in places.items()},
+        **several,
     )
+
+
+def disk_everywhere(comm: Comm, folder: str) -> dict[str, Any]:
+    """A store on the disk of `folder`; none where it cannot be on one of the ranks."""
+    try:
+        here = {"disk": Disk(folder, OUTSIDE)}
+    except CleanEnd:
+        here = {}
+    return here if all(comm.everyone(bool(here))) else {}
 
 
 def ranks_of_a_host(comm: Comm) -> int:
@@ -154,9 +164,8 @@ def summary(m: Machine, language: str | None = None) -> str:
         word["calls"].format(**{name: f"{1e6 * seconds:.0f}" for name, seconds in calls.items()}),
         word["coding"].format(code=f"{1e9 * m.code:.2f}"),
     ]
-    if m.host and m.disk:
-        rates = {"host": f"{m.host / 1e9:.1f}", "disk": f"{m.disk / 1e9:.1f}"}
-        lines.append(word["places_outside"].format(**rates))
+    rates = [(name, rate) for name, rate in (("host", m.host), ("disk", m.disk)) if rate]
+    lines += [word[f"outside_{name}"].format(rate=f"{rate / 1e9:.1f}") for name, rate in rates]
     if m.between and m.group:
         alpha, rate = f"{1e6 * m.between.latency:,.1f}", f"{m.between.bandwidth / 1e9:.2f}"
         lines.insert(3, word["links_between"].format(alpha=alpha, bandwidth=rate, group=m.group))

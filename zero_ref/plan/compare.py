@@ -5,6 +5,7 @@ equal to the last one; a time is predicted from another measurement, and is show
 """
 
 import argparse
+import dataclasses
 import math
 from typing import Any
 
@@ -94,9 +95,9 @@ def data_of(o: argparse.Namespace) -> DataSet:
     """The shapes of the data set; a file is read, made-up samples are not made."""
     if o.data != "synthetic":
         data = choose.data_set(o)
-        y: Any = Meta(data.y.shape, data.y.dtype)
-        return DataSet(Meta(data.x.shape, data.x.dtype), y, data.classes)  # type: ignore[arg-type]
-    y = Meta((o.samples,), "int64") if o.classes else Meta((o.samples, 1), o.dtype)
+        shapes: dict[str, Any] = {name: Meta(a.shape, a.dtype) for name, a in (("x", data.x), ("y", data.y))}
+        return dataclasses.replace(data, **shapes)
+    y: Any = Meta((o.samples,), "int64") if o.classes else Meta((o.samples, 1), o.dtype)
     return DataSet(Meta((o.samples, o.features), o.dtype), y, o.classes)  # type: ignore[arg-type]
 
 
