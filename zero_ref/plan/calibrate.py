@@ -65,10 +65,12 @@ def calibrate(comm: Comm, folder: str = ".") -> Machine:
     pass_call, per_flop = line_through([n for n, _ in passes], [_slowest(comm, both) for _, both in passes])
     nbytes, addition = _addition(1 << 21)
     places = {"host": Host(OUTSIDE)} | disk_everywhere(comm, folder)
-    several: dict[str, Any] = {}
+    more: dict[str, Any] = {
+        name: 2 * OUTSIDE / _slowest(comm, _there_and_back(s)) for name, s in places.items()
+    }
     if group < comm.size:
         both = [points(comm, across, name) for name in COLLECTIVES]
-        several = {"group": group, "between": link(both, across.size)}
+        more |= {"group": group, "between": link(both, across.size)}
     return Machine(
         reduce_scatter=links["reduce_scatter"],
         all_gather=links["all_gather"],
@@ -82,8 +84,7 @@ def calibrate(comm: Comm, folder: str = ".") -> Machine:
         ranks=group,
         cores=cores,
         code=_slowest(comm, _codes(CODED)) / (2 * CODED),
-        **{name: 2 * OUTSIDE / _slowest(comm, _there_and_back(store)) for name, store in places.items()},
-        **several,
+        **more,
     )
 
 
