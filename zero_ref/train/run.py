@@ -106,12 +106,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
         history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
 
     # 5. Gather the parameters of all ranks into the whole model.
-    history["test"] = evaluate(run, held_out)
-    history |= {"held_out": looks.rows, "best": looks.best, "text": write_text(o, run)}
-    if unigram is not None and history["test"]:
-        history["test"] |= {"bits": history["test"]["loss"] / math.log(2), "unigram": unigram}
-    history["weights_sha256"] = weights.sha256(weights.named_tensors(stage, units, comm))
-
+    history |= outcome(o, run, held_out, looks, unigram)
     ranks = world.everyone(record.rank_entry(o, run, measured, sizes))
     result = record.make_record(o, run, steps, history, ranks)
     if events:
@@ -119,6 +114,20 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
         result["recorded_step"] = events.together(predicted)
     report(o, run, result)
     return result
+
+
+def outcome(
+    o: argparse.Namespace, run: Run, held_out: Batches, looks: "Looks", unigram: float | None
+) -> dict[str, Any]:
+    """What is known of the model after the last step, under the names of the record.
+
+    unigram: see DataSet.
+    """
+    test: dict[str, Any] | None = evaluate(run, held_out)
+    if unigram is not None and test:
+        test |= {"bits": test["loss"] / math.log(2), "unigram": unigram}
+    found = {"test": test, "held_out": looks.rows, "best": looks.best, "text": write_text(o, run)}
+    return found | {"weights_sha256": weights.sha256(weights.named_tensors(run.stage, run.units, run.comm))}
 
 
 def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> None:
