@@ -25,6 +25,7 @@ from zero_ref.extras.schedule import Schedule
 from zero_ref.generate import sampling
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, check_writable
+from zero_ref.launch.singular import number_of
 from zero_ref.launch.together import agree, check_alike, check_started_alike, each_apart, on_rank_0
 from zero_ref.ledger import ledger
 from zero_ref.report import draw_chart, draw_page, draw_trace, record, tell, tell_where
@@ -90,7 +91,9 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
     steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
     if not steps and o.resume != "latest" and steps.stop > 0:
-        raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
+        raise UsageError(
+            f"the checkpoint has done {number_of(steps.start, 'steps')}, and the run ends after {steps.stop}"
+        )
     rate = choose.schedule(o, steps.stop)
     recorded = steps and (o.report or o.trace or o.chart)
     events = Events(step_to_record(steps, batches), run) if recorded else None
