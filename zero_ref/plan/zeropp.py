@@ -65,3 +65,33 @@ def coded_bill(
         once = times["reduce_scatter"]
         sent["reduce_scatter"], between["reduce_scatter"] = once * (inside + across), once * across
     return replace(plain, peak_bytes=peak, sent_bytes_per_step=sent, between_bytes_per_step=between)
+
+
+def coded_numbers(
+    keeps: dict[str, str],
+    layouts: Sequence[FlatLayout],
+    rank: int,
+    micro_batches: int = 1,
+    machine: int | None = None,
+    code_weights: str | None = None,
+    code_gradients: str | None = None,
+    hpz: bool = False,
+) -> int:
+    """How many numbers a rank makes codes of, and brings back from codes, in one step.
+
+    A gather codes the own shard and brings back all of them. A hop codes what goes to others and brings back
+    as much as it keeps from each of them.
+    """
+    size = len(layouts[0].counts)
+    near = machine or size
+    place, times, found = rank % near, passes_of(keeps, micro_batches), 0
+    if code_weights:
+        gathers = times["all_gather"] // (2 if hpz else 1)
+        found += gathers * sum(each.counts[rank] + each.padded for each in layouts)
+    if code_gradients:
+        for each in layouts:
+            at_my_place = sum(each.counts[place::near])
+            own, others = each.counts[rank], size // near - 1
+            inside = each.padded - at_my_place + (near - 1) * at_my_place
+            found += times["reduce_scatter"] * (inside + at_my_place - own + others * own)
+    return found
