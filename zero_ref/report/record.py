@@ -94,6 +94,10 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         "micro_batches": o.micro_batches,
         "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
     }
+    groups = {
+        "groups": run.world.size // run.comm.size,
+        "group": run.world.rank // run.comm.size,
+    }
     until = "backward" if o.keep_after_forward else "used"
     found = formulas.bill(
         keeps,
@@ -104,8 +108,7 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         overlap=o.overlap,
         gathered_until=until,
         ring=o.reduce == "ring",
-        groups=run.world.size // run.comm.size,
-        group=run.world.rank // run.comm.size,
+        **groups,
     )
     if o.offload:
         where = storage.tier(o.offload), offload.BLOCK
@@ -113,10 +116,11 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         found = bill_of_offload(found, keeps, layouts, rank, *where, **about)
     asked: dict[str, Any] = {name: getattr(o, name, None) for name in ZEROPP}  # older records have none
     if any(asked.values()):
+        asked |= {"gathered_until": until, **groups}
         found = zeropp.coded_bill(found, keeps, layouts, rank, itemsize, o.micro_batches, **asked)
     if o.optimizer == "muon":
         names, wide = matrices(run.units), max(itemsize, 4)
-        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")
+        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring", asked["machine"])
     return found
 
 
