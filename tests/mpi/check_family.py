@@ -3,19 +3,23 @@
 import functools
 import itertools
 import os
+import re
+from pathlib import Path
 
 import pytest
 from small import Small, SmallGpt
 
+import zero_ref
 from zero_ref.comm import Comm
 from zero_ref.extras import offload
-from zero_ref.report import record
-from zero_ref.train import family
+from zero_ref.report import page, record, text
+from zero_ref.train import choose, family
 from zero_ref.train.dry_run import forecast
 
 N = Comm().size
 NEAR = max((g for g in range(1, N) if N % g == 0), default=1)  # ranks of a machine or group, not all
 LEFT_OUT = N == 1 or os.environ.get("ZERO_REF_TEST_DEVICE") == "gpu"
+PACKAGE = Path(zero_ref.__file__).parent
 EXTRAS = {
     "group": dict(group=NEAR),
     "tensors": dict(rule="tensors"),
@@ -72,10 +76,10 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(offload, "BLOCK", 4)
 
 
-def asked(names, kind=Small, stage=3):
+def asked(names, kind=Small, stage=3, **more):
     settings = functools.reduce(lambda a, b: a | b, (EXTRAS[name] for name in names), {})
     plain = dict(dtype="float32", steps=3, reduce="ordered", clip_norm=0.42)
-    return kind(stage, **(plain | settings))
+    return kind(stage, **(plain | settings | more))
 
 
 @functools.cache
@@ -124,6 +128,34 @@ def test_many_go_together(kind):
     assert run.sha256 == bits(coded, kind, run.machine)
 
 
+@pytest.mark.skipif(LEFT_OUT, reason="one rank is no group; on a GPU each is tried by itself")
+def test_every_call_that_an_extra_makes_has_its_sentences(monkeypatch):
+    """Trains a step with each; what the page says of its beginning and its end is there in both languages."""
+    met, make = set(), choose.comm
+
+    class Collector:
+        def before(self, call):
+            met.add(call.name)
+
+        def after(self, call): ...
+
+    def observed_comm(*arguments):
+        comm = make(*arguments)
+        comm.observers.append(Collector())
+        return comm
+
+    monkeypatch.setattr(choose, "comm", observed_comm)
+    more = [("hpz", "prefetch"), ("overlap", "code gradients"), ("group", "overlap"), ("group", "feedback")]
+    for names in [*((name,) for name in EXTRAS), *more]:
+        asked(names, steps=1).run()
+    words, initials = page.words(), (PACKAGE / "report" / "phases.js").read_text(encoding="utf-8")
+    for name in met:
+        assert all(words[key]["zh"] and words[key]["en"] for key in (name, f"begin_{name}", f"end_{name}"))
+        assert name in text.CALLS and (name.endswith("all_gather") or f"{name}:" in initials)
+    there = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))
+    assert met == {*re.findall(r"@observed\n    def (\w+)", there)} - {"everyone"}, "one is never called"
+
+
 def test_enough_pairs_go_together():
     """Were all refused, the test of pairs would say nothing."""
     going = []
@@ -133,4 +165,4 @@ def test_enough_pairs_go_together():
             going.append(pair)
         except Refused:
             continue
-    assert len(going) >= 85
+    assert len(going) >= 150

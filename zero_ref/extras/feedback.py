@@ -19,8 +19,10 @@ there with 0.8/1024 as an example, and e in 8 or 16 bits. Without the average: 1
 
 import argparse
 import math
+from typing import Any
 
 from zero_ref.array import Array, empty, to_numpy, xp, zeros
+from zero_ref.comm import Comm
 from zero_ref.extras.codes import Code
 from zero_ref.layout import FlatLayout
 
@@ -62,6 +64,12 @@ class Feedback:
         """A bound on the norm of what all that this rank has sent lacks."""
         squares = (float((to_numpy(owed).astype("float64") ** 2).sum()) for owed in self.owed.values())
         return math.sqrt(sum(squares)) / (1 - self.beta)
+
+
+def drift_of(comm: Any, world: Comm) -> float | None:
+    """The bounds of all ranks of `world` together; None where nobody remembers. They call it together."""
+    feedback: Feedback | None = getattr(comm, "feedback", None)
+    return world.sum(feedback.drift()) if feedback else None
 
 
 class Owing(Code):

@@ -7,6 +7,8 @@ parameters           how many, without padding; parameters_padded: with it, over
                      with --group the same in every group
 shown_ranks          only of a dry run (--device meta), which has no loss, weights or times: the numbers of
                      the ranks that `ranks` and `recorded_step` are about
+drift                with --error-feedback: a bound on the norm of what all gradients lack that have been sent
+                     since the last reset (extras/feedback.py); null without it, absent in older records
 newton_schulz        of Muon: multiplications and additions of all iterations of a step, by rank; null without
 first_step           0, or the steps done before in a resumed run; the rest is about this run alone
 samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
@@ -156,6 +158,7 @@ def make_record(
         "parameters_padded": sum(u.layout.padded for u in run.units),
         "owned": owned(run),
         "units": len(run.units),
+        "drift": history.get("drift"),
         "newton_schulz": orthogonalised(o, run),
         "first_step": steps.start,
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
