@@ -249,10 +249,10 @@ def in_two_hops(name: str, sender: int, counts: list[int], config: dict[str, Any
     neighbours = range(mine * near, (mine + 1) * near)
     if name == "await_second_copy":
         return dict.fromkeys(neighbours, 1)
-    if name not in ("reduce_inside", "reduce_between"):
+    if name not in ("reduce_inside", "await_reduce_inside", "reduce_between"):
         return {}
     nbytes = [coded_bytes(n, config["code_gradients"]) for n in counts]
-    if name == "reduce_inside":  # a neighbour gets what all ranks at its place will need
+    if name != "reduce_between":  # a neighbour gets what all ranks at its place will need
         return {rank: sum(nbytes[rank % near :: near]) for rank in neighbours}
     return {rank: nbytes[rank] for rank in range(place, len(counts), near)}
 

@@ -21,6 +21,7 @@ from zero_ref.checkpoint import Checkpoint, Manifest, best, owner, saving, weigh
 from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet, variance
 from zero_ref.extras import storage
+from zero_ref.extras.feedback import drift_of
 from zero_ref.extras.schedule import Schedule
 from zero_ref.generate import sampling
 from zero_ref.launch import UsageError
@@ -107,6 +108,8 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
         history, measured, sizes = fit(run, steps, rate, after, events, hidden)
     if check:
         history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
+
+    history["drift"] = drift_of(run.comm, world)
 
     # 5. Gather the parameters of all ranks into the whole model.
     history |= outcome(o, run, held_out, looks, unigram)
