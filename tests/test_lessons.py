@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from launching import ROOT, mpirun
+from terminal import ONE
 from wcwidth import width
 
 sys.path.insert(0, str(ROOT / "lessons"))
@@ -26,6 +27,7 @@ def test_a_lesson_runs(name):
     assert found.stdout.count("\n") >= 5
     assert bool(CHINESE.search(found.stdout)) == (language == "zh")
     assert max(map(width, found.stdout.splitlines())) <= 80
+    assert ONE.findall(found.stdout) == []
 
 
 @pytest.mark.parametrize("name", LESSONS)

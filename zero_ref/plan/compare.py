@@ -13,6 +13,7 @@ from zero_ref import launch
 from zero_ref.comm import Comm
 from zero_ref.data import DataSet
 from zero_ref.launch import CleanEnd, UsageError
+from zero_ref.launch.singular import number_of
 from zero_ref.launch.terminal import fitting, fold, words_of
 from zero_ref.layout import RULES
 from zero_ref.meta import Meta, Silence, dry
@@ -124,8 +125,8 @@ def check_sizes(o: argparse.Namespace, data: DataSet, record: dict[str, Any]) ->
     elements = [u.layout.elements for u in units]
     if (sum(elements), len(units)) != (record["parameters"], record["units"]):
         raise UsageError(
-            f"its model has {record['parameters']:,} parameters in {record['units']} units, and that of its "
-            f"options {sum(elements):,} in {len(units)}"
+            f"its model has {record['parameters']:,} parameters in {number_of(record['units'], 'units')}, "
+            f"and that of its options {sum(elements):,} in {len(units)}"
         )
     moves = isinstance(o.shard_model, str) and RULES.get(o.shard_model) is not None
     blocks = sum(max(8 * ranks, math.ceil(n / 1024)) for n in elements) if moves else 0

@@ -24,6 +24,7 @@ from zero_ref.launch.cli import (
     rate,
     widths,
 )
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import RULES
 from zero_ref.model import MODELS
 from zero_ref.train import family
@@ -311,5 +312,7 @@ def model_rule(o: argparse.Namespace, size: int) -> tuple[str, list[int] | None]
     if isinstance(o.shard_model, str):
         return o.shard_model, None
     if len(o.shard_model) != size:
-        raise UsageError(f"--shard-model has {len(o.shard_model)} weights for {size} ranks")
+        raise UsageError(
+            f"--shard-model has {number_of(len(o.shard_model), 'weights')} for {number_of(size, 'ranks')}"
+        )
     return "contiguous", o.shard_model

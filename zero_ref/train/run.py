@@ -21,10 +21,12 @@ from zero_ref.checkpoint import Checkpoint, Manifest, best, owner, saving, weigh
 from zero_ref.comm import Comm
 from zero_ref.data import Batches, DataSet, variance
 from zero_ref.extras import storage
+from zero_ref.extras.feedback import drift_of
 from zero_ref.extras.schedule import Schedule
 from zero_ref.generate import sampling
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, check_writable
+from zero_ref.launch.singular import number_of
 from zero_ref.launch.together import agree, check_alike, check_started_alike, each_apart, on_rank_0
 from zero_ref.ledger import ledger
 from zero_ref.report import draw_chart, draw_page, draw_trace, record, tell, tell_where
@@ -90,7 +92,9 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
     steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
     if not steps and o.resume != "latest" and steps.stop > 0:
-        raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
+        raise UsageError(
+            f"the checkpoint has done {number_of(steps.start, 'steps')}, and the run ends after {steps.stop}"
+        )
     rate = choose.schedule(o, steps.stop)
     recorded = steps and (o.report or o.trace or o.chart)
     events = Events(step_to_record(steps, batches), run) if recorded else None
@@ -105,13 +109,10 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     if check:
         history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
 
-    # 5. Gather the parameters of all ranks into the whole model.
-    history["test"] = evaluate(run, held_out)
-    history |= {"held_out": looks.rows, "best": looks.best, "text": write_text(o, run)}
-    if unigram is not None and history["test"]:
-        history["test"] |= {"bits": history["test"]["loss"] / math.log(2), "unigram": unigram}
-    history["weights_sha256"] = weights.sha256(weights.named_tensors(stage, units, comm))
+    history["drift"] = drift_of(run.comm, world)
 
+    # 5. Gather the parameters of all ranks into the whole model.
+    history |= outcome(o, run, held_out, looks, unigram)
     ranks = world.everyone(record.rank_entry(o, run, measured, sizes))
     result = record.make_record(o, run, steps, history, ranks)
     if events:
@@ -119,6 +120,20 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
         result["recorded_step"] = events.together(predicted)
     report(o, run, result)
     return result
+
+
+def outcome(
+    o: argparse.Namespace, run: Run, held_out: Batches, looks: "Looks", unigram: float | None
+) -> dict[str, Any]:
+    """What is known of the model after the last step, under the names of the record.
+
+    unigram: see DataSet.
+    """
+    test: dict[str, Any] | None = evaluate(run, held_out)
+    if unigram is not None and test:
+        test |= {"bits": test["loss"] / math.log(2), "unigram": unigram}
+    found = {"test": test, "held_out": looks.rows, "best": looks.best, "text": write_text(o, run)}
+    return found | {"weights_sha256": weights.sha256(weights.named_tensors(run.stage, run.units, run.comm))}
 
 
 def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> None:
