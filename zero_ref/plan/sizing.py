@@ -24,6 +24,7 @@ from zero_ref.plan.zeropp import coded_numbers
 from zero_ref.report.record import orthogonalised
 from zero_ref.stages import STAGES
 from zero_ref.train import choose
+from zero_ref.train.choose import Run
 from zero_ref.train.dry_run import Forecast, forecast_of_ledger, on_rank, samples, step
 from zero_ref.train.family import ZEROPP
 from zero_ref.train.options import model_rule
@@ -199,15 +200,27 @@ def rehearsed(
             step(run, samples(o, task, sizes))
         with calls.watching():
             step(run, samples(o, task, steps[-1]))
-        codes: dict[str, Any] = {name: getattr(o, name, None) for name in ZEROPP}
-        layouts = [u.layout for u in run.units]
-        products = orthogonalised(o, run)
         return Rehearsed(
             forecast_of_ledger(resting),
             legs_of_calls(calls, o, near),
-            coded_numbers(run.stage.KEEPS, layouts, run.comm.rank, o.micro_batches, **codes),
-            products[rank] if products else 0,
+            numbers_of_codes(o, run),
+            (orthogonalised(o, run) or [0] * ranks)[rank],
         )
+
+
+def numbers_of_codes(o: argparse.Namespace, run: Run) -> int:
+    """How many numbers become codes, or come back, on this rank in one step."""
+    asked: dict[str, Any] = {name: getattr(o, name, None) for name in ZEROPP}  # older records have none
+    return coded_numbers(
+        run.stage.KEEPS,
+        [u.layout for u in run.units],
+        run.comm.rank,
+        o.micro_batches,
+        **asked,
+        gathered_until="backward" if o.keep_after_forward else "used",
+        groups=run.world.size // run.comm.size,
+        group=run.world.rank // run.comm.size,
+    )
 
 
 def trained_here(

@@ -23,13 +23,8 @@ from zero_ref.plan.formulas import Leg
 from zero_ref.report.page import in_two_hops, receivers
 from zero_ref.train.choose import Run
 
-REDUCES = {
-    "reduce_scatter",
-    "finish_reduce_scatter",
-    "reduce_inside",
-    "reduce_between",
-    "sum_between_groups",
-}
+HOPS = {"reduce_inside", "await_reduce_inside", "reduce_between"}  # between machines, where there are some
+REDUCES = HOPS | {"reduce_scatter", "finish_reduce_scatter", "sum_between_groups"}
 IN_ONE = {"sum_between_groups": 2}  # a reduce-scatter and an all-gather
 
 
@@ -65,8 +60,9 @@ class Calls:
         self.now = 0
 
     def after(self, call: Call) -> None:
-        """It ends. What has only been begun is counted where it ends."""
-        if not call.name.startswith("start_"):
+        """It ends. What has only been begun is counted where it ends, and of two hops what there is."""
+        one_hop = call.name in HOPS and not self.now
+        if not call.name.startswith("start_") and not one_hop:
             units = self.run.units
             unit = next((number for number, u in enumerate(units) if u.layout is call.layout), None)
             self.found[call.name, unit, self.now] += 1

@@ -14,7 +14,7 @@ from zero_ref.train import options
 from zero_ref.train.options import model_rule
 
 EVERYWHERE = ("bucket", "tiles", "recompute", "accumulate", "reduce", "shard_model", "momentum")
-ZEROPP = ("code_weights", "code_gradients", "hpz")
+ZEROPP = ("code_weights", "code_gradients", "error_feedback", "hpz")
 WAYS = ("prefetch", "overlap", "keep_after_forward", "reduce_once", *ZEROPP, "offload", "offload_shards")
 HERE = ("linear", "mlp", "gpt")  # models that zero_ref.train can run
 
@@ -82,9 +82,11 @@ def ways(o: argparse.Namespace) -> tuple[list[Way], list[str]]:
     if o.group:
         tried += [(f"{stage} in groups", stage, groups) for stage in (1, 2, 3)]
         tried += [("hpZ", 3, machines | {"hpz": True})]
-    coded = any(name in ZEROPP for name in asked)
-    with_extras = [(f"{stage}+", stage, asked | (machines if coded else {})) for stage in range(4)]
-    if o.group and not coded:
+    if any(name in ZEROPP for name in asked):
+        with_extras = [(f"{stage}+", stage, asked | machines) for stage in range(4)]
+    else:
+        with_extras = [(f"{stage}+", stage, asked) for stage in range(4)]
+    if o.group:
         with_extras += [(f"{stage}+ in groups", stage, asked | groups) for stage in (1, 2, 3)]
     refused = {}
     for name, stage, more in tried + (with_extras if asked else []):

@@ -96,24 +96,30 @@ def coded_numbers(
     code_weights: str | None = None,
     code_gradients: str | None = None,
     hpz: bool = False,
+    error_feedback: str | None = None,
+    gathered_until: str = "used",
+    groups: int = 1,
+    group: int = 0,
 ) -> int:
-    """How many numbers a rank makes codes of, and brings back from codes, in one step.
+    """How many numbers a rank makes codes of, and brings back from codes, in one step. See `coded_bill`.
 
-    A gather codes the own shard and brings back all of them. A hop codes what goes to others and brings back
-    as much as it keeps from each of them.
+    A gather codes the own shard and brings back all of them. A hop codes what goes to others, and brings back
+    as much as it keeps from each of them. Who remembers what a code has lost brings back what it has coded.
     """
     size = len(layouts[0].counts)
     near = machine or size
-    place, times, found = rank % near, passes_of(keeps, micro_batches), 0
+    place, times, found = rank % near, passes_of(keeps, micro_batches, gathered_until), 0
     if code_weights:
         gathers = times["all_gather"] // (2 if hpz else 1)
         found += gathers * sum(each.counts[rank] + each.padded for each in layouts)
-    if code_gradients:
-        for each in layouts:
-            at_my_place = sum(each.counts[place::near])
-            own, others = each.counts[rank], size // near - 1
-            inside = each.padded - at_my_place + (near - 1) * at_my_place
-            found += times["reduce_scatter"] * (inside + at_my_place - own + others * own)
+    for each in layouts if code_gradients else ():
+        own, at_my_place = each.counts[rank], sum(each.counts[place::near])
+        ends = bounds(own, [1] * groups)
+        part = ends[group + 1] - ends[group]
+        # inside, between machines, between groups, and the gather of the latter
+        coded = [each.padded - at_my_place, at_my_place - own, own - part, part * (groups > 1)]
+        back = [(near - 1) * at_my_place, (size // near - 1) * own, (groups - 1) * part, own * (groups > 1)]
+        found += times["reduce_scatter"] * (sum(coded) * (2 if error_feedback else 1) + sum(back))
     return found
 
 
