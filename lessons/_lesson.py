@@ -57,7 +57,9 @@ def ranks(number: int) -> "Comm":
 
     The lesson is read from here to its end, its text and its code. In Jupyter the cells run on these ranks.
     """
-    if held:
+    if held and held[0]:
+        if held[0].size != number:
+            raise ValueError(f"this lesson runs on {held[0].size} ranks already, not on {number}")
         return held[0]
     if shell := kernel.shell():
         return kernel.hand_over(shell, number, sys._getframe(1).f_code.co_filename)
