@@ -2101,6 +2101,18 @@ CHECKER = [
         "None",
     ),
     Bug(
+        "own stages are said to be equal if their losses are",
+        "train/beside.py",
+        "            if ours != right:\n",
+        "            if False:\n",
+    ),
+    Bug(
+        "a ring of somebody's own that waits is told by its collective alone",
+        "train/watch.py",
+        'return asked_in(frame) + (f"; it is at {inside}" if inside else "")',
+        "return asked_in(frame)",
+    ),
+    Bug(
         "a note may need a rank that there is not",
         "../lessons/checker/ranks/board.py",
         "return dict(note) if fits(note, self.size) else {}",

@@ -83,7 +83,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "events": (RANKS, "tests/mpi/check_events.py"),
     "leftovers": (0, "tests/test_leftovers.py"),
     "verdicts": (0, "tests/test_barcode.py", "tests/test_verdicts.py", "-k", "sum or hang or alone or waits"),
-    "own": (0, "tests/test_own.py", "-k", "really"),
+    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),

@@ -30,7 +30,7 @@ from zero_ref.launch.singular import number_of
 from zero_ref.launch.together import agree, check_alike, check_started_alike, each_apart, on_rank_0
 from zero_ref.ledger import ledger
 from zero_ref.report import draw_chart, draw_page, draw_trace, record, tell, tell_where
-from zero_ref.train import choose, options, replicas
+from zero_ref.train import beside, choose, options, replicas
 from zero_ref.train.choose import Run
 from zero_ref.train.events import Events, step_to_record
 from zero_ref.train.watch import Check, watch
@@ -118,6 +118,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     if events:
         predicted = record.forecast_of(o, run, [sizes[events.step - steps.start]])
         result["recorded_step"] = events.together(predicted)
+    result |= {"own": beside.compare(fit, o, run, steps, history, checkpoint)} if o.own else {}
     report(o, run, result)
     return result
 
@@ -179,6 +180,7 @@ def report(o: argparse.Namespace, run: Run, result: dict[str, Any]) -> None:
         actions += [lambda: draw_page(o, drawn)] if o.report else []
     if not o.quiet:
         actions.append(lambda: tell(o, result))
+        actions += [lambda: launch.say("\n" + beside.said(result, o.language))] if o.own else []
         actions += [lambda: draw_chart(o, drawn)] if o.chart and result["loss"] else []
         actions.append(lambda: tell_where(o, result))
     on_rank_0(run.world, lambda: each_apart(actions))
