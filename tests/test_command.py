@@ -386,7 +386,7 @@ RAISES = [
     ("comm Comm.all_gather", 9),
     ("optim Adam.update", 5),
     ("model Unit.backward", 3),
-    ("train.run evaluate", 0),
+    ("train.held_out evaluate", 0),
     ("checkpoint.weights sha256", 0),
     ("report.record rank_entry", 0),
 ]

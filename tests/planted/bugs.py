@@ -737,7 +737,7 @@ COMMAND = [
     ),
     Bug(
         "the test counts right answers of one rank only",
-        "train/run.py",
+        "train/held_out.py",
         "world.sum(right) / (samples * tokens)",
         "right / (samples * tokens)",
     ),
