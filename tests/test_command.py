@@ -173,6 +173,7 @@ def test_the_record_has_what_other_programs_read(tmp_path):
         *("config", "world_size", "stage", "model", "task", "parameters", "parameters_padded", "owned"),
         *(
             "units",
+            "drift",
             "newton_schulz",
             "first_step",
             "samples_per_step",

@@ -872,8 +872,8 @@ BILLS_AND_DRY_RUNS = [
     Bug(
         "the bill gathers units as they are, without their padding",
         "plan/formulas.py",
-        "whole = [each.padded for each in layouts]",
-        "whole = [each.elements for each in layouts]",
+        "    size = len(layouts[0].counts)\n    whole = [each.padded for each in layouts]",
+        "    size = len(layouts[0].counts)\n    whole = [each.elements for each in layouts]",
     ),
     Bug(
         "a dry run is counted in the ledger of the run that asks for it",
@@ -1133,8 +1133,8 @@ RECOMPUTE = [
     Bug(
         "a record's recomputation is not compared",
         "plan/compare.py",
-        '"reduce-once", "recompute")',
-        '"reduce-once")',
+        'family.PASSING | {"prefetch"}',
+        'family.PASSING - {"recompute"} | {"prefetch"}',
     ),
 ]
 SCHEDULE = [
@@ -1561,19 +1561,19 @@ WRITING = [
 LOOKS = [
     Bug(
         "what is tested on the way is counted",
-        "train/run.py",
+        "train/held_out.py",
         "        with ledger.set_aside():\n",
         "        if True:\n",
     ),
     Bug(
         "the best is the last that was looked at",
-        "train/run.py",
+        "train/held_out.py",
         "if loss is not None and loss < (self.best or [math.inf])[0]:",
         "if loss is not None:",
     ),
     Bug(
         "a resumed run knows no best",
-        "train/run.py",
+        "train/held_out.py",
         "next((tuple(found) for found in run.world.everyone(ours) if found), None)",
         "None if run.world.everyone(ours) else None",
     ),
@@ -2791,8 +2791,8 @@ ZEROPP_BUGS = [
     Bug(
         "with --keep-after-forward the formula of codes gathers twice",
         "plan/zeropp.py",
-        "passes_of(keeps, micro_batches, gathered_until)",
-        "passes_of(keeps, micro_batches)",
+        "    times = passes_of(keeps, micro_batches, gathered_until)",
+        "    times = passes_of(keeps, micro_batches)",
     ),
 ]
 FEEDBACK = [
