@@ -17,7 +17,7 @@ LESSONS = {path.stem: path for path in lessons()}
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
-@pytest.mark.rest("each lesson in processes of its own", every=8)
+@pytest.mark.rest("each lesson in processes of its own", every=12)
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_runs(name):
     """A lesson asserts what its text says. It puts together both languages, whichever it shows."""
