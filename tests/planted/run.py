@@ -36,7 +36,7 @@ UNIT = [
     for name in ("autograd", "layout", "optim", "data", "ledger", "formulas", "dry_run")
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
-REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
+REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
@@ -152,13 +152,16 @@ def run(check: str, part: str, folder: Path, limit: float, test: str = "") -> tu
     test: this one alone.
     """
     ranks, *arguments = CHECKS[check]
-    arguments = [f"tests/{test}"] if test else arguments
+    arguments, part = ([f"tests/{test}"], "all") if test else (arguments, part)
     pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--part", part, *arguments)
     environment = {"PYTHONPATH": f"{folder / 'tests' / 'stacks'}:{folder}"}
     if check in PRETENDED:
         limit *= PATIENT
         environment = {"PYTHONPATH": f"{folder / 'tests' / 'pretend'}:{environment['PYTHONPATH']}"}
         environment |= {"ZERO_REF_TEST_DEVICE": "gpu", **PRETENDED[check]}
+    if test:  # it is no third or twelfth of all
+        environment = {"ZERO_REF_ALL_CASES": "1"} | environment
+        environment.pop("ZERO_REF_TWELFTH", None)
     try:
         result = mpirun(ranks, *pytest, limit=limit, cwd=folder, **environment)
         text, end = f"{result.stdout}\n{result.stderr}", f"{check} ends with code {result.returncode}"
