@@ -33,7 +33,7 @@ def english(line: str) -> set[str]:
     return set(re.findall(r"(?<![\w./`'-])[A-Za-z][a-z_]{2,}(?![\w./(])", line)) - TERMS
 
 
-@pytest.mark.rest("each lesson in processes of its own", every=8)
+@pytest.mark.rest("each lesson in processes of its own", every=12)
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_runs(name):
     """A lesson asserts what its text says. It puts together both languages, whichever it shows."""
