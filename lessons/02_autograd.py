@@ -38,7 +38,7 @@ def model(w: Tensor, w_again: Tensor, b: Tensor, x: np.ndarray = X) -> dict[str,
 # 最右边是 `backward` 里实际访问的次序；叶子 x、w、b 没有来源，只收不交。
 #
 # 先想一想：s 一开始就把梯度交给了 h 和 y。接着可以马上访问 h 吗？（来源总比结果先创建。）
-# %% [markdown] id="02-graph" lang="en" src="0a9ba97e"
+# %% [markdown] id="02-graph" lang="en" src="ae26ed94"
 # ## The graph, drawn
 #
 # A real `Tensor` keeps its `parents` (what it was computed from) and its `number` (how many were created before). The drawing follows

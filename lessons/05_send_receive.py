@@ -60,7 +60,7 @@ for nbytes in (8, 512, low, high, 1 << 18, 4 << 20):
     isend, issend = over(mpi.Isend, nbytes), over(mpi.Issend, nbytes)
     assert isend == (nbytes <= low) and not issend
     lines.append((f"{nbytes:,}", yes_no[isend], yes_no[issend]))
-rows((pick("字节", "bytes"), pick("Isend", "Isend over"), pick("Issend", "Issend over")), lines)
+rows((pick("字节", "bytes"), pick("Isend 呢", "Isend over"), pick("Issend 呢", "Issend over")), lines)
 say(f"这次运行的界限：{low:,} 字节", f"the limit in this run: {low:,} bytes")
 
 # %% [markdown] id="05-circle" lang="zh"

@@ -15,7 +15,7 @@
 #       |           v
 #     rank 3  <-  rank 2
 # ```
-# %% [markdown] id="06-title" lang="en" src="cf561992"
+# %% [markdown] id="06-title" lang="en" src="6946b9fc"
 # # 06 Ring reduce-scatter
 #
 # Data parallelism has to add up the gradients of four ranks. The obvious way is to send them all to rank 0: it receives three whole

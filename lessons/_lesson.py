@@ -30,6 +30,7 @@ FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))  # zero_ref, wherever the lesson is started
 
 import zero_ref  # noqa: E402  sets what BLAS and MPI read when they are loaded
+from lessons.checker import progress  # noqa: E402
 from lessons.checker.ranks.launcher import find_mpirun  # noqa: E402
 from lessons.reader import kernel, script  # noqa: E402
 from zero_ref import launch  # noqa: E402
@@ -56,7 +57,9 @@ def ranks(number: int) -> "Comm":
 
     The lesson is read from here to its end, its text and its code. In Jupyter the cells run on these ranks.
     """
-    if held:
+    if held and held[0]:
+        if held[0].size != number:
+            raise ValueError(f"this lesson runs on {held[0].size} ranks already, not on {number}")
         return held[0]
     if shell := kernel.shell():
         return kernel.hand_over(shell, number, sys._getframe(1).f_code.co_filename)
@@ -126,8 +129,17 @@ def rows(head: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     show(table(list(lines), head))
 
 
-def show_difference(before: ModuleType, after: ModuleType) -> None:
-    """The lines that change from one stage's file to the next."""
+def show_difference(before: ModuleType, after: ModuleType, exercise: str, answer: bool = False) -> None:
+    """The lines that change from one stage's file to the next: once the exercise has passed that asks for
+    them, or where they are asked for, by --answer or in a notebook by answer=True."""
+    if not (answer or "--answer" in sys.argv or progress.records()[exercise]["passed"]):
+        number = exercise[:2]
+        say(
+            f"（练习 {number} 还没有通过，差别先不显示。要看：命令后加 --answer，notebook 里用 answer=True）",
+            f"(Exercise {number} has not passed yet: the difference is not shown. To see it now: --answer, "
+            "in a notebook answer=True)",
+        )
+        return
 
     def code(stage: ModuleType) -> list[str]:
         lines = inspect.getsource(stage).splitlines()

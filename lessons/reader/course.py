@@ -20,8 +20,11 @@ def notebook_of(o: Namespace) -> tuple[int, str]:
     file = Path(o.file or f"{lesson.stem}.{o.language}.ipynb")
     if file.exists():
         return 2, say("notebook_exists", o.language, path=file)
-    with replacing(file) as new:
-        Path(new).write_text(notebook.content(lesson, o.language), encoding="utf-8")
+    try:
+        with replacing(file) as new:
+            Path(new).write_text(notebook.content(lesson, o.language), encoding="utf-8")
+    except OSError as error:
+        return 2, say("new_not_written", o.language, path=file, text=error.strerror or error)
     return 0, say("notebook_written", o.language, path=file)
 
 

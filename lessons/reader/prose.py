@@ -7,7 +7,7 @@ from zero_ref.launch.terminal import WIDE, fold
 MARKS = "，。；：！？、（）“”《》"
 ASKS = ("先想一想", "Think first")  # a question to the reader, before what answers it is printed
 # What begins a line of its own: a title, an item of a list, a row of a table.
-BEGINS = re.compile(r"(#+ |- |\d+\. |\|)")
+BEGINS = re.compile(r"(#+ |- |\d+\. |\| )")
 
 
 def joined(before: str, after: str) -> str:

@@ -128,13 +128,13 @@ class NoCode(Code):
         vector[...] = coded.view("float32")
 
 
-def layouts():
+def layouts(size=N):
     """Of 61 numbers."""
     shapes = {"weight": (10, 6), "bias": (1,)}
     for rule in RULES[:3]:
-        yield FlatLayout("unit", shapes, N, rule, seed=2)
-    yield FlatLayout("unit", shapes, N, shares=[1 + r % 3 for r in range(N)])
-    yield FlatLayout("unit", shapes, N, shares=[0] * (N - 1) + [1])
+        yield FlatLayout("unit", shapes, size, rule, seed=2)
+    yield FlatLayout("unit", shapes, size, shares=[1 + r % 3 for r in range(size)])
+    yield FlatLayout("unit", shapes, size, shares=[0] * (size - 1) + [1])
 
 
 def full_of(rank, layout, dtype="float32"):
@@ -186,6 +186,37 @@ def test_a_sum_is_no_further_off_than_half_a_step_of_each_hop(name, near, comm):
         assert (np.abs(found - exact) <= (bound + across) * (1 + 1e-4) + 1e-6).all()
         if N > 1:
             assert (np.abs(found - exact) > 1e-5).any(), "it is a code"
+
+
+@pytest.mark.parametrize("group", DIVISORS)
+@pytest.mark.parametrize("name", ("8/7", "4/5"))
+def test_groups_get_the_same_sum_within_half_a_step_of_each_code(name, group, comm):
+    """Of every rank's part, of every group's sum, and of the sum of all, which goes back."""
+    kind, most = choose.comm(small(group=group, code_gradients=name).options()), code_of(name).most
+    for layout in layouts(group):
+        fulls = [array.to_numpy(full_of(rank, layout)).astype(float) for rank in range(N)]
+        parts = [array.to_numpy(layout.shard(array.xp.asarray(f), kind.rank)) for f in fulls]
+        found = array.to_numpy(kind.reduce_scatter(full_of(comm.rank, layout), layout))
+        copies = comm.everyone([kind.rank, found.tobytes().hex()])
+        assert len(set(map(tuple, copies))) == len({place for place, _ in copies})
+        if not found.size:
+            continue
+        rounded = [abs(part).max() for r, part in enumerate(parts) if r % group != kind.rank]
+        sums = [abs(sum(parts[first : first + group])).max() for first in range(0, N, group)]
+        rounded += [*sums, sum(sums)] if group < N else []
+        off = abs(found - sum(parts))
+        assert (off <= 1.5 * sum(rounded) / most / 2 + 1e-6).all()
+        assert N == 1 or (off > 1e-5).any(), "it is a code"
+
+
+@pytest.mark.parametrize("group", DIVISORS)
+def test_groups_compute_with_codes_and_export_what_is_exact(group):
+    run = small(group=group, code_weights="8/7", code_gradients="4/5", steps=2).run()
+    for u in run.units:
+        whole, coded = run.module.full_param(u, run.comm), run.comm.all_gather(u.param, u.layout)
+        mine = array.to_numpy(u.layout.shard(whole, run.comm.rank))
+        assert mine.tobytes() == array.to_numpy(u.param).tobytes()
+        assert not np.array_equal(array.to_numpy(coded), array.to_numpy(whole))
 
 
 @pytest.mark.parametrize("near", DIVISORS)

@@ -24,6 +24,8 @@ test                 loss, and accuracy or r2; null without test samples. Of tex
 held_out             with --eval-every: per test step, loss, and accuracy or r2; best: the least of these
                      losses and its step, with --save also of what was done before this run; absent in
                      older records
+own                  only with --own: equal (to the reference in every bit), and first, what differs first:
+                     see train/beside.py
 text                 what a GPT writes after training, from nothing; null with --quiet, absent likewise
 seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
