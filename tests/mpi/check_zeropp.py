@@ -232,17 +232,19 @@ def test_groups_get_the_same_sum_within_half_a_step_of_each_code(name, group, co
 
 
 def test_groups_compute_with_codes_export_what_is_exact_and_send_what_the_formulas_say():
-    run = whole = coded = None
     for group, stage in itertools.product(DIVISORS, (0, 2, 3)):
-        weights = "8/7" if stage == 3 else None
-        run = whole = coded = None  # or its bytes would be those of the next
-        run = small("hash", stage, group=group, code_weights=weights, code_gradients="4/5", steps=2).run()
-        check_family.compare(run)
-        for u in run.units if stage == 3 else []:
-            whole, coded = run.module.full_param(u, run.comm), run.comm.all_gather(u.param, u.layout)
-            mine = array.to_numpy(u.layout.shard(whole, run.comm.rank))
-            assert mine.tobytes() == array.to_numpy(u.param).tobytes()
-            assert not np.array_equal(array.to_numpy(coded), array.to_numpy(whole))
+        run_in_groups_with_codes(group, stage)
+
+
+def run_in_groups_with_codes(group, stage):
+    weights = "8/7" if stage == 3 else None
+    run = small("hash", stage, group=group, code_weights=weights, code_gradients="4/5", steps=2).run()
+    check_family.compare(run)
+    for u in run.units if stage == 3 else []:
+        whole, coded = run.module.full_param(u, run.comm), run.comm.all_gather(u.param, u.layout)
+        mine = array.to_numpy(u.layout.shard(whole, run.comm.rank))
+        assert mine.tobytes() == array.to_numpy(u.param).tobytes()
+        assert not np.array_equal(array.to_numpy(coded), array.to_numpy(whole))
 
 
 @pytest.mark.parametrize("near", DIVISORS)

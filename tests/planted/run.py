@@ -38,6 +38,10 @@ INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
+WHOLE = (
+    "coded groups",
+    "feedback",
+)  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
     "staged": {"ZERO_REF_TWELFTH": "0"},
@@ -153,6 +157,8 @@ def run(check: str, part: str, folder: Path, limit: float) -> tuple[str, str]:
     ranks, *arguments = CHECKS[check]
     pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--part", part, *arguments)
     environment = {"PYTHONPATH": f"{folder / 'tests' / 'stacks'}:{folder}"}
+    if check in WHOLE:
+        environment["ZERO_REF_ALL_CASES"] = "1"
     if check in PRETENDED:
         limit *= PATIENT
         environment = {"PYTHONPATH": f"{folder / 'tests' / 'pretend'}:{environment['PYTHONPATH']}"}
