@@ -42,6 +42,10 @@ INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
+WHOLE = (
+    "coded groups",
+    "feedback",
+)  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
     "staged": {"ZERO_REF_TWELFTH": "0"},
@@ -61,6 +65,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "groups": (4, "tests/mpi/check_groups.py"),
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups"),
     "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
     "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or nothing_owed or (measurement and hash)"),
     "family": (4, "tests/mpi/check_family.py", "-k", "code or hpz"),
@@ -118,7 +123,7 @@ FIRST = {  # by group, where it is not the order above
     "offload": ["offload"],
     "ZeRO++": ["codes", "zeropp", "family"],
     "feedback": ["feedback", "owed"],
-    "coded groups": ["zeropp", "family"],
+    "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
     "tiles": ["tiles"],
     "muon": ["muon", "tensors"],
@@ -160,6 +165,8 @@ def run(check: str, part: str, folder: Path, limit: float, test: str = "") -> tu
     arguments, part = ([f"tests/{test}"], "all") if test else (arguments, part)
     pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--part", part, *arguments)
     environment = {"PYTHONPATH": f"{folder / 'tests' / 'stacks'}:{folder}"}
+    if check in WHOLE:
+        environment["ZERO_REF_ALL_CASES"] = "1"
     if check in PRETENDED:
         limit *= PATIENT
         environment = {"PYTHONPATH": f"{folder / 'tests' / 'pretend'}:{environment['PYTHONPATH']}"}
