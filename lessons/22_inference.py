@@ -6,7 +6,7 @@
 # %% [markdown] id="22-title" lang="en" src="e178729b"
 # # 22 Inference by gathering
 #
-# With the last lesson's checkpoint training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
+# With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
 # all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first,
 # and compared; then comes why it is not even needed.
 # %%
