@@ -10,6 +10,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # tests share helpers: launching
 import pages
 import parts
 
+# A thousand commands and ranks would each compile the package anew: a fifth of what a short run takes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_addoption(parser):
     parser.addoption("--part", choices=parts.PARTS, help="which tests: see tests/parts.py")

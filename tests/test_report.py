@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from launching import mpirun
-from terminal import width
+from terminal import ONE, width
 
 from zero_ref import launch, report
 from zero_ref.launch import UsageError
@@ -415,6 +415,17 @@ def test_a_record_without_events_has_a_page_without_them(run, opened, tmp_path):
     assert "no events" in view.locator("#map-caption").inner_text()
     view = opened(written(tmp_path, {"a": record, "b": record_of(run)}, language="en"))
     assert "no events" in view.locator("#timelines").inner_text()
+
+
+def test_one_rank_and_one_step_are_told_in_the_singular(opened, tmp_path):
+    """All that the page says, at each event of the step."""
+    line = "--data synthetic --model linear --samples 1 --features 1 --test-fraction 0 --steps 1"
+    train(tmp_path, 0, f"{line} --record one.json --report one.html")
+    view = opened(tmp_path / "one.html", fragment="#en")
+    assert "The only rank keeps all" in view.locator("#sentence").inner_text()
+    for _ in record_of(tmp_path, "one")["recorded_step"]["ranks"][0]["events"]:
+        assert ONE.findall(view.locator("body").inner_text()) == []
+        view.keyboard.press("ArrowRight")
 
 
 # What is too long
