@@ -150,10 +150,10 @@ def put(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
 
 
 def explaining_edit(rule: str, names: Sequence[str], fits: Callable[[CodeType], bool]) -> str | None:
-    """The changed statement of the first edit of `rule` that `fits`; None where none does.
+    """The changed line of the first edit of `rule` that `fits`; None where none does.
 
-    rule: assignments; names: what else they may use; fits: whether the rule, compiled, gives what a student's
-    function gave in all trials
+    rule: assignments, perhaps in a loop; names: what else they may use; fits: whether the rule, compiled,
+    gives what a student's function gave in all trials
     """
     before = ast.unparse(ast.parse(rule)).splitlines()
     for text in mutants(rule, names).values():
