@@ -151,6 +151,18 @@ def test_nine_of_ten_single_edits_are_named_and_nothing_false_is_said(exercise):
     assert failing and sum(map(is_named, failing)) >= 0.8 * len(failing)
 
 
+def test_a_number_beside_barcodes_is_seen(tmp_path):
+    found = result_of(answers(RING)[""].replace("arriving + x", "hop + x"), tmp_path).diagnosis
+    assert (found.key, found.params["more"]) == ("parts_plus", 1)
+
+
+def test_what_two_ranks_cannot_tell_apart_is_not_told(tmp_path):
+    """The all-gather fails at three ranks; at two one hop short and nothing gathered are the same."""
+    text = answers("07_all_gather")[""].replace("        full[ends[source]", "        ends[ends[source]")
+    found = result_of(text, tmp_path, "07_all_gather").diagnosis
+    assert found.key == "slot_empty"
+
+
 FALSE = (  # exercise, edit of the solution, what was said of it once
     ("06", "arriving + x", "hop + x", "own_part_only"),
     ("07", "range(1, comm.size)", "range(1, shard.size)", "nothing_gathered"),
