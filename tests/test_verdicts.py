@@ -39,6 +39,7 @@ def result_of(text: str, tmp_path, exercise: str = RING) -> checking.Result:
         ("raised_input", FIRST, f"    input()\n{FIRST}"),
         ("raised_exit", FIRST, f"    raise SystemExit(0)\n{FIRST}"),
         ("signature", "(x, comm)", "(x, comm, more)"),
+        ("signature_order", "(x, comm)", "(comm, x)"),
         ("slow_waiting", FIRST, f"    __import__('time').sleep(30)\n{FIRST}"),
         ("floods", FIRST, f"    while True: print('x' * 100000)\n{FIRST}"),
         ("endless", FIRST, f"    while comm.rank == 1: pass\n{FIRST}"),
