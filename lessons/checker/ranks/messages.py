@@ -156,6 +156,8 @@ class Talk:
             needs.append([peer, theirs, self._me, self._counts[mine][peer]])
         self._publish("waits", needs, what)
         self._add_event("message", what, 0 if packed is None else packed.size - HEADER, to)
+        if packed is not None and (numbers := np.ravel(x)).size:  # for the picture: what the arrow carries
+            self.events[-1] |= {"first": float(numbers[0]), "length": numbers.size}
         outgoing = None if packed is None else needs[0]
         incoming = None if source is None else needs[-1]
         request, received = None, None

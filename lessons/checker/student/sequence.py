@@ -16,7 +16,10 @@ Place = Sequence[Any] | None  # file and line
 
 @dataclass
 class Message:
-    """`nbytes` from one rank to another; the lines at which they were sent and received."""
+    """`nbytes` from one rank to another; the lines at which they were sent and received.
+
+    first, length: the first of its numbers, and how many they are
+    """
 
     step: int
     source: int
@@ -24,6 +27,8 @@ class Message:
     nbytes: int
     sent_at: Place
     received_at: Place
+    first: float | None = None
+    length: int = 0
 
 
 @dataclass
@@ -46,6 +51,8 @@ class Event:
     to: int | None
     source: int | None
     place: Place
+    first: float | None = None
+    length: int = 0
 
 
 @dataclass
@@ -69,6 +76,8 @@ def read_event(raw: dict[str, Any]) -> Event:
         to if isinstance(to, int) else None,
         int(source[1]) if source else None,
         raw.get("place"),
+        raw.get("first"),
+        raw.get("length", 0),
     )
 
 
@@ -126,7 +135,8 @@ class Replay:
         for (source, to), sends in sorted(self.sends.items()):
             receives = self.receives.get((source, to), [])
             for k in range(self.gone[source, to], min(len(sends), len(receives))):
-                found.append(Message(step, source, to, sends[k].nbytes, sends[k].place, receives[k].place))
+                sent, places = sends[k], (sends[k].place, receives[k].place)
+                found.append(Message(step, source, to, sent.nbytes, *places, sent.first, sent.length))
                 self.gone[source, to] += 1
         while self.size and self.together(self.bars + 1):
             first = self.entered[0][self.bars]

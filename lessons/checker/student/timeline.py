@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from lessons.checker import words
+from lessons.checker.barcode import RANKS, barcode_text, read_parts
 from lessons.checker.student.attempt import Data
 from lessons.checker.student.markup import Texts, line, place_text, svg, table, tip, words_at
 from lessons.checker.student.sequence import Bar, Course, Event, Message
 
-COLUMN, ROW, LEFT, TOP = 176, 30, 76, 58  # in pixels
+COLUMN, ROW, LEFT, TOP = 104, 38, 32, 58  # in pixels: four ranks can be read on a phone
+BOX = 98
+CODED = ("06_", "07_")  # exercises whose numbers tell what they are of (checker/barcode.py)
 MOST = 120  # rows that are drawn; of more, the first and the last
 TABLE = 600
 
@@ -18,6 +21,7 @@ class Timeline:
 
     def __init__(self, trial: Data, hang: Data | None, course: Course, file: str, texts: Texts) -> None:
         self.trial, self.hang, self.course, self.file, self.texts = trial, hang, course, file, texts
+        self.widest = 0.0  # of the bars, whose text may need more room than the ranks
 
     def draw(self) -> str:
         """A column for each rank, time downwards."""
@@ -30,8 +34,8 @@ class Timeline:
             if not isinstance(item, int) and item.step != step:
                 step = item.step
                 y += 10
-                parts.append(line("step", LEFT - 40, y, x_of(size - 1) + 60, y))
-                parts.append(words_at(LEFT - 44, y + ROW, str(step), "soft", "end"))
+                parts.append(line("step", LEFT - 22, y, x_of(size - 1) + 44, y))
+                parts.append(words_at(LEFT - 20, y + ROW, str(step), "soft", "end"))
             y += ROW
             if isinstance(item, int):
                 parts.append(words_at(x_of(0) - 20, y, self.texts.raw("more", number=item), "soft", "start"))
@@ -46,11 +50,11 @@ class Timeline:
             + line("life", x_of(r), TOP - 18, x_of(r), ends)
             for r in range(size)
         )
-        above += words_at(LEFT - 44, TOP - 30, self.texts.raw("step"), "soft", "end")
+        above += words_at(0, TOP - 30, self.texts.raw("step"), "soft", "start")
         case = self.texts.say("trial", case=words.case_text(self.trial["case"]))
         drawing = svg(
-            x_of(size - 1) + 100,
-            ends + 66,
+            max(x_of(size - 1) + 54, self.widest),
+            ends + 70,
             self.texts.say("messages"),
             self.in_words(),
             [above, *parts, below],
@@ -62,7 +66,8 @@ class Timeline:
 
     def draw_message(self, m: Message, y: float) -> str:
         """An arrow, with bytes and line beside its sender."""
-        label = f"{self.texts.raw('bytes_short', number=m.nbytes)} · {place_text(m.sent_at, self.file)}"
+        amount = f"{self.texts.raw('bytes_short', number=m.nbytes)} · {place_text(m.sent_at, self.file)}"
+        label = self.holds(m) or amount
         a, b = x_of(m.source), x_of(m.to)
         if m.source == m.to:
             path = f'<path class="arrow" d="M{a} {y - 8}h26v12h-18"/>'
@@ -73,7 +78,20 @@ class Timeline:
             + f'<circle class="origin" cx="{a}" cy="{y}" r="3.5"/>'
             + tip(b - 2 * way, y, way, "tip")
             + words_at(a + way * COLUMN / 2, y - 6, label, "halo")
+            + (words_at(a + way * COLUMN / 2, y + 13, amount, "halo soft") if label != amount else "")
         )
+
+    def holds(self, m: Message) -> str:
+        """What a message carries, where its numbers tell: "x[6:9] = 0 + 1" are three sums of two ranks."""
+        plain = self.file.startswith(CODED) and not {"fractions", "dtype"} & self.trial["case"].keys()
+        parts = read_parts(m.first) if plain and m.first is not None else None
+        if not parts or parts.total() > RANKS + 1:
+            return ""
+        elements = sorted({element for element, _ in parts})
+        ranks = " + ".join(str(rank) for _, rank in sorted(parts.elements(), key=lambda part: part[1]))
+        if len(elements) > 1:
+            return barcode_text(m.first)
+        return f"x[{elements[0]}:{elements[0] + m.length}] = {ranks}"
 
     def draw_bar(self, b: Bar, y: float, size: int) -> str:
         """A collective: a bar over all ranks."""
@@ -81,7 +99,8 @@ class Timeline:
         label = f"{b.what}{amount} · {place_text(b.place, self.file)}"
         apart = x_of(size - 1) - x_of(0)
         wide = max(apart + 100, 7 * words.width(label) + 16)  # with one rank the text is wider
-        left = x_of(0) + apart / 2 - wide / 2
+        left = max(0.0, x_of(0) + apart / 2 - wide / 2)
+        self.widest = max(self.widest, left + wide)
         rect = f'<rect class="bar" x="{left}" y="{y - 17}" width="{wide}" height="22" rx="5"/>'
         return rect + words_at(left + wide / 2, y - 2, label, "")
 
@@ -89,10 +108,15 @@ class Timeline:
         """How a rank ended: a box at the foot of its column."""
         first, second, stopped = self.ending(rank)
         kind = "end stop" if stopped else "end"
-        box = f'<rect class="{kind}" x="{x_of(rank) - 80}" y="{y}" width="160" height="46" rx="6"/>'
-        if not second:
-            return box + words_at(x_of(rank), y + 28, first, "")
-        return box + words_at(x_of(rank), y + 19, first, "") + words_at(x_of(rank), y + 36, second, "soft")
+        box = f'<rect class="{kind}" x="{x_of(rank) - BOX / 2}" y="{y}" width="{BOX}" height="60" rx="6"/>'
+        call, _, whom = first.partition(" to ") if " to " in first else first.partition(" from ")
+        whom = first.removeprefix(call).strip()
+        texts = [text for text in (call, whom, second) if text]
+        top = y + 35 - 9 * (len(texts) - 1)
+        kinds = ["soft" if text == second else "" for text in texts]
+        return box + "".join(
+            words_at(x_of(rank), top + 18 * n, *each) for n, each in enumerate(zip(texts, kinds))
+        )
 
     def ending(self, rank: int) -> tuple[str, str, bool]:
         """Two short lines, and whether this is where something stands."""
@@ -163,4 +187,4 @@ class Timeline:
 
 def x_of(rank: int) -> int:
     """The middle of a rank's column."""
-    return LEFT + 70 + COLUMN * rank
+    return LEFT + 46 + COLUMN * rank
