@@ -164,6 +164,15 @@ def test_what_two_ranks_cannot_tell_apart_is_not_told(tmp_path):
     assert found.key == "slot_empty"
 
 
+@pytest.mark.rest("a check")
+def test_of_two_mistakes_the_one_is_told_that_the_case_shows(tmp_path):
+    """Divided by N, and scaled twice: at N = 1 only the second is to be seen."""
+    text = answers("13_zero3")[""].replace("(grad, u.layout)", "(grad, u.layout) / comm.size")
+    text = text.replace("u.grad, scale)", "u.grad * scale, scale)")
+    found = result_of(text, tmp_path, "13_zero3").diagnosis
+    assert (found.key, found.case["size"]) == ("scale_used_twice", 1)
+
+
 FALSE = (  # exercise, edit of the solution, what was said of it once
     ("06", "arriving + x", "hop + x", "own_part_only"),
     ("07", "range(1, comm.size)", "range(1, shard.size)", "nothing_gathered"),

@@ -190,16 +190,20 @@ def other_calls(steps: AllSteps) -> Diagnosis | None:
 def known_mistake(steps: AllSteps) -> tuple[str, str]:
     """The first mistake that explains what all ranks have in all trials; "unknown" if none does.
 
-    Where no single one does, the first of two that do together.
+    Where no single one does, of two that do together the one that explains the trial that is shown.
     """
     single = MISTAKES[steps.stage]
-    double = [
-        (key, wrong | other, look)
-        for (key, wrong, look), (_, other, _) in itertools.combinations(single, 2)
-        if not wrong.keys() & other.keys()
-    ]
-    for key, wrong, look in single + double:
+    for key, wrong, look in single:
         if all(explains(wrong, trial, steps.stage) for trial in steps.steps):
+            return key, look
+    shown = next(trial for trial in steps.steps if any(not same(*s.params) for ranks in trial for s in ranks))
+    for one, other in itertools.combinations(single, 2):
+        both = one[1] | other[1]
+        if len(both) == len(one[1]) + len(other[1]) and all(
+            explains(both, trial, steps.stage) for trial in steps.steps
+        ):
+            alone = (m for m in (one, other) if explains(m[1], shown, steps.stage))
+            key, _, look = next(alone, one)
             return key, look
     return "unknown", ""
 
