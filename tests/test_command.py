@@ -175,6 +175,7 @@ def test_the_record_has_what_other_programs_read(tmp_path):
         *("config", "world_size", "stage", "model", "task", "parameters", "parameters_padded", "owned"),
         *(
             "units",
+            "drift",
             "newton_schulz",
             "first_step",
             "samples_per_step",
@@ -388,7 +389,7 @@ RAISES = [
     ("comm Comm.all_gather", 9),
     ("optim Adam.update", 5),
     ("model Unit.backward", 3),
-    ("train.run evaluate", 0),
+    ("train.held_out evaluate", 0),
     ("checkpoint.weights sha256", 0),
     ("report.record rank_entry", 0),
 ]

@@ -42,6 +42,10 @@ INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
+WHOLE = (
+    "coded groups",
+    "feedback",
+)  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
     "staged": {"ZERO_REF_TWELFTH": "0"},
@@ -61,6 +65,10 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "groups": (4, "tests/mpi/check_groups.py"),
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups"),
+    "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
+    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or nothing_owed or (measurement and hash)"),
+    "family": (4, "tests/mpi/check_family.py", "-k", "code or hpz"),
     "tensors": (0, "tests/test_tensors.py"),
     "muon": (RANKS, "tests/mpi/check_muon.py", "tests/mpi/check_tensors.py"),
     "buckets": (RANKS, "tests/mpi/check_buckets.py"),
@@ -84,7 +92,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "events": (RANKS, "tests/mpi/check_events.py"),
     "leftovers": (0, "tests/test_leftovers.py"),
     "verdicts": (0, "tests/test_barcode.py", "tests/test_verdicts.py", "-k", "sum or hang or alone or waits"),
-    "own": (0, "tests/test_own.py", "-k", "really"),
+    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
@@ -113,7 +121,9 @@ FIRST = {  # by group, where it is not the order above
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "offload": ["offload"],
-    "ZeRO++": ["codes", "zeropp"],
+    "ZeRO++": ["codes", "zeropp", "family"],
+    "feedback": ["feedback", "owed"],
+    "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
     "tiles": ["tiles"],
     "muon": ["muon", "tensors"],
@@ -155,6 +165,8 @@ def run(check: str, part: str, folder: Path, limit: float, test: str = "") -> tu
     arguments, part = ([f"tests/{test}"], "all") if test else (arguments, part)
     pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--part", part, *arguments)
     environment = {"PYTHONPATH": f"{folder / 'tests' / 'stacks'}:{folder}"}
+    if check in WHOLE:
+        environment["ZERO_REF_ALL_CASES"] = "1"
     if check in PRETENDED:
         limit *= PATIENT
         environment = {"PYTHONPATH": f"{folder / 'tests' / 'pretend'}:{environment['PYTHONPATH']}"}

@@ -44,7 +44,7 @@ SHARD_MODEL = (
 )
 
 
-def _shard_model(text: str) -> str | list[int]:
+def shard_model(text: str) -> str | list[int]:
     if text in (*RULES, "tensors"):
         return text
     if text.startswith("weights="):
@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
 
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=samples.RULES, default="contiguous", help="samples (default contiguous)")
-    ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
+    ranks("--shard-model", type=shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
     ranks("--reduce", choices=tuple(REDUCE), default="auto", help="(default auto)")
     where = ("auto", "cpu", "gpu", "meta")
     ranks("--device", choices=where, default="auto", help="where arrays live; meta: nowhere, a dry run")
