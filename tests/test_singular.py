@@ -16,8 +16,8 @@ PLURAL = re.compile(r"\{\w+[^{}]*\} ((?:[\w-]+ )?[\w-]*s)\b")
 OTHERS = {
     *("adds", "and", "as", "asks", "changes", "computes", "deletes", "divides", "does", "ends", "fails"),
     *("fits", "gets", "gives", "goes", "has", "in", "is", "its", "keeps", "lacks", "lies", "looks", "ms"),
-    *("nats", "neighbours", "ns", "of", "only", "points", "raises", "reads", "s", "sends", "stands"),
-    *("that", "there", "us", "uses", "waits", "was", "writes", "µs"),
+    *("nats", "neighbours", "needs", "ns", "of", "only", "points", "raises", "reads", "s", "sends", "stands"),
+    *("that", "there", "this", "us", "uses", "waits", "was", "writes", "µs"),
 }
 ANY_NUMBER = ("bytes", "characters", "columns", "names")  # in errors that speak of what is never 1
 
