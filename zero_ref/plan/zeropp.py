@@ -67,9 +67,7 @@ def coded_bill(
     far = sum(n for each in layouts for r, n in enumerate(each.counts) if r // near != mine)
     between["reduce_scatter"] = sent["reduce_scatter"] // max(1, others) * far
     if code_gradients:  # those at its place get what the whole machine has for them
-        nbytes = [[coded_bytes(n, code_gradients) for n in each.counts] for each in layouts]
-        inside = sum(n for each in nbytes for r, n in enumerate(each) if r % near != place)
-        across = sum(n for each in nbytes for r, n in enumerate(each) if r % near == place and r != rank)
+        inside, across = coded_hops(layouts, rank, near, code_gradients)
         once = times["reduce_scatter"]
         sent["reduce_scatter"], between["reduce_scatter"] = once * (inside + across), once * across
         own = [each.counts[rank] for each in layouts]
@@ -78,13 +76,18 @@ def coded_bill(
     if error_feedback:
         for kept in (resting, peak):
             kept["gradient"] += OWED * sum(each.padded for each in layouts)
-    return replace(
-        plain,
-        resting_bytes=resting,
-        peak_bytes=peak,
-        sent_bytes_per_step={name: n + over_groups[name] for name, n in sent.items()},
-        between_bytes_per_step={name: n + over_groups[name] for name, n in between.items()},
-    )
+    moving = {"sent_bytes_per_step": sent, "between_bytes_per_step": between}
+    for name, each in moving.items():
+        moving[name] = {collective: n + over_groups[collective] for collective, n in each.items()}
+    return replace(plain, resting_bytes=resting, peak_bytes=peak, **moving)
+
+
+def coded_hops(layouts: Sequence[FlatLayout], rank: int, near: int, code: str) -> tuple[int, int]:
+    """Bytes of a reduce-scatter of all units in two hops: inside a machine of `near` ranks, and between."""
+    nbytes = [[coded_bytes(n, code) for n in each.counts] for each in layouts]
+    inside = sum(n for each in nbytes for r, n in enumerate(each) if r % near != rank % near)
+    across = sum(n for each in nbytes for r, n in enumerate(each) if r % near == rank % near and r != rank)
+    return inside, across
 
 
 def coded_numbers(
