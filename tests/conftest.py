@@ -13,6 +13,8 @@ import parts
 # A thousand commands and ranks would each compile the package anew: a fifth of what a short run takes.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# Three ranks on two cores: who waits leaves its core to who computes, or to another test.
+os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
 
 
 def pytest_addoption(parser):

@@ -19,8 +19,8 @@ def train(tmp_path, *more):
     return json.loads(record.read_text())
 
 
-@pytest.mark.rest("two runs for each", every=3)
-@pytest.mark.parametrize("stage", "0123")
+@pytest.mark.rest("two runs for each", every=4)
+@pytest.mark.parametrize("stage", "3210")
 def test_own_stages_on_own_rings_train_as_ours_do(stage, tmp_path):
     """Equal bits, bytes held and bytes sent; the micro-batches make stages differ in what they send."""
     options = ["--stage", stage, "--micro-batches", "3"]

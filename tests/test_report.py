@@ -524,14 +524,22 @@ def test_many_units_and_ranks_are_named_as_left_out(run, opened, tmp_path):
 # Traffic
 
 
-def test_the_map_of_traffic_adds_up_to_what_was_sent(run, others):
-    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", "wide", *"0123"))):
-        sent = page.traffic(record)
-        for rank, row in enumerate(sent):
-            assert sum(row) == sum(record["ranks"][rank]["sent_bytes_per_step"].values()) and row[rank] == 0
-        received = [sum(column) for column in zip(*sent)]
-        assert sum(received) == sum(map(sum, sent))
-    ring = page.traffic(record)
+def adds_up(record):
+    sent = page.traffic(record)
+    for rank, row in enumerate(sent):
+        assert sum(row) == sum(record["ranks"][rank]["sent_bytes_per_step"].values()) and row[rank] == 0
+    received = [sum(column) for column in zip(*sent)]
+    assert sum(received) == sum(map(sum, sent))
+
+
+def test_the_map_of_traffic_adds_up_to_what_was_sent(run):
+    adds_up(record_of(run))
+
+
+def test_the_map_of_others_adds_up_and_a_ring_sends_to_the_right_only(others):
+    for name in ("uneven", "wide", *"0123"):
+        adds_up(record_of(others, name))
+    ring = page.traffic(record_of(others, "3"))
     assert all(ring[r][(r + 2) % 3] == 2 * 8 < ring[r][(r + 1) % 3] for r in range(3)), "to the right only"
 
 
@@ -580,26 +588,34 @@ def test_the_trace_is_what_perfetto_reads(run):
             assert len(calls) == measured["calls_per_step"][name]
 
 
-def test_no_collective_ends_before_every_rank_has_begun_it(run, others):
+def ends_when_all_have_begun(record):
     """All ranks of a host read one clock: with a zero of its own on each, ends came first by milliseconds."""
-    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", "wide", *"0123"))):
-        found = meetings.meetings(record)
-        calls = sum(sum(rank["calls_per_step"].values()) for rank in record["ranks"])
-        assert sum(len(meeting.ends) for meeting in found) == calls > 0
-        for meeting in found:
-            assert sorted(span.row for span in meeting.begins) == [0, 1, 2]
-            assert min(span.end for span in meeting.ends) >= max(span.begin for span in meeting.begins)
-        first = min(rank["events"][0][0] for rank in record["recorded_step"]["ranks"])
-        assert first >= 0 and record["recorded_step"]["clocks"] == [[0, 0.0]] * 3
-        begun, ended = (
-            {e["id"]: (e["ts"], e["pid"]) for e in trace.make_trace(record)["traceEvents"] if e["ph"] == kind}
-            for kind in "sf"
-        )
-        assert begun.keys() == ended.keys() and len(begun) == 2 * len(found)
-        for arrow, (ts, rank) in begun.items():
-            begins = found[int(arrow.partition(".")[0])].begins
-            assert ts == max(span.begin for span in begins) <= ended[arrow][0]
-            assert rank != ended[arrow][1]
+    found = meetings.meetings(record)
+    calls = sum(sum(rank["calls_per_step"].values()) for rank in record["ranks"])
+    assert sum(len(meeting.ends) for meeting in found) == calls > 0
+    for meeting in found:
+        assert sorted(span.row for span in meeting.begins) == [0, 1, 2]
+        assert min(span.end for span in meeting.ends) >= max(span.begin for span in meeting.begins)
+    first = min(rank["events"][0][0] for rank in record["recorded_step"]["ranks"])
+    assert first >= 0 and record["recorded_step"]["clocks"] == [[0, 0.0]] * 3
+    begun, ended = (
+        {e["id"]: (e["ts"], e["pid"]) for e in trace.make_trace(record)["traceEvents"] if e["ph"] == kind}
+        for kind in "sf"
+    )
+    assert begun.keys() == ended.keys() and len(begun) == 2 * len(found)
+    for arrow, (ts, rank) in begun.items():
+        begins = found[int(arrow.partition(".")[0])].begins
+        assert ts == max(span.begin for span in begins) <= ended[arrow][0]
+        assert rank != ended[arrow][1]
+
+
+def test_no_collective_ends_before_every_rank_has_begun_it(run):
+    ends_when_all_have_begun(record_of(run))
+
+
+def test_none_of_others_either_ends_before_every_rank_has_begun_it(others):
+    for name in ("uneven", "wide", *"0123"):
+        ends_when_all_have_begun(record_of(others, name))
 
 
 def test_ranks_whose_clocks_differ_are_not_compared(run):

@@ -7,6 +7,7 @@ import itertools
 import os
 from pathlib import Path
 
+import check_family
 import numpy as np
 import pytest
 from compared import compare
@@ -209,10 +210,16 @@ def test_groups_get_the_same_sum_within_half_a_step_of_each_code(name, group, co
         assert N == 1 or (off > 1e-5).any(), "it is a code"
 
 
-@pytest.mark.parametrize("group", DIVISORS)
-def test_groups_compute_with_codes_and_export_what_is_exact(group):
-    run = small(group=group, code_weights="8/7", code_gradients="4/5", steps=2).run()
-    for u in run.units:
+def test_groups_compute_with_codes_export_what_is_exact_and_send_what_the_formulas_say():
+    for group, stage in itertools.product(DIVISORS, (0, 2, 3)):
+        run_in_groups_with_codes(group, stage)
+
+
+def run_in_groups_with_codes(group, stage):
+    weights = "8/7" if stage == 3 else None
+    run = small("hash", stage, group=group, code_weights=weights, code_gradients="4/5", steps=2).run()
+    check_family.compare(run)
+    for u in run.units if stage == 3 else []:
         whole, coded = run.module.full_param(u, run.comm), run.comm.all_gather(u.param, u.layout)
         mine = array.to_numpy(u.layout.shard(whole, run.comm.rank))
         assert mine.tobytes() == array.to_numpy(u.param).tobytes()

@@ -23,7 +23,7 @@ from zero_ref.launch.singular import SINGULAR
 from zero_ref.launch.terminal import both_languages
 from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
-from zero_ref.plan.zeropp import coded_bytes
+from zero_ref.report.in_codes import in_codes
 from zero_ref.report.theatre import against_stage_0, lanes
 from zero_ref.stages import STAGES
 
@@ -235,26 +235,11 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
             else:
                 counts = step["units"][unit]["counts"]
                 weights = receivers(name, sender, counts, ranks, ring)
-                weights = in_two_hops(name, sender, counts, record["config"]) or weights
+                weights = in_codes(name, sender, counts, ranks, record["config"]) or weights
             weights.pop(sender, None)
             for rank, weight in weights.items():
                 sent[sender][rank] += nbytes * weight // sum(weights.values())
     return sent
-
-
-def in_two_hops(name: str, sender: int, counts: list[int], config: dict[str, Any]) -> dict[int, int]:
-    """The same for what only extras/zeropp.py calls; nothing for what others do."""
-    near = config.get("machine") or len(counts)
-    mine, place = divmod(sender, near)
-    neighbours = range(mine * near, (mine + 1) * near)
-    if name == "await_second_copy":
-        return dict.fromkeys(neighbours, 1)
-    if name not in ("reduce_inside", "await_reduce_inside", "reduce_between"):
-        return {}
-    nbytes = [coded_bytes(n, config["code_gradients"]) for n in counts]
-    if name != "reduce_between":  # a neighbour gets what all ranks at its place will need
-        return {rank: sum(nbytes[rank % near :: near]) for rank in neighbours}
-    return {rank: nbytes[rank] for rank in range(place, len(counts), near)}
 
 
 def receivers(name: str, sender: int, counts: list[int], ranks: int, ring: bool) -> dict[int, int]:
