@@ -1033,6 +1033,104 @@ BETWEEN = [
     ),
 ]
 
+WAYS = [
+    Bug(
+        "a ring sends between machines what each sends to each",
+        "plan/traffic.py",
+        "leg.inside + leg.between if leg.inside and leg.between else near * leg.between for leg in legs",
+        "near * leg.between for leg in legs",
+    ),
+    Bug(
+        "direct is counted for one rank of a machine",
+        "plan/traffic.py",
+        "direct = sum(near * leg.between for leg in legs)",
+        "direct = sum(leg.between for leg in legs)",
+    ),
+    Bug(
+        "all that goes to other ranks leaves the machine",
+        "plan/traffic.py",
+        "far = sum(weight for other, weight in others.items() if other not in here)",
+        "far = sum(others.values())",
+    ),
+    Bug(
+        "every rank of a ring sends to the next machine",
+        "plan/traffic.py",
+        "return len(weights), nbytes / len(here)",
+        "return len(weights), nbytes",
+    ),
+    Bug(
+        "a sum between groups is one call",
+        "plan/traffic.py",
+        'IN_ONE = {"sum_between_groups": 2}',
+        "IN_ONE: dict[str, int] = {}",
+    ),
+    Bug(
+        "what has only been begun is counted, too",
+        "plan/traffic.py",
+        'if not call.name.startswith("start_") and not one_hop:',
+        "if not one_hop:",
+    ),
+    Bug(
+        "a second copy is gathered without a code and counted with one",
+        "plan/zeropp.py",
+        'gathers = times["all_gather"] // (2 if hpz else 1)',
+        'gathers = times["all_gather"]',
+    ),
+    Bug(
+        "what comes back to be remembered costs no time",
+        "plan/zeropp.py",
+        "sum(coded) * (2 if error_feedback else 1)",
+        "sum(coded)",
+    ),
+    Bug(
+        "the sender of a ring has a rank's part of the link",
+        "plan/timing.py",
+        "together = (leg.inside + leg.between) / min(link.bandwidth, near * other.bandwidth)",
+        "together = (leg.inside + leg.between) / min(link.bandwidth, other.bandwidth)",
+    ),
+    Bug(
+        "a hop between machines costs what one inside does",
+        "plan/timing.py",
+        "here * link.latency + (there - here) * other.latency",
+        "there * link.latency",
+    ),
+    Bug(
+        "bytes between machines go over the link inside",
+        "plan/timing.py",
+        "between += leg.between / other.bandwidth",
+        "between += leg.between / link.bandwidth",
+    ),
+    Bug(
+        "a step has no time for what lies outside",
+        "plan/sizing.py",
+        "crowded * outside(row.work, machine),",
+        "0.0,",
+    ),
+    Bug(
+        "all machines crowd one machine's cores",
+        "plan/sizing.py",
+        "crowded = machine.crowding(near)",
+        "crowded = machine.crowding(ranks)",
+    ),
+    Bug(
+        "of what an extra gives only stage 3 is tried",
+        "plan/ways.py",
+        'with_extras = [(f"{stage}+", stage, asked) for stage in range(4)]',
+        'with_extras = [(f"{stage}+", stage, asked) for stage in (3,)]',
+    ),
+    Bug(
+        "a token is computed once for a sample",
+        "plan/sizing.py",
+        "products = samples * tokens * sum(",
+        "products = samples * sum(",
+    ),
+    Bug(
+        "a text is compared as a table",
+        "plan/compare.py",
+        "return dataclasses.replace(data, **shapes)",
+        "return dataclasses.replace(data, **shapes, alphabet=None)",
+    ),
+]
 PLANS = [
     Bug(
         "the scores of attention count only where a block is computed again",
@@ -3016,6 +3114,7 @@ GROUPS = {
     "tiles": IN_TILES,
     "muon": MUON,
     "plans": PLANS,
+    "ways": WAYS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,
