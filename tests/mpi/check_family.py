@@ -7,14 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
+from compared import compare
 from small import Small, SmallGpt
 
 import zero_ref
 from zero_ref.comm import Comm
 from zero_ref.extras import offload
-from zero_ref.report import page, record, text
+from zero_ref.report import page, text
 from zero_ref.train import choose, family
-from zero_ref.train.dry_run import forecast
 
 N = Comm().size
 NEAR = max((g for g in range(1, N) if N % g == 0), default=1)  # ranks of a machine or group, not all
@@ -87,19 +87,6 @@ def bits(names, kind=Small, machine=None):
     run = asked(names, kind)
     run.machine = machine  # which decides how many hops codes make
     return run.run().sha256
-
-
-def compare(run):
-    """What was measured is what the formulas say, and what a dry run says."""
-    o = run.options()
-    said = record.bill(o, run.nouns())
-    assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
-    assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
-    assert (run.sent, run.between) == (said.sent_bytes_per_step, said.between_bytes_per_step)
-    found = forecast(o, run.task, run.world.rank, run.world.size, sorted(set(run.sizes)))
-    assert (found.resting_bytes, found.peak_bytes) == (run.resting, run.peak)
-    assert found.peak_total_bytes == run.peak_total
-    assert (found.sent_bytes_per_step, found.calls_per_step) == (run.sent, run.calls)
 
 
 @pytest.mark.rest("a run for each", every=17)

@@ -5,8 +5,8 @@ import os
 
 import numpy as np
 import pytest
-from check_family import compare
 from check_zeropp import run as command
+from compared import compare
 from small import Small
 
 from zero_ref import array

@@ -10,7 +10,7 @@ from pathlib import Path
 import check_family
 import numpy as np
 import pytest
-from check_bytes import KEEPS
+from compared import compare
 from small import Small, SmallGpt
 
 from zero_ref import array
@@ -19,9 +19,8 @@ from zero_ref.extras import codes, zeropp
 from zero_ref.extras.codes import Code, code_of
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.plan.formulas import bill
-from zero_ref.plan.zeropp import coded_bill, coded_bytes
-from zero_ref.train import choose, dry_run, options
+from zero_ref.plan.zeropp import coded_bytes
+from zero_ref.train import choose, options
 from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
@@ -43,26 +42,6 @@ def small(rule="contiguous", stage=3, kind=Small, **settings):
         uneven = [1 + (r + 1) % 3 for r in range(N)]
         where = {"shares": uneven if rule == "shares" else [0] * (N - 1) + [1]}
     return kind(stage, **where, **(dict(dtype="float32", steps=6, reduce="ordered") | settings))
-
-
-def compare(run):
-    """What was measured is what the formulas say, and what a dry run says."""
-    o, comm = run.options(), run.comm
-    itemsize, layouts = np.dtype(run.dtype).itemsize, [u.layout for u in run.units]
-    words = 2 if run.optimizer != "sgd" else 1 if run.settings.get("momentum") else 0
-    state = 4 * words + 4 if itemsize == 2 else itemsize * words
-    about = KEEPS[run.stage], layouts, comm.rank, itemsize
-    plain = bill(*about, state, run.micro_batches, prefetch=run.prefetch)
-    names = ("machine", "code_weights", "code_gradients", "hpz")
-    said = coded_bill(plain, *about, run.micro_batches, **{name: getattr(run, name) for name in names})
-    assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
-    assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
-    assert (run.sent, run.between) == (said.sent_bytes_per_step, said.between_bytes_per_step)
-    found = dry_run.forecast(o, run.task, run.world.rank, run.world.size, set(run.sizes))
-    assert (found.resting_bytes, found.peak_bytes) == (run.resting, run.peak)
-    assert found.peak_total_bytes == run.peak_total
-    assert (found.sent_bytes_per_step, found.calls_per_step) == (run.sent, run.calls)
-    assert found.between_bytes_per_step == run.between
 
 
 # -- bits --

@@ -737,7 +737,7 @@ COMMAND = [
     ),
     Bug(
         "the test counts right answers of one rank only",
-        "train/run.py",
+        "train/held_out.py",
         "world.sum(right) / (samples * tokens)",
         "right / (samples * tokens)",
     ),
@@ -872,8 +872,8 @@ BILLS_AND_DRY_RUNS = [
     Bug(
         "the bill gathers units as they are, without their padding",
         "plan/formulas.py",
-        "whole = [each.padded for each in layouts]",
-        "whole = [each.elements for each in layouts]",
+        "    size = len(layouts[0].counts)\n    whole = [each.padded for each in layouts]",
+        "    size = len(layouts[0].counts)\n    whole = [each.elements for each in layouts]",
     ),
     Bug(
         "a dry run is counted in the ledger of the run that asks for it",
@@ -1133,8 +1133,8 @@ RECOMPUTE = [
     Bug(
         "a record's recomputation is not compared",
         "plan/compare.py",
-        '"reduce-once", "recompute")',
-        '"reduce-once")',
+        'family.PASSING | {"prefetch"}',
+        'family.PASSING - {"recompute"} | {"prefetch"}',
     ),
 ]
 SCHEDULE = [
@@ -1561,19 +1561,19 @@ WRITING = [
 LOOKS = [
     Bug(
         "what is tested on the way is counted",
-        "train/run.py",
+        "train/held_out.py",
         "        with ledger.set_aside():\n",
         "        if True:\n",
     ),
     Bug(
         "the best is the last that was looked at",
-        "train/run.py",
+        "train/held_out.py",
         "if loss is not None and loss < (self.best or [math.inf])[0]:",
         "if loss is not None:",
     ),
     Bug(
         "a resumed run knows no best",
-        "train/run.py",
+        "train/held_out.py",
         "next((tuple(found) for found in run.world.everyone(ours) if found), None)",
         "None if run.world.everyone(ours) else None",
     ),
@@ -2099,6 +2099,18 @@ CHECKER = [
         "extras/own.py",
         'getattr(self.messages, "sent", None)',
         "None",
+    ),
+    Bug(
+        "own stages are said to be equal if their losses are",
+        "train/beside.py",
+        "            if ours != right:\n",
+        "            if False:\n",
+    ),
+    Bug(
+        "a ring of somebody's own that waits is told by its collective alone",
+        "train/watch.py",
+        'return asked_in(frame) + (f"; it is at {inside}" if inside else "")',
+        "return asked_in(frame)",
     ),
     Bug(
         "a note may need a rank that there is not",
@@ -2779,8 +2791,8 @@ ZEROPP_BUGS = [
     Bug(
         "with --keep-after-forward the formula of codes gathers twice",
         "plan/zeropp.py",
-        "passes_of(keeps, micro_batches, gathered_until)",
-        "passes_of(keeps, micro_batches)",
+        "    times = passes_of(keeps, micro_batches, gathered_until)",
+        "    times = passes_of(keeps, micro_batches)",
     ),
 ]
 FEEDBACK = [

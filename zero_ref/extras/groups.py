@@ -28,6 +28,7 @@ from zero_ref import array
 from zero_ref.array import Array
 from zero_ref.comm import Comm, observed
 from zero_ref.launch import UsageError
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 
@@ -55,7 +56,7 @@ class Groups(Comm):
         self.world = Comm(mpi)
         rank, size = self.world.rank, self.world.size
         if size % group:
-            raise UsageError(f"--group {group} does not divide {size} ranks")
+            raise UsageError(f"--group {group} does not divide {number_of(size, 'ranks')}")
         mine, place = divmod(rank, group)
         self.inside = kind(part_of(self.world.mpi, range(mine * group, (mine + 1) * group)))
         self.between = (across or kind)(part_of(self.world.mpi, range(place, size, group)))

@@ -30,6 +30,7 @@ from zero_ref.extras.codes import Code
 from zero_ref.extras.feedback import Feedback
 from zero_ref.extras.machines import Machines
 from zero_ref.launch import UsageError
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import FlatLayout
 from zero_ref.model import Unit
 
@@ -150,9 +151,9 @@ def around(
     """
     near = near or exact.size
     if exact.size % near:
-        raise UsageError(f"--machine {near} does not divide {exact.size} ranks")
+        raise UsageError(f"--machine {near} does not divide {number_of(exact.size, 'ranks')}")
     if second and near == exact.size:
-        raise UsageError(f"--hpz: one machine has all of {exact.size} ranks, so nothing would be saved")
+        raise UsageError(f"--hpz: one machine has all ranks, {exact.size}, so nothing would be saved")
     if array.on_gpu() and any(code and code.kind == "fp8" for code in (weights, gradients)):
         raise UsageError("codes of fp8 are for --device cpu: CuPy has no such numbers")
     asked = {SecondCopy: second, CodedGather: weights, CodedReduce: gradients, Machines: True}

@@ -2,9 +2,8 @@
 
 Everything that comes from a record goes into the page as JSON in which "<", ">" and "&" are escaped, and
 the script makes text of it, never markup. A content-security policy allows this style sheet and this
-script, by their hashes, and nothing else: no other script, no request.
-
-What is too long for a page is thinned out, and the page says so: see MOST_EVENTS and MOST_POINTS.
+script, by their hashes, and nothing else: no other script, no request. What is too long for a page is
+thinned out, and the page says so: see MOST_EVENTS and MOST_POINTS.
 """
 
 import base64
@@ -20,6 +19,7 @@ from string import Template
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.launch.singular import SINGULAR
 from zero_ref.launch.terminal import both_languages
 from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
@@ -50,6 +50,7 @@ def make_page(
     data = {
         "language": language or launch.language(),
         "words": {key: said for key, said in words().items() if not key.startswith(TERMINAL)},
+        "singular": SINGULAR,
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
         "differences": [difference(name, computed[0][1], record) for name, record in others.items()],

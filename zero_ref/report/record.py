@@ -24,6 +24,8 @@ test                 loss, and accuracy or r2; null without test samples. Of tex
 held_out             with --eval-every: per test step, loss, and accuracy or r2; best: the least of these
                      losses and its step, with --save also of what was done before this run; absent in
                      older records
+own                  only with --own: equal (to the reference in every bit), and first, what differs first:
+                     see train/beside.py
 text                 what a GPT writes after training, from nothing; null with --quiet, absent likewise
 seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
@@ -59,6 +61,7 @@ from zero_ref.extras import offload, storage
 from zero_ref.extras.tensors import matrices
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
+from zero_ref.launch.singular import number_of
 from zero_ref.ledger import KINDS
 from zero_ref.plan import formulas, muon, zeropp
 from zero_ref.plan.offload import bill_of_offload
@@ -297,12 +300,12 @@ def inconsistency(record: Record) -> str:
     """What in a record contradicts the rest of it; "" if nothing does."""
     shown, ranks = record.shown_ranks, record.ranks
     if not ranks or len(ranks) != (record.world_size if shown is None else len(shown)):
-        return f"{len(ranks)} ranks of {record.world_size}"
+        return f"{number_of(len(ranks), 'ranks')} of {record.world_size}"
     if shown is not None and (len(set(shown)) < len(shown) or max(shown) >= record.world_size):
         return f"shown_ranks are not ranks of {record.world_size}"
     group = record.config.get("group")
     if group is not None and (not isinstance(group, int) or group < 1 or record.world_size % group):
-        return f"groups of {group} of {record.world_size} ranks"
+        return f"groups of {group} of {number_of(record.world_size, 'ranks')}"
     if any((rank.formula is None) != (ranks[0].formula is None) for rank in ranks):
         return "some ranks have a formula and some have none"
     for rank in ranks:

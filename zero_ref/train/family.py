@@ -5,6 +5,8 @@ may choose anew: names in PASSING are not saved with a checkpoint, all others of
 """
 
 import argparse
+from collections.abc import Container
+from typing import Any
 
 from zero_ref import optim
 from zero_ref.extras import codes, feedback
@@ -48,9 +50,14 @@ OVERLAP = "stage 2 or 3 reduces a unit's gradient while the next one computes; s
 KEEP = "stage 3 keeps what it gathers until the backward pass, and gathers once a micro-batch"
 
 
-def add(p: argparse.ArgumentParser) -> None:
-    """The options, in a part of the help of their own."""
-    extra = p.add_argument_group("beyond the stages").add_argument
+def add(p: argparse.ArgumentParser, without: Container[str] = ()) -> None:
+    """The options, in a part of the help of their own. without: those that another command has otherwise."""
+    group = p.add_argument_group("beyond the stages").add_argument
+
+    def extra(name: str, **about: Any) -> None:
+        if name not in without:
+            group(name, **about)
+
     extra("--group", type=positive, metavar="G", help=GROUP)
     extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
     extra("--tiles", type=positive, metavar="T", help=TILES)
