@@ -67,6 +67,7 @@ DEFAULTS = {
     "machine": None,
     "code_weights": None,
     "code_gradients": None,
+    "error_feedback": None,
     "hpz": False,
     "offload": None,
     "offload_shards": False,

@@ -42,7 +42,11 @@ INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
-WHOLE = ("coded groups", "feedback", "not owed")  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
+WHOLE = (
+    "coded groups",
+    "feedback",
+    "not owed",
+)  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
     "staged": {"ZERO_REF_TWELFTH": "0"},
@@ -62,7 +66,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "groups": (4, "tests/mpi/check_groups.py"),
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
-    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups or muon"),
     "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
     "not owed": (4, "tests/mpi/check_feedback.py", "-k", "nothing_owed"),
     "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or (measurement and hash)"),
