@@ -3011,8 +3011,8 @@ FEEDBACK = [
     Bug(
         "other ranks take up what belongs to others",
         "checkpoint/owed.py",
-        "checkpoint.manifest.who_sends_what != who_sends_what(run)",
-        "not checkpoint.manifest.owed",
+        "checkpoint.manifest.who_sends_what == who_sends_what(run)",
+        "bool(checkpoint.manifest.owed)",
     ),
     Bug(
         "the formula forgets what is owed",

@@ -46,6 +46,7 @@ NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
     "coded groups",
     "feedback",
+    "not owed",
 )  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
@@ -66,9 +67,10 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "groups": (4, "tests/mpi/check_groups.py"),
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
-    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups or muon"),
     "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
-    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or nothing_owed or (measurement and hash)"),
+    "not owed": (4, "tests/mpi/check_feedback.py", "-k", "nothing_owed"),
+    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or (measurement and hash)"),
     "family": (4, "tests/mpi/check_family.py", "-k", "code or hpz"),
     "tensors": (0, "tests/test_tensors.py"),
     "muon": (RANKS, "tests/mpi/check_muon.py", "tests/mpi/check_tensors.py"),
@@ -127,7 +129,7 @@ FIRST = {  # by group, where it is not the order above
     "groups": ["groups"],
     "offload": ["offload"],
     "ZeRO++": ["codes", "zeropp", "family"],
-    "feedback": ["feedback", "owed"],
+    "feedback": ["feedback", "not owed", "owed"],
     "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
     "tiles": ["tiles"],

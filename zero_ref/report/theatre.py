@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from zero_ref.plan.zeropp import OWED
 from zero_ref.report.meetings import meetings, spans
 from zero_ref.stages import STAGES
 
@@ -25,7 +26,8 @@ def against_stage_0(record: dict[str, Any], numbers: list[int]) -> dict[str, Any
     kinds = {}
     for kind in ("parameter", "gradient", "optimizer"):
         now = rank["resting_bytes"][kind]
-        kinds[kind] = [now, now * padded // max(1, own) if keeps[kind] == "1/N" else now]
+        dealt = now - (OWED * padded if kind == "gradient" and record["config"].get("error_feedback") else 0)
+        kinds[kind] = [now, dealt * padded // max(1, own) if keeps[kind] == "1/N" else dealt]
     sent = [
         sum(each["sent_bytes_per_step"][n] for n in ("reduce_scatter", "all_gather"))
         for each in record["ranks"]
