@@ -1723,7 +1723,7 @@ EVENTS = [
     ),
     Bug(
         "neighbouring events are taken together over a peak",
-        PAGE,
+        "report/thin.py",
         "cut = alive.index(max(alive)) + 1",
         "cut = len(part)",
     ),
@@ -1735,7 +1735,7 @@ EVENTS = [
     ),
     Bug(
         "the losses of a resumed run are compared from its beginning",
-        PAGE,
+        "report/compare.py",
         '[max(0, first - r["first_step"]) :]',
         "[:]",
     ),

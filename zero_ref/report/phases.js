@@ -4,9 +4,17 @@
 // the collectives that belong to it, as positions from..to of a rank's events.
 
 const PASSES = ["forward", "backward", "update"];
-const INITIALS = { reduce_scatter: "RS", sum_between_groups: "GS", sum: "Σ", all_gather: "AG" };
-const isGather = (name) => name.endsWith("all_gather");
-const initialsOf = (name) => INITIALS[isGather(name) ? "all_gather" : name];
+const GATHERS = ["all_gather", "start_all_gather", "finish_all_gather", "start_second_copy", "await_second_copy"];
+const REDUCES = ["reduce_scatter", "start_reduce_scatter", "finish_reduce_scatter", "reduce_inside", "reduce_between",
+  "sum_between_groups"];
+const isGather = (name) => GATHERS.includes(name);
+const isReduce = (name) => REDUCES.includes(name);
+
+// "AG" for every call of an all-gather, "RS" for every one of a reduce-scatter.
+function initialsOf(name) {
+  const own = { sum_between_groups: "GS", sum: "Σ", reduce_inside: "RI", reduce_between: "RB", start_second_copy: "2G", await_second_copy: "2G" };
+  return own[name] || (isGather(name) ? "AG" : isReduce(name) ? "RS" : "");
+}
 
 // Calls that are in no other one: name, unit, and the positions at which each has begun and ended.
 function callsOf(rank) {
@@ -22,14 +30,14 @@ function callsOf(rank) {
 function reducesInBackward(calls) {
   const first = calls.findIndex(({ name }) => name === "backward");
   const after = calls[first + 1];
-  return first >= 0 && after?.name === "reduce_scatter" && after.unit === calls[first].unit;
+  return first >= 0 && isReduce(after?.name) && after.unit === calls[first].unit;
 }
 
 // The phase of a collective, as [name, unit], between the passes before and after it.
 function phaseOfCollective({ name, unit }, before, after, inBackward) {
   const follows = before && before.unit === unit;
   if (isGather(name)) {
-    const ahead = name === "start_all_gather"; // of a unit that comes later
+    const ahead = name.startsWith("start"); // of a unit that comes later
     if (after && after.name !== "update" && (ahead || after.unit === unit)) return [after.name, after.unit];
     return follows && before.name === "update" ? ["update", unit] : ["reduce", unit];
   }
@@ -92,7 +100,7 @@ function rangeOf(units) {
 function collectivesOf(phases) {
   const units = {};
   for (const { name, unit } of phases.flatMap(({ calls }) => calls)) {
-    if (PASSES.includes(name) || name === "start_all_gather") continue;
+    if (PASSES.includes(name) || name.startsWith("start")) continue;
     (units[initialsOf(name)] ||= []).push(unit);
   }
   return Object.entries(units).map(([name, all]) => `${name} ${rangeOf(all)}`.trim()).join(" · ");
