@@ -96,14 +96,15 @@ function rangeOf(units) {
   return known.length === 1 ? `${known[0]}` : `${known[0]}–${known.at(-1)}`;
 }
 
-// The collectives of some phases: "AG 0–2 · RS 2–0".
-function collectivesOf(phases) {
+// The collectives of some phases: "AG 0–2 · RS 2–0", or without units if so many pixels do not hold that.
+function collectivesOf(phases, room) {
   const units = {};
   for (const { name, unit } of phases.flatMap(({ calls }) => calls)) {
     if (PASSES.includes(name) || name.startsWith("start")) continue;
     (units[initialsOf(name)] ||= []).push(unit);
   }
-  return Object.entries(units).map(([name, all]) => `${name} ${rangeOf(all)}`.trim()).join(" · ");
+  const whole = Object.entries(units).map(([name, all]) => `${name} ${rangeOf(all)}`.trim()).join(" · ");
+  return 5.6 * whole.length <= room ? whole : Object.keys(units).join("·");
 }
 
 // ---- The ribbon
@@ -118,11 +119,12 @@ function drawRibbon(phases, position, width, go) {
   const now = phaseAt(phases, position);
   const cells = width / phases.length >= NARROWEST;
   const batches = [...new Set(groups.map((group) => group[0].micro))];
+  const each = width / (cells ? phases.length : groups.length); // pixels
   const level = cells ? "cells" : width / groups.length >= NARROWEST_GROUP ? "groups" : "batches";
   return batches.map((micro) => {
     const mine = groups.filter((group) => group[0].micro === micro);
     const inside = level === "batches" && micro ? [mine.flat()] : mine;
-    const boxes = inside.map((group) => ribbonGroup(group, now, position, level, go));
+    const boxes = inside.map((group) => ribbonGroup(group, now, position, level, go, cells ? each * group.length : each));
     const several = batches.filter((each) => each).length > 1 && micro > 0;
     const title = several && level !== "batches" ? h("span", { class: "micro" }, say("micro_batch", { micro })) : [];
     const grow = level === "cells" ? mine.flat().length : inside.length;
@@ -132,7 +134,7 @@ function drawRibbon(phases, position, width, go) {
   });
 }
 
-function ribbonGroup(group, now, position, level, go) {
+function ribbonGroup(group, now, position, level, go, room) {
   const [first] = group;
   const active = group.includes(now);
   const whole = level === "batches" && first.micro > 0;
@@ -148,7 +150,7 @@ function ribbonGroup(group, now, position, level, go) {
   if (level === "cells") {
     const buttons = group.map((phase) => button(phase, `${phase.unit ?? "·"}`, phase.from, words(phase)));
     const box = h("div", { class: "group" }, h("span", {}, name), h("div", { class: "cells" }, buttons),
-      h("small", {}, collectivesOf(group)));
+      h("small", {}, collectivesOf(group, room)));
     box.style.flexGrow = group.length;
     return box;
   }
@@ -158,5 +160,5 @@ function ribbonGroup(group, now, position, level, go) {
   const label = whole ? name : `${name} ${rangeOf(units)}`.trim();
   return h("div", { class: "group" }, h("span", {}, name),
     h("div", { class: "cells" }, button(first, at, active ? next.from : first.from, label)),
-    h("small", {}, collectivesOf(group)));
+    h("small", {}, collectivesOf(group, room)));
 }

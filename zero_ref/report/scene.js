@@ -44,18 +44,21 @@ function actOf(view) {
 }
 
 // Where things lie in so many pixels.
-function placesIn(width, ranks) {
+function placesIn(view, width, ranks) {
   const narrow = width < 520;
+  const long = longestName(view.run) > 7; // "rank 1023"
   const tall = Math.max(38, Math.min(62, Math.floor((narrow ? 216 : 250) / ranks)));
-  const [names, keptWide] = narrow ? [56, width * 0.27] : [96, width * 0.26];
+  const [names, keptWide] = narrow ? [long ? 70 : 56, width * 0.25] : [96, width * 0.26];
   const bench = names + keptWide + width * (narrow ? 0.13 : 0.2);
   return { narrow, kept: names + 14, keptWide, bench, benchWide: width - bench - 1, head: 20, tall };
 }
 
+const drawnRows = (view, width, most) => rowsOf(view, width < 520 ? Math.min(4, most) : most);
+
 // The picture for a width, move(progress), and whether something travels.
 function drawScene(view, width, most) {
-  const rows = rowsOf(view, width < 520 ? Math.min(4, most) : most);
-  const place = placesIn(width, rows.length);
+  const rows = drawnRows(view, width, most);
+  const place = placesIn(view, width, rows.length);
   const act = actOf(view);
   const unit = act.unit ?? phaseAt(view.phases, view.position)?.unit ?? null;
   const collective = act.name && !PASSES.includes(act.name) ? act.name : null;
@@ -64,10 +67,10 @@ function drawScene(view, width, most) {
   const benches = rows.map((rank, row) => drawBench(scene, row, rank));
   const [paths, tokens] = drawRoutes(scene);
   const kept = rows.flatMap((rank, row) => drawRow(scene, row, rank));
-  const [notes, height] = drawNotes(scene);
+  const height = place.head + rows.length * (place.tall + 6);
   const moving = [...tokens, ...scene.badges].map(({ shape }) => shape);
   const label = sentences(titleOf(scene), view.run.origin === "dry" && say("dry_badge"), inWords(view));
-  const picture = svg(width, height, label, drawHeads(scene), benches.flat(), paths, kept, notes, moving);
+  const picture = svg(width, height, label, drawHeads(scene), benches.flat(), paths, kept, moving);
   const move = (progress) => moveScene(scene, tokens, act.ended ? 1 : progress);
   return [picture, move, collective && !act.ended];
 }
@@ -90,17 +93,15 @@ function drawHeads(scene) {
   return parts;
 }
 
-// Below: how many ranks are not drawn, and what a shelf is. The lines, and the height of all.
-function drawNotes({ view, rows, place }) {
-  const more = view.run.world_size - rows.length;
+// What stands below: how many ranks are not drawn, what a shelf is, and what codes are.
+function notesOf(view, width, most) {
+  const more = view.run.world_size - drawnRows(view, width, most).length;
   const tier = tierOf(view.run);
-  const notes = [
+  return [
     more > 0 && say("scene_more", { number: exact(more) }),
     tier && say("scene_shelf", { tier: say(`tier_${tier}`) }),
-    codedIn(view.run, "all_gather") && say("scene_codes"),
-  ].filter((words) => words);
-  const bottom = place.head + rows.length * (place.tall + 6);
-  return [notes.map((words, i) => text(0, bottom + 8 + 14 * i, words, { class: "small" })), bottom + 14 * notes.length];
+    (view.run.config.code_weights || view.run.config.code_gradients) && say("scene_codes"),
+  ];
 }
 
 const topOf = ({ head, tall }, row) => head + row * (tall + 6);
@@ -149,7 +150,7 @@ function drawSent({ collective, place, view }, row, rank, at) {
   const y = topOf(place, row);
   const how = codedIn(view.run, collective);
   const words = how ? say("scene_sends_codes", { bits: how }) : say("scene_sends");
-  return [text(0, y + 27, words, { class: "tiny" }), text(0, y + 40, `${exact(sent)} B`, { class: "tiny" })];
+  return [text(0, y + 27, words, { class: "tiny" }), text(0, y + 40, place.narrow && sent >= 1e6 ? short(sent) : `${exact(sent)} B`, { class: "tiny" })];
 }
 
 function drawKept(scene, row, rank, kind, fresh) {

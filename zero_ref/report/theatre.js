@@ -2,6 +2,7 @@
 
 // The theatre: a sentence, the ribbon of phases, the scene, the line of code and memory, all at one position.
 
+const MOST_ROWS = 8; // of the scene
 let playing = false;
 let frame = 0; // of what moves
 let timer = 0; // of what is played
@@ -18,7 +19,7 @@ function drawSentence(run) {
   const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: exact(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
   const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share, away };
   const number = sent === null ? "" : String(Number(sent.toFixed(2)));
-  const times = sent === null ? "" : number === "1" ? say("sentence_sent_same") : say("sentence_sent", { times: number });
+  const times = sent === null ? "" : number === "1" ? sayOf(run, "sentence_sent_same") : sayOf(run, "sentence_sent", { times: number });
   tell("sentence", sayOf(run, "sentence", values) + times + say("full_stop"));
   put("against", KEPT.map((kind) => {
     const [now, before] = kinds[kind];
@@ -60,7 +61,7 @@ function showRibbon() {
 function show() {
   markSource(); // first: it asks where its lines lie
   showRibbon();
-  const [scene, moveTo, travels] = drawScene(view, widthOf("scene-picture"), 8);
+  const [scene, moveTo, travels] = drawScene(view, widthOf("scene-picture"), MOST_ROWS);
   put("scene-picture", scene);
   moveTo(still.matches ? 0.6 : 1);
   const wide = widthOf("holdings-picture");
@@ -70,7 +71,8 @@ function show() {
   fill(find("position"), { max: view.rank.events.length, "aria-valuetext": inWords(view) }, []);
   find("position").value = view.position;
   followMemory();
-  put("memory-legend", memoryLegend());
+  put("memory-legend", axis === "time" ? lanesLegend(view.run.lanes) : memoryLegend());
+  tell("scene-notes", ...notesOf(view, widthOf("scene-picture"), MOST_ROWS));
   if (find("holdings-table").open) tableIn("holdings-table", holdingsTables);
   return [moveTo, travels];
 }
