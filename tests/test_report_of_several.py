@@ -300,6 +300,29 @@ def test_the_units_of_the_rank_that_is_looked_at_show_what_is_whole(opened, tmp_
     assert "layers.29" in view.locator("#holdings-picture").inner_text()
 
 
+def test_a_packed_event_counts_units_from_its_own():
+    short, rows = packed.packed(
+        [[[1.0, "born", "gathered", 3, 8, 25, 0], [2.5, "born", "gathered", 4, 8, 25, 0]]]
+    )
+    assert (short, rows) == ([[[1.0, 3, 0], [2.5, 4, 0]]], [["born", "gathered", 0, 8, 25, 0]])
+    changes = [["gathered", 7, 8], ["buffer", None, 2]]
+    merged = [[5.0, "several", "", None, changes, 3, 0, 4, [["forward", 9]]]]
+    assert packed.packed([merged]) == (
+        [[[5.0, 7, 0]]],
+        [["several", "", None, [["gathered", 0, 8], ["buffer", None, 2]], 3, 0, 4, [["forward", 2]]]],
+    )
+    record = dry(f"--ranks 1024 {DEEP}")
+    many = [rank["events"] for rank in record["recorded_step"]["ranks"]]
+    short, rows = packed.packed(many)
+    assert len(rows) < len(many[0]) / 4 and [len(each) for each in short] == [len(each) for each in many]
+    ranks = page.step_for_page(ran("--ranks 3 --shard-model weights=3,2,1")["recorded_step"], [0, 1, 2])[
+        "ranks"
+    ]
+    assert all(isinstance(rank["events"], list) for rank in ranks), "the bytes differ"
+    alike = page.step_for_page(ran("--ranks 2 --hidden 8 --stage 0")["recorded_step"], [0, 1])["ranks"]
+    assert alike[1]["events"] == 0
+
+
 def test_events_are_the_same_after_being_packed(opened, tmp_path):
     record = dry(f"--ranks 1024 {DEEP}")
     for each in (record, ran("--ranks 3 --micro-batches 4"), ran(GPT)):
@@ -308,16 +331,6 @@ def test_events_are_the_same_after_being_packed(opened, tmp_path):
         for row, rank in enumerate(each["recorded_step"]["ranks"]):
             wanted = json.loads(json.dumps(thin.thinned_events(rank, most)))
             assert view.evaluate(f"view.ranks[{row}].events") == wanted
-    many = [rank["events"] for rank in record["recorded_step"]["ranks"]]
-    short, rows = packed.packed(many)
-    assert len(rows) < len(many[0]) / 4 and [len(each) for each in short] == [len(each) for each in many]
-    merged = [
-        [5.0, "several", "", None, [["gathered", 7, 8], ["buffer", None, 2]], 3, 0, 4, [["forward", 9]]]
-    ]
-    assert packed.packed([merged]) == (
-        [[[5.0, 7, 0]]],
-        [["several", "", None, [["gathered", 0, 8], ["buffer", None, 2]], 3, 0, 4, [["forward", 2]]]],
-    )
 
 
 # What is beyond the stages
@@ -342,6 +355,26 @@ def test_every_extra_can_be_played_from_phase_to_phase(name, opened, tmp_path):
             travelled.add(act["name"])
     assert calls <= seen | {None}
     assert travelled == calls - {"forward", "backward", "update"}
+
+
+def test_what_lies_outside_the_device_is_kept_all_the_same():
+    for name in ("offload", "shards away"):
+        record = ran(EXTRAS[name])
+        plain = ran(re.sub(" --offload.*?(?= --stage|$)", "", EXTRAS[name]))
+        here, there = (page.for_page("", each)["against"] for each in (record, plain))
+        assert here["away"] == record["ranks"][0]["away_bytes"]["host"] > 0 == there["away"]
+        assert {**here, "away": 0} == there, "as much of each kind as without --offload"
+
+
+def test_what_is_started_ahead_is_under_way_until_it_is_waited_for(opened, tmp_path):
+    view = opened(written(tmp_path, {"a": ran("--ranks 3")}))
+    lane = [["start_all_gather", 0, 1, 2, 1], ["forward", 3, 2, 5, 2], ["finish_all_gather", 0, 5, 7, 5]]
+    lane += [
+        ["all_gather", 1, 8, 9, 8],
+        ["start_second_copy", 2, 9, 10, 9],
+        ["await_second_copy", 2, 12, 13, 12],
+    ]
+    assert view.evaluate(f"underWay({json.dumps(lane)})") == [[0, 1, 7], [2, 9, 13]]
 
 
 def test_what_lies_outside_the_device_stands_on_a_shelf(opened, tmp_path):

@@ -149,6 +149,8 @@ function drawRuns() {
   drawBadge();
   put("figure-legend", legend(KEPT));
   put("figure-picture", drawFigure(DATA.runs, widthOf("figure-picture")));
+  const dearer = DATA.runs.some(({ keeps, against }) => keeps.parameter === "1/N" && against && Math.abs(against.sent - 1.5) < 0.05);
+  tell("figure-caption", dearer && say("figure_why"), say("figure_caption"));
   tableIn("figure-table", figureTable);
   put("runs-table", runsTable());
   tell("runs-peaks", peaksByKind(DATA.runs));

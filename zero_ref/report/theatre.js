@@ -21,6 +21,7 @@ function drawSentence(run) {
   const number = sent === null ? "" : String(Number(sent.toFixed(2)));
   const times = sent === null ? "" : number === "1" ? sayOf(run, "sentence_sent_same") : sayOf(run, "sentence_sent", { times: number });
   tell("sentence", sayOf(run, "sentence", values) + times + say("full_stop"));
+  tell("why", whyInWords(run));
   put("against", KEPT.map((kind) => {
     const [now, before] = kinds[kind];
     const bar = svg(100, 12, say(kind), rect(0.5, 0.5, 99, 11, { class: "outline" }),
@@ -30,6 +31,18 @@ function drawSentence(run) {
     const words = now === before ? number(now) : say("of_stage_0", { now: number(now), before: number(before) });
     return h("div", {}, h("span", {}, say(kind)), bar, h("small", {}, words));
   }));
+}
+
+// Why so much is sent, where it is what the stage by itself sends: twice the model, or three times.
+function whyInWords(run) {
+  const { keeps, against, config, ranks } = run;
+  const micro = config.micro_batches || 1;
+  const near = (times) => against.sent !== null && Math.abs(against.sent / times - 1) < 0.03;
+  const bytes = (name) => exact(Math.max(...ranks.map((rank) => rank.sent_bytes_per_step[name])));
+  const values = { gathered: bytes("all_gather"), reduced: bytes("reduce_scatter"), micro, times: 1.5 * micro };
+  if (keeps.parameter === "1/N") return near(1.5 * micro) ? say(micro > 1 ? "why_three_micro" : "why_three", values) : "";
+  if (!near(1)) return "";
+  return say(keeps.optimizer === "1/N" ? "why_two" : "why_all_reduce", values);
 }
 
 function markSource() {
