@@ -6,7 +6,7 @@ import re
 import pytest
 from rehearsed import dry, ran
 
-from zero_ref.report import compare, packed, page, thin
+from zero_ref.report import compare, packed, page, thin, vocabulary
 
 pytest_plugins = ["browser"]  # the fixture `opened`
 
@@ -38,7 +38,7 @@ def four():
 
 
 def judged(runs):
-    return compare.weights(runs, lambda record: page.origin(record) != "dry")
+    return compare.weights(runs, lambda record: vocabulary.origin(record) != "dry")
 
 
 # The badge
@@ -115,10 +115,8 @@ def test_the_figure_shows_the_records_numbers(opened, tmp_path):
     assert shown.count("2Ψ(N−1)/N · 1.00×") == 3 and "3Ψ(N−1)/N · 1.50×" in shown
     boxes = view.locator("#figure-picture rect[data-kind]")
     assert boxes.count() == 4 * 3 * 3, "stages, ranks and kinds: each keeps something of each"
-    wide = boxes.evaluate_all(
-        "all => all.map(e => [e.dataset.kind, +e.dataset.row, +e.getAttribute('width')])"
-    )
-    whole = max(width for *_, width in wide)
+    wide = boxes.evaluate_all("all => all.map(e => [e.dataset.kind, +e.getAttribute('width')])")
+    whole = max(width for _, width in wide)
     for stage, record in enumerate(runs.values()):
         kinds = page.for_page("", record)["against"]["kinds"]
         for kind, width in wide[9 * stage : 9 * stage + 9]:

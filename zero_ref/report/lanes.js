@@ -52,7 +52,7 @@ function drawLanes(view, width, { label, changed, tall }) {
         if (until > begin) parts.push(box(begin, until, "lane waits"));
         if (end > until) parts.push(box(until, end, "lane travels"));
       }
-      const word = pass ? `${say(`phase_${name}`)} ${unit}` : `${initialsOf(name)} ${unit ?? ""}`;
+      const word = pass ? `${say(`phase_${name}`)} ${unit}` : `${INITIALS[name]} ${unit ?? ""}`;
       if (x(end) - x(begin) > 7 * word.length) {
         parts.push(text((x(begin) + x(end)) / 2, y + height / 2 + 4, word, { class: "tiny halo", "text-anchor": "middle" }));
       }

@@ -332,7 +332,7 @@ function draw() {
     button.setAttribute("aria-pressed", String(button.lang === language));
   }
   for (const element of document.querySelectorAll("[data-word]")) {
-    element.textContent = sayOf(SAME, element.dataset.word);
+    if (element.dataset.word in DATA.words) element.textContent = sayOf(SAME, element.dataset.word);
   }
   find("ribbon").setAttribute("aria-label", say("ribbon"));
   find("runs-ribbon").setAttribute("aria-label", say("ribbon"));

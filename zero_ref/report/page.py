@@ -2,9 +2,8 @@
 
 Everything that comes from a record goes into the page as JSON in which "<", ">" and "&" are escaped, and
 the script makes text of it, never markup. A content-security policy allows this style sheet and this
-script, by their hashes, and nothing else: no other script, no request.
-
-What is too long for a page is thinned out, and the page says so: see MOST_EVENTS and thin.py.
+script, by their hashes, and nothing else: no other script, no request. What is too long for a page is
+thinned out, and the page says so: see MOST_EVENTS and thin.py.
 """
 
 import base64
@@ -18,16 +17,17 @@ from string import Template
 from typing import Any
 
 from zero_ref import launch
-from zero_ref.launch.terminal import both_languages
+from zero_ref.launch.singular import SINGULAR
 from zero_ref.layout import bounds
-from zero_ref.plan.zeropp import coded_bytes
 from zero_ref.report.compare import changes, difference, weights
+from zero_ref.report.in_codes import in_codes
 from zero_ref.report.packed import packed
 from zero_ref.report.theatre import against_stage_0, lanes
 from zero_ref.report.thin import thinned_events, thinned_points
+from zero_ref.report.vocabulary import origin, words_for
 from zero_ref.stages import STAGES
 
-SCRIPTS = (
+SCRIPTS = (  # in this order; a page of one run has none of COMPARING
     "elements",
     "step",
     "phases",
@@ -40,8 +40,8 @@ SCRIPTS = (
     "runs",
     "page",
 )
+COMPARING = ("figure", "runs")
 SHOWN = ("config", "world_size", "parameters", "weights_sha256", "test", "seconds_per_step")
-TERMINAL = ("summary_", "text_")  # words that no page says
 MOST_EVENTS = 8000  # of all ranks of a run together
 MOST_RANKS = 16  # that are drawn
 MOST_COUNTS = 64  # ranks whose every shard is named
@@ -61,15 +61,17 @@ def make_page(
     several = len(runs) > 1
     data = {
         "language": language or launch.language(),
-        "words": {key: said for key, said in words().items() if not key.startswith(TERMINAL)},
+        "words": words_for([record for _, record in named], several),
+        "singular": SINGULAR,
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
         "differences": [difference(name, computed[0][1], record) for name, record in others.items()],
         "weights": weights(runs, lambda record: origin(record) != "dry") if several else None,
         "changes": changes(list(runs.values())) if several else [],
     }
-    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in SCRIPTS)
-    style, script = (re.sub(r"\n *(//.*)?", "\n", each) for each in (style, script))  # short
+    names = [name for name in SCRIPTS if several or name not in COMPARING]
+    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in names)
+    style, script = re.sub(r" *([{:,;]) *", r"\1", shortened(style)), shortened(script)
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
@@ -80,17 +82,17 @@ def make_page(
     )
 
 
+def shortened(text: str) -> str:
+    """A script or a style sheet without indents, comments, and line ends beside brackets and `;`."""
+    text = re.sub(r"\n *(//.*)?", "\n", text)
+    text = re.sub(r" // .*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"\n(?=[})\]\n])", "", re.sub(r"(?<=[;{,(\[])\n+", "", text))
+
+
 def title(records: list[dict[str, Any]]) -> str:
     dry = ", dry run" if all(origin(record) == "dry" for record in records) else ""
     stages = ", ".join(f"ZeRO stage {r['stage']}" for r in records)
     return f"{stages}, N = {records[0]['world_size']}{dry}"
-
-
-def origin(record: dict[str, Any]) -> str:
-    """ "run"; "dry" where nothing was computed; "old" where `predicted` is by formulas, not by a dry run."""
-    if record["config"].get("device") == "meta":
-        return "dry"
-    return "run" if record["ranks"][0].get("formula") else "old"
 
 
 def numbers(record: dict[str, Any]) -> list[int]:
@@ -105,11 +107,6 @@ def formula(rank: dict[str, Any]) -> dict[str, Any]:
 
 def template(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def words() -> dict[str, dict[str, str]]:
-    """Every word of the page and of the terminal: key -> language -> text."""
-    return both_languages(__package__)
 
 
 def digest(text: str) -> str:
@@ -129,7 +126,9 @@ def for_page(name: str, record: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of a record."""
     step = record.get("recorded_step")
     result = losses(name, record) | {key: record[key] for key in SHOWN}
+    given = {option: value for option, value in record["config"].items() if value not in (None, False)}
     return result | {
+        "config": given,
         "model": record.get("model", ""),
         "samples_per_step": record.get("samples_per_step") or record["config"].get("batch_size") or 0,
         "numbers": numbers(record),
@@ -223,26 +222,11 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
             else:
                 counts = step["units"][unit]["counts"]
                 weights = receivers(name, sender, counts, ranks, ring)
-                weights = in_two_hops(name, sender, counts, record["config"]) or weights
+                weights = in_codes(name, sender, counts, ranks, record["config"]) or weights
             weights.pop(sender, None)
             for rank, weight in weights.items():
                 sent[sender][rank] += nbytes * weight // sum(weights.values())
     return sent
-
-
-def in_two_hops(name: str, sender: int, counts: list[int], config: dict[str, Any]) -> dict[int, int]:
-    """The same for what only extras/zeropp.py calls; nothing for what others do."""
-    near = config.get("machine") or len(counts)
-    mine, place = divmod(sender, near)
-    neighbours = range(mine * near, (mine + 1) * near)
-    if name == "await_second_copy":
-        return dict.fromkeys(neighbours, 1)
-    if name not in ("reduce_inside", "reduce_between"):
-        return {}
-    nbytes = [coded_bytes(n, config["code_gradients"]) for n in counts]
-    if name == "reduce_inside":  # a neighbour gets what all ranks at its place will need
-        return {rank: sum(nbytes[rank % near :: near]) for rank in neighbours}
-    return {rank: nbytes[rank] for rank in range(place, len(counts), near)}
 
 
 def receivers(name: str, sender: int, counts: list[int], ranks: int, ring: bool) -> dict[int, int]:

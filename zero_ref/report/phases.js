@@ -4,17 +4,11 @@
 // the collectives that belong to it, as positions from..to of a rank's events.
 
 const PASSES = ["forward", "backward", "update"];
-const GATHERS = ["all_gather", "start_all_gather", "finish_all_gather", "start_second_copy", "await_second_copy"];
-const REDUCES = ["reduce_scatter", "start_reduce_scatter", "finish_reduce_scatter", "reduce_inside", "reduce_between",
-  "sum_between_groups"];
-const isGather = (name) => GATHERS.includes(name);
-const isReduce = (name) => REDUCES.includes(name);
-
-// "AG" for every call of an all-gather, "RS" for every one of a reduce-scatter.
-function initialsOf(name) {
-  const own = { sum_between_groups: "GS", sum: "Σ", reduce_inside: "RI", reduce_between: "RB", start_second_copy: "2G", await_second_copy: "2G" };
-  return own[name] || (isGather(name) ? "AG" : isReduce(name) ? "RS" : "");
-}
+const INITIALS = { all_gather: "AG", start_all_gather: "AG", finish_all_gather: "AG", start_second_copy: "2G",
+  await_second_copy: "2G", reduce_scatter: "RS", start_reduce_scatter: "RS", finish_reduce_scatter: "RS",
+  reduce_inside: "RI", await_reduce_inside: "RI", reduce_between: "RB", sum_between_groups: "GS", sum: "Σ" };
+const isGather = (name) => ["AG", "2G"].includes(INITIALS[name]);
+const isReduce = (name) => ["RS", "RI", "RB", "GS"].includes(INITIALS[name]);
 
 // Calls that are in no other one: name, unit, and the positions at which each has begun and ended.
 function callsOf(rank) {
@@ -101,7 +95,7 @@ function collectivesOf(phases, room) {
   const units = {};
   for (const { name, unit } of phases.flatMap(({ calls }) => calls)) {
     if (PASSES.includes(name) || name.startsWith("start")) continue;
-    (units[initialsOf(name)] ||= []).push(unit);
+    (units[INITIALS[name]] ||= []).push(unit);
   }
   const whole = Object.entries(units).map(([name, all]) => `${name} ${rangeOf(all)}`.trim()).join(" · ");
   return 5.6 * whole.length <= room ? whole : Object.keys(units).join("·");

@@ -3,7 +3,6 @@
 // Several runs side by side: memory over a step, with one cursor for all. It is in the same phase everywhere,
 // since the same event has another number at each stage.
 
-let leader = null; // the view whose cursor was moved last
 let timelines = []; // [view, function that draws it where it is now]
 
 const FAR_APART = 12; // times: peaks that one scale does not show together

@@ -123,7 +123,7 @@ class View {
     this.chosen = 0; // the row of a rank
     this.position = 0;
     this.group = run.config.group || run.world_size; // ranks among whom the model is dealt
-    this.machine = run.config.machine || run.world_size; // ranks of a machine, of ZeRO++
+    this.machine = run.config.machine || this.group; // ranks of a machine, of ZeRO++
     this.phasesBy = new Map();
   }
 
@@ -155,6 +155,8 @@ class View {
     this.chosen = row;
   }
 }
+
+let leader = null; // of several runs: the view whose cursor was moved last (see runs.js)
 
 function inWords(view) {
   if (!view.event) return say("before_the_step");

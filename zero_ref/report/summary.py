@@ -10,14 +10,15 @@ from typing import Any
 from zero_ref.datasets.texts import bits
 from zero_ref.launch.terminal import fitting, folded, words_of
 from zero_ref.ledger import COLLECTIVES, WAYS
-from zero_ref.report.page import formula, numbers, origin
+from zero_ref.report.page import formula, numbers
+from zero_ref.report.vocabulary import origin
 
 NOTHING_SAVED = [("host", "cpu"), ("host", "compiled")]  # the host's memory is the device's
 HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
 
 
 def words_for(record: dict[str, Any], language: str | None) -> dict[str, str]:
-    """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
+    """Every word in a language, as it is where the numbers of this record come from (see vocabulary.origin)."""
     word, own = words_of(__package__, language), f"_{origin(record)}"
     return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
 
@@ -88,12 +89,16 @@ def newton_schulz(record: dict[str, Any], word: dict[str, str]) -> list[str]:
 
 
 def zeropp(record: dict[str, Any], word: dict[str, str]) -> list[str]:
-    """The options of ZeRO++, if there are any."""
+    """The options of ZeRO++, if there are any, and what codes have lost that is to be sent yet."""
     config, asked = record["config"], []
-    for name in ("code_weights", "code_gradients", "hpz", "machine"):
+    for name in ("code_weights", "code_gradients", "error_feedback", "hpz", "machine"):
         if value := config.get(name):
             asked.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
-    return [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
+    found = [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
+    drift, last = record.get("drift"), (record["grad_norm"] or [None])[-1]
+    if drift is not None and last:
+        found.append(word["summary_drift"].format(drift=f"{drift:.4g}", share=f"{drift / last:.1%}"))
+    return found
 
 
 def duration(seconds: float) -> str:

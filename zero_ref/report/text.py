@@ -12,9 +12,10 @@ import wcwidth
 
 from zero_ref import launch
 from zero_ref.launch.terminal import columns
-from zero_ref.report.page import numbers, origin
+from zero_ref.report.page import numbers
 from zero_ref.report.summary import holdings, traffic, words_for
 from zero_ref.report.thin import levels
+from zero_ref.report.vocabulary import origin
 
 # From the bottom up: the letter, and the colour by its ANSI number.
 LETTERS = {
@@ -30,7 +31,13 @@ PASSES = {"forward": "F", "backward": "B", "update": "U"}
 AHEAD = {"start_all_gather": "a", "finish_all_gather": "w"}
 AHEAD |= {"start_reduce_scatter": "r", "finish_reduce_scatter": "v"}
 CALLS = {**PASSES, "all_gather": "A", **AHEAD, "reduce_scatter": "R", "sum_between_groups": "G", "sum": "+"}
-CALLS |= {"reduce_inside": "I", "reduce_between": "O", "start_second_copy": "c", "await_second_copy": "C"}
+CALLS |= {
+    "reduce_inside": "I",
+    "await_reduce_inside": "i",
+    "reduce_between": "O",
+    "start_second_copy": "c",
+    "await_second_copy": "C",
+}
 HEIGHT, AXIS = 16, 9  # rows of the chart; columns of the numbers beside it
 
 

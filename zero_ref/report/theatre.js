@@ -20,7 +20,8 @@ function drawSentence(run) {
   const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share, away };
   const number = sent === null ? "" : String(Number(sent.toFixed(2)));
   const times = sent === null ? "" : number === "1" ? sayOf(run, "sentence_sent_same") : sayOf(run, "sentence_sent", { times: number });
-  tell("sentence", sayOf(run, "sentence", values) + times + say("full_stop"));
+  const sentence = run.world_size === 1 ? "sentence_alone" : "sentence";
+  tell("sentence", sayOf(run, sentence, values) + times + say("full_stop"));
   tell("why", whyInWords(run));
   put("against", KEPT.map((kind) => {
     const [now, before] = kinds[kind];

@@ -2,6 +2,7 @@
 
 // What travels between ranks in a collective, as tokens on routes. progress is 0 to 1.
 
+const INSIDE = ["reduce_inside", "await_reduce_inside"]; // of a machine
 const COPIES = ["start_second_copy", "await_second_copy"];
 
 // In how many bits a call sends its numbers: "8", "4" or "fp8"; "" as they are.
@@ -22,7 +23,7 @@ function routesOf(view, rows, name) {
     if (name === "sum") return { from, to, piece: null };
     if (name === "sum_between_groups") return alike(from, to, group) ? { from, to, piece: place(from) } : null;
     if (name === "reduce_between") return alike(from, to, machine) ? { from, to, piece: place(to) } : null;
-    if (COPIES.includes(name) || name === "reduce_inside") {
+    if (COPIES.includes(name) || INSIDE.includes(name)) {
       if (!same(from, to, machine)) return null;
       return { from, to, piece: isGather(name) ? place(from) : place(to) };
     }
@@ -50,6 +51,7 @@ function termsOf({ collective, view }) {
     reduce_scatter: [1, group],
     finish_reduce_scatter: [1, group],
     reduce_inside: [1, machine],
+    await_reduce_inside: [1, machine],
     reduce_between: [machine, group],
     sum_between_groups: [group, run.world_size],
   };
@@ -68,7 +70,7 @@ function endsOf(scene, { from, to, piece, ring }) {
     return [x + wide / 2, lineAt(place, row, kind) + (place.tall - 4) / 4];
   };
   if (collective === "sum" || collective === "sum_between_groups") return [kept(from), kept(to)];
-  if (ring || collective === "reduce_inside") return [bench(from), bench(to)];
+  if (ring || INSIDE.includes(collective)) return [bench(from), bench(to)];
   return gather ? [kept(from), bench(to)] : [bench(from), kept(to)];
 }
 
