@@ -18,7 +18,7 @@ HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps bet
 
 
 def words_for(record: dict[str, Any], language: str | None) -> dict[str, str]:
-    """Every word in a language, as it is where the numbers of this record come from (see vocabulary.origin)."""
+    """Every word in a language, as it is where the numbers of this record come from (`origin`)."""
     word, own = words_of(__package__, language), f"_{origin(record)}"
     return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
 
