@@ -1821,7 +1821,7 @@ EVENTS = [
     ),
     Bug(
         "neighbouring events are taken together over a peak",
-        PAGE,
+        "report/thin.py",
         "cut = alive.index(max(alive)) + 1",
         "cut = len(part)",
     ),
@@ -1833,7 +1833,7 @@ EVENTS = [
     ),
     Bug(
         "the losses of a resumed run are compared from its beginning",
-        PAGE,
+        "report/compare.py",
         '[max(0, first - r["first_step"]) :]',
         "[:]",
     ),
@@ -1872,6 +1872,93 @@ EVENTS = [
         "launch/terminal.py",
         "tabulate.MIN_PADDING = 0\n",
         "tabulate.MIN_PADDING = 0\ntabulate.WIDE_CHARS_MODE = False\n",
+    ),
+]
+
+PAGES = [
+    Bug(
+        "equal hashes of runs that train other things are the same weights",
+        "report/compare.py",
+        "len(by_hash) == 1 and not what",
+        "len(by_hash) == 1",
+    ),
+    Bug(
+        "an option that decides weights is taken for one that does not",
+        "report/compare.py",
+        '(PASSING - {"init"})',
+        '(PASSING | {"lr", "seed"})',
+    ),
+    Bug(
+        "the cursors of runs go by the number of the event",
+        "report/runs.js",
+        "other.move(samePhase(each, other))",
+        "other.move(each.position)",
+    ),
+    Bug(
+        "a run without a phase stays at the beginning",
+        "report/runs.js",
+        "before(each))?.to ?? 0",
+        "before(each))?.from ?? 0",
+    ),
+    Bug(
+        "what is packed has units from the first one on",
+        "report/packed.py",
+        "first is None else unit - first",
+        "first is None else unit",
+    ),
+    Bug(
+        "ranks with the same places share their events",
+        "report/page.py",
+        'whole = [(rank["places"], short) for rank, short in zip(ranks, events)]',
+        'whole = [(rank["places"], None) for rank, short in zip(ranks, events)]',
+    ),
+    Bug(
+        "what lies outside the device is not kept",
+        "report/theatre.py",
+        'held["optimizer"] += away',
+        'held["optimizer"] += 0',
+    ),
+    Bug(
+        "around the ring every hop has the same piece",
+        "report/travel.js",
+        "% group) - hop + offset)",
+        "% group) + offset)",
+    ),
+    Bug(
+        "groups send to everyone",
+        "report/travel.js",
+        "if (!same(from, to, group) ||",
+        "if (",
+    ),
+    Bug(
+        "codes look like numbers",
+        "report/travel.js",
+        'coded ? " coded" : ""',
+        '""',
+    ),
+    Bug(
+        "shards of large runs are drawn one by one",
+        "report/pictures.js",
+        "column / pieces < NARROWEST_SHARD",
+        "column / pieces < 0",
+    ),
+    Bug(
+        "a dry run's scene looks like a run's",
+        "report/scene.js",
+        'if (view.run.origin === "dry") parts',
+        "if (false) parts",
+    ),
+    Bug(
+        "the most that a rank keeps is drawn on every rank",
+        "report/figure.js",
+        "placeOfShard([first, own], x, wide, wide / (padded || 1)) : [x, wide]",
+        "[x, wide] : [x, wide]",
+    ),
+    Bug(
+        "what is started ahead is not seen under way",
+        "report/lanes.js",
+        'if (name.startsWith("start_"))',
+        'if (name.startsWith("begin_"))',
     ),
 ]
 
@@ -3123,6 +3210,7 @@ GROUPS = {
     "faults": FAULTS,
     "starts": STARTS,
     "events": EVENTS,
+    "pages": PAGES,
     "gpu": ON_A_GPU,
     "nccl": NCCL,
     "leftovers": LEFTOVERS,

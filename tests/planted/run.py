@@ -37,6 +37,8 @@ UNIT = [
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
+SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
+SEVERAL += " or ahead"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
@@ -102,6 +104,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "report": (0, "tests/test_report.py", "-k", REPORT),
     "reading": (0, "tests/test_reading.py", "tests/test_lessons.py", "-k", "stand_in_order or handed"),
     "cells": (0, "tests/test_notebooks.py", "-k", CELLS),
+    "several": (0, "tests/test_report_of_several.py", "-k", SEVERAL),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
 FIRST = {  # by group, where it is not the order above
@@ -142,6 +145,7 @@ FIRST = {  # by group, where it is not the order above
     "faults": ["faults"],
     "starts": ["start", "faults"],
     "events": ["events", "report"],
+    "pages": ["several"],
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
