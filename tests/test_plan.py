@@ -18,9 +18,11 @@ from zero_ref.launch import UsageError
 from zero_ref.plan import __main__ as command
 from zero_ref.plan import answer, sizing
 from zero_ref.plan.formulas import (
+    by_ring,
     legs,
     legs_hpz,
     legs_in_groups,
+    sent_by_group,
     sent_elements,
     transformer_activation_bytes,
     transformer_parameters,
@@ -283,7 +285,9 @@ def test_parameters_have_units(text, psi):
         (9_999_999, "9,999,999 B"),
         (1e7, "0.01000 GB"),
         (31.40625e9, "31.41 GB"),
-        (2e12, "2,000 GB"),
+        (999.94e9, "999.9 GB"),
+        (2e12, "2.000 TB"),
+        (1.6e17, "160.0 PB"),
     ],
 )
 def test_sizes_have_units(nbytes, text):
@@ -353,6 +357,24 @@ def test_links_between_groups_cost_more():
     assert groups.bandwidth == pytest.approx(2 * 3 * 240 * 3 / 1000 + 2 * 2 * 240 / 2 / 10)
     assert whole.latency == pytest.approx(3 * 7 * 1e-3)
     assert groups.latency == pytest.approx((3 * 3 + 2 * 1) * 1e-3)
+
+
+@pytest.mark.parametrize("n, g, k", [(12, 4, 1), (6, 3, 2), (64, 8, 1)])
+def test_a_ring_leaves_a_group_at_one_rank_only(n, g, k):
+    """Of each collective every rank sends psi/N to its right in each of N-1 hops; count who is elsewhere."""
+    psi = 960
+    crossing = sum(rank // g != (rank + 1) % n // g for rank in range(g))
+    assert crossing == 1
+    whole = legs(3, psi, n, k, g)
+    assert sent_by_group(whole, g) == 3 * k * g * psi * (n - g) / n
+    assert sent_by_group(whole, g, ring=True) == pytest.approx(crossing * 3 * k * psi * (n - 1) / n)
+    assert {leg.inside for leg in by_ring(whole)} == {0}
+    groups = legs_in_groups(3, psi, n, g, k)
+    assert sent_by_group(groups, g) == sent_by_group(groups, g, ring=True) == 2 * psi * (n / g - 1) / (n / g)
+    assert by_ring(legs(3, psi, n, k)) == legs(3, psi, n, k)  # one group
+    line = f"--parameters 960 --ranks {n} --group {g} --bandwidth 1e12 --bandwidth-between 1 --ring"
+    three = next(line for line in printed(line).splitlines() if re.match(r" +3 +0 us", line))
+    assert answer.duration(2 * 3 * psi * (n - 1) / n) in three
 
 
 def test_more_ranks_than_cores_take_turns():
@@ -523,6 +545,8 @@ WRONG = """
 --parameters 1e9 --ranks 6 --group 1
 --parameters 1e9 --ranks 6 --flops 4
 --parameters 1e9 --ranks 6 --bandwidth 4 --bandwidth-between 4
+--parameters 1e9 --ranks 6 --bandwidth 4 --ring
+--parameters 1e9 --ranks 6 --group 3 --ring
 --parameters 1e9 --ranks 6 --bandwidth 0
 --parameters 1e9 --ranks 6 --machine nowhere.json
 --parameters 1e9 --ranks 6 --machine README.md

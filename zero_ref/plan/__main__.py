@@ -106,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     time("--bandwidth", type=above_0, metavar="B/s", help="bytes a second that one rank can send")
     time("--bandwidth-between", type=above_0, metavar="B/s", help="the same between groups (as inside)")
     time("--latency", type=rate, default=0.0, metavar="S", help="seconds of one hop (default 0)")
+    time("--ring", action="store_true", help="around one ring in the order of the ranks (default: directly)")
     time("--flops", type=above_0, metavar="F", help="operations a second of one rank (without: no compute)")
     add_language(p)
     return p
@@ -166,8 +167,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error("--machine has bandwidth, latency and flops; give those or that")
     if (o.bandwidth_between or o.flops or o.latency) and not o.bandwidth:
         p.error("--flops, --latency and --bandwidth-between need --bandwidth")
-    if o.bandwidth_between and not o.group:
-        p.error("--bandwidth-between needs --group")
+    if (o.bandwidth_between or o.ring) and not o.group:
+        p.error(f"--{'bandwidth-between' if o.bandwidth_between else 'ring'} needs --group")
+    if o.ring and not (o.bandwidth or o.machine):
+        p.error("--ring needs --bandwidth or --machine")
     return o
 
 

@@ -10,6 +10,8 @@ from zero_ref.data import Task
 from zero_ref.launch.terminal import fitting, fold, words_of
 from zero_ref.plan import timing
 from zero_ref.plan.formulas import (
+    by_ring,
+    sent_by_group,
     state_bytes,
     transformer_activation_bytes,
     transformer_block_parameters,
@@ -149,8 +151,11 @@ def machine_of(o: argparse.Namespace) -> Machine | None:
 
 
 def size(nbytes: float) -> str:
-    """Bytes with thousands separators below 10 million, then GB."""
-    return f"{nbytes:,.0f} B" if nbytes < 1e7 else f"{significant(nbytes / 1e9)} GB"
+    """Bytes with thousands separators below 10 million, then GB, TB and PB."""
+    if nbytes < 1e7:
+        return f"{nbytes:,.0f} B"
+    unit, of = ("PB", 1e15) if nbytes >= 1e15 else ("TB", 1e12) if nbytes >= 1e12 else ("GB", 1e9)
+    return f"{significant(nbytes / of)} {unit}"
 
 
 def significant(x: float) -> str:
@@ -213,9 +218,16 @@ def exact_part(made: Plan, word: dict[str, str]) -> str:
 
 def group_part(rows: list[Row], ranks: int, group: int, word: dict[str, str]) -> str:
     """Where the bytes go, with groups."""
-    cells = [[named(row, word), size(row.rest), size(row.inside), size(row.between)] for row in rows]
+    cells = [
+        [
+            named(row, word),
+            *map(size, (row.rest, row.inside, row.between)),
+            *(size(sent_by_group(row.legs, group, ring)) for ring in (False, True)),
+        ]
+        for row in rows
+    ]
     head = word["groups"].format(groups=ranks // group, group=group)
-    table = fitting(cells, header("stage at_rest sent_inside sent_between", word))
+    table = fitting(cells, header("stage at_rest sent_inside sent_between of_group of_group_by_ring", word))
     return f"{head}\n{table}\n{word['groups_note']}"
 
 
@@ -316,6 +328,7 @@ def plan(o: argparse.Namespace) -> str:
     if o.memory or o.model:
         parts.append(memory_part(made, o.memory, word))
     if machine:
-        found = [times(row, machine, o.ranks) for row in rows]
+        timed = [replace(row, legs=by_ring(row.legs)) for row in rows] if o.ring else rows
+        found = [times(row, machine, o.ranks) for row in timed]
         parts.append(time_part(rows, found, o.memory, machine, word))
     return fold("\n\n".join(parts))

@@ -107,6 +107,25 @@ def legs_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> list
     return [forward, replace(forward, collective="all_gather"), Leg("all_gather", k, group, k * inside, 0)]
 
 
+def by_ring(legs: Sequence[Leg]) -> list[Leg]:
+    """The legs around one ring in the order of the ranks, for the last rank of a group: all leaves it.
+
+    Each hop waits for the slowest of them, which is that one. A leg among ranks of different groups alone
+    stays what it is.
+    """
+    return [replace(leg, inside=0, between=leg.inside + leg.between) if leg.between else leg for leg in legs]
+
+
+def sent_by_group(legs: Sequence[Leg], group: int, ring: bool = False) -> float:
+    """Elements that the ranks of one group send to other groups in one step.
+
+    At stage 3 directly 3 G psi (N-G)/N, and around one ring 3 psi (N-1)/N: of a whole leg it leaves a group
+    only from its last rank. Among ranks with the same shard each of the G has a ring of its own: no less.
+    """
+    leaving = [leg for leg in legs if leg.between]
+    return sum(leg.inside + leg.between if ring and leg.inside else group * leg.between for leg in leaving)
+
+
 def transformer_block_parameters(hidden: int) -> int:
     """12 h^2 + 13 h: of one block the matrices, 3 + 1 + 4 + 4 times h^2, with biases and two norms."""
     return 12 * hidden**2 + 13 * hidden
