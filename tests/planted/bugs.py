@@ -1035,6 +1035,18 @@ BETWEEN = [
 
 PLANS = [
     Bug(
+        "directly, a group sends as much as one rank",
+        "plan/formulas.py",
+        "else group * leg.between for leg",
+        "else leg.between for leg",
+    ),
+    Bug(
+        "around a ring the last rank of a group sends what leaves it in the direct way",
+        "plan/formulas.py",
+        "inside=0, between=leg.inside + leg.between)",
+        "inside=0)",
+    ),
+    Bug(
         "the scores of attention count only where a block is computed again",
         "plan/formulas.py",
         "return mask + layers * block + output",
@@ -2771,6 +2783,123 @@ ZEROPP_BUGS = [
         "scales, codes = 0 * -(-n // int(block)), n",
     ),
 ]
+EXPLORE = [
+    Bug(
+        "a rank sends to itself, too: N messages and not N - 1",
+        "explore/formulas.js",
+        "between: n * (psi / ranks) * (ranks - group),",
+        "between: n * (psi / ranks) * (ranks - group + 1),",
+    ),
+    Bug(
+        "a collective has N hops and not N - 1",
+        "explore/formulas.js",
+        "(leg.ranks - 1) * rates.latency",
+        "leg.ranks * rates.latency",
+    ),
+    Bug(
+        "units are not padded to a multiple of N",
+        "explore/formulas.js",
+        "Math.ceil(n / ranks) * ranks;",
+        "n;",
+    ),
+    Bug(
+        "hpZ forgets its second copy",
+        "explore/formulas.js",
+        "    hpz.state.parameter += e * (psi / group);\n",
+        "",
+    ),
+    Bug(
+        "every stage gathers codes",
+        "explore/formulas.js",
+        "gathers && s.weights",
+        "s.weights",
+    ),
+    Bug(
+        "codes have no scales",
+        "explore/formulas.js",
+        "Math.ceil((scales + codes) / 4) * 4",
+        "codes",
+    ),
+    Bug(
+        "codes go to the whole machine and between machines as if each were all ranks",
+        "explore/formulas.js",
+        "inside: each * (ranks - groups)",
+        "inside: each * (ranks - 1)",
+    ),
+    Bug(
+        "codes go around a ring",
+        "explore/formulas.js",
+        "ring: s.ring && !s.weights && !s.gradients",
+        "ring: s.ring",
+    ),
+    Bug(
+        "around a ring a machine sends from every rank",
+        "explore/formulas.js",
+        "ring && leg.inside ? leg.inside + leg.between",
+        "ring && leg.inside ? group * (leg.inside + leg.between)",
+    ),
+    Bug(
+        "the state that lies outside is read and never written",
+        "explore/formulas.js",
+        "made.moved = 2 * state.optimizer",
+        "made.moved = state.optimizer",
+    ),
+    Bug(
+        "one block of state comes back at a time",
+        "explore/formulas.js",
+        "Math.min(Math.floor(n / BLOCK), 2)",
+        "Math.min(Math.floor(n / BLOCK), 1)",
+    ),
+    Bug(
+        "a bucket may be one unit too long",
+        "explore/formulas.js",
+        "bucket && bucket + elements <= most",
+        "bucket && bucket <= most",
+    ),
+    Bug(
+        "the activations of all ranks are on each",
+        "explore/formulas.js",
+        "const samples = Math.ceil(s.batch / (ranks * k));",
+        "const samples = Math.ceil(s.batch / k);",
+    ),
+    Bug(
+        "recomputation costs nothing",
+        "explore/formulas.js",
+        "(s.shape && s.again ? 8 : 6)",
+        "(s.shape && s.again ? 6 : 6)",
+    ),
+    Bug(
+        "what could fit is said to fit",
+        "explore/formulas.js",
+        "if (of(i * each).fits) return i * each;",
+        "return i * each;",
+    ),
+    Bug(
+        "the largest model is that of one rank",
+        "explore/formulas.js",
+        "? group : s.n, bytesOf(s))",
+        "? group : 1, bytesOf(s))",
+    ),
+    Bug(
+        "results of an earlier setting stay beside what is wrong",
+        "explore/explore.js",
+        "place.hidden = wrong.size > 0",
+        "place.hidden = false",
+    ),
+    Bug(
+        "a page in the dark has the colors of the light",
+        "explore/palette.py",
+        '"page.css"))[:2]',
+        '"page.css"))[1::-1]',
+    ),
+    Bug(
+        "an address is believed in what every object has",
+        "explore/settings.js",
+        "Object.hasOwn(WORDS, text)",
+        "text in WORDS",
+    ),
+]
+
 GROUPS = {
     "variants": VARIANTS,
     "tensor parallel": TENSOR_PARALLEL,
@@ -2817,4 +2946,5 @@ GROUPS = {
     "leftovers": LEFTOVERS,
     "checker": CHECKER,
     "terminal": TERMINAL,
+    "explore": EXPLORE,
 }

@@ -33,7 +33,8 @@ UNIT = [
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
-PLAN = "transformer or checkpointing or counts or hostile or beside or works"
+PLAN = "transformer or checkpointing or counts or hostile or beside or works or ring"
+EXPLORE = "bills or hsdp or again or first_number or no_result_stays or one_color or believed"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 GPU = "comm gpu bits bytes precision"
@@ -84,6 +85,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
+    "explore": (0, "tests/test_explore.py", "-k", EXPLORE),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
 FIRST = {  # by group, where it is not the order above
@@ -126,6 +128,7 @@ FIRST = {  # by group, where it is not the order above
     "leftovers": ["leftovers"],
     "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
     "terminal": ["terminal"],
+    "explore": ["explore"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M
