@@ -97,7 +97,7 @@ function bars(place, rows, kinds, limit, title) {
 // line; limit: {value, text}; from: {n, text}, where the chosen line comes below the limit, or null.
 function lines(place, rows, { at, limit, from, title, choose }) {
   const width = Math.max(240, place.clientWidth), narrow = width < 620;
-  const [left, right, top, height] = [narrow ? 48 : 56, width - (narrow ? 34 : 40), 12, narrow ? 300 : 330];
+  const [left, right, top, height] = [narrow ? 56 : 62, width - (narrow ? 34 : 40), 12, narrow ? 300 : 330];
   const bottom = height - 34;
   const values = rows.flatMap((r) => r.points.map(([, value]) => value)).filter((value) => value > 0).concat(limit.value);
   const last = Math.log2(Math.max(...rows.flatMap((r) => r.points.map(([n]) => n)), 2));
@@ -130,18 +130,37 @@ function lines(place, rows, { at, limit, from, title, choose }) {
   }
   for (const [{ r, x: end }, at_y] of apart(ends, 14, top + 4, bottom + 4))
     picture.append(svg("text", { class: r.chosen ? "end strong" : "end", x: end + 6, y: at_y + 4 }, r.short));
-  const above = y(limit.value) - 7 > top + 10;
-  picture.append(svg("text", { class: "small halo", x: left + 6, y: y(limit.value) + (above ? -7 : 15) }, limit.text));
-  if (from) {
-    const back = x(from.n) > (left + right) / 2;
+  const [spot, spot_y] = freest(rows.map((r) => r.points.map(([n, value]) => [x(n), y(value)])), left, right, [y(limit.value) - 7, y(limit.value) + 16].filter((each) => each > top + 10 && each < bottom - 3));
+  picture.append(svg("text", { class: "small halo", x: spot, y: spot_y }, limit.text));
+  if (from) { // the line falls to the right, so there is room on its left, below
+    const edge = x(from.n) < left + 70, there = { x: x(from.n) + (edge ? 8 : -8), y: y(limit.value) + (edge ? -8 : 17) };
     picture.append(svg("path", { class: "from", d: `M${x(from.n)} ${y(limit.value) - 5}L${x(from.n) + 5} ${y(limit.value) + 4}H${x(from.n) - 5}Z` }));
-    picture.append(svg("text", { class: "small strong halo", x: x(from.n) + (back ? -4 : 4), y: y(limit.value) + (above ? 17 : 29), "text-anchor": back ? "end" : "start" }, from.text));
+    picture.append(svg("text", { class: "small strong halo", ...there, "text-anchor": edge ? "start" : "end" }, from.text));
   }
   picture.addEventListener("pointerdown", (event) => {
     const part = (event.clientX - picture.getBoundingClientRect().left - left) / (right - left);
     if (part > -0.05 && part < 1.05) choose(2 ** Math.round(Math.min(1, Math.max(0, part)) * last));
   });
   place.replaceChildren(picture);
+}
+
+// Where a label of some 130 pixels is farthest from all lines, given as points: [x, one of `heights`].
+function freest(all, left, right, heights) {
+  const at = (points, px) => {
+    const i = points.findIndex(([x]) => x >= px);
+    if (i < 1) return i ? Infinity : points[0][0] - px < 1 ? points[0][1] : Infinity;
+    const [[x0, y0], [x1, y1]] = [points[i - 1], points[i]];
+    return y0 + ((y1 - y0) * (px - x0)) / (x1 - x0 || 1);
+  };
+  let best = [left + 6, heights[0]], most = -1;
+  for (const y of heights) {
+    for (let x = left + 6; x < right - 130; x += 20) {
+      let near = 60;
+      for (let px = x; px <= x + 130; px += 10) for (const points of all) near = Math.min(near, Math.abs(at(points, px) - (y - 4)));
+      if (near > most + 1) [best, most] = [[x, y], near];
+    }
+  }
+  return best;
 }
 
 // Labels pushed from each other until `room` is between any two of those that end at the same place.
