@@ -20,7 +20,11 @@ import numpy as np
 from _lesson import each, ranks, say, show
 
 comm = ranks(4)
-each(comm, f"rank {comm.rank} of {comm.size}, process {os.getpid()}")
+each(
+    comm,
+    f"rank {comm.rank}，共 {comm.size} 个，进程号 {os.getpid()}",
+    f"rank {comm.rank} of {comm.size}, process {os.getpid()}",
+)
 
 # %% [markdown] id="00-own" lang="zh"
 # ## 每个进程有自己的内存
@@ -53,7 +57,7 @@ each(comm, f"rank {comm.rank}: mine = {mine}, mine * 4 = {total}")
 # %%
 everybodys = np.empty(comm.size, int)
 comm.mpi.Allgather(np.array([mine]), everybodys)
-each(comm, f"rank {comm.rank}: {everybodys.tolist()}, sum {everybodys.sum()}")
+each(comm, f"rank {comm.rank}: {everybodys.tolist()} -> {everybodys.sum()}")
 
 # %% [markdown] id="00-price" lang="zh"
 # ## 消息要花时间

@@ -24,7 +24,9 @@
 #
 # So **∂L/∂w = ∂L/∂y · x**. In the same way ∂y/∂b = 1, so ∂L/∂b = ∂L/∂y; and ∂y/∂x = w, so ∂L/∂x = ∂L/∂y · w.
 # %%
-from _lesson import say, show
+from _lesson import alone, say, show
+
+alone()
 
 x, t = 3.0, 10.0
 w, b = 2.0, 1.0
@@ -60,7 +62,8 @@ measured = [
     (loss(w, b + step, x) - loss(w, b - step, x)) / (2 * step),
     (loss(w, b, x + step) - loss(w, b, x - step)) / (2 * step),
 ]
-show("measured: " + ", ".join(f"{value:.6f}" for value in measured))
+found = ", ".join(f"{value:.6f}" for value in measured)
+say(f"量出来是 {found}", f"measured: {found}")
 assert all(abs(a - m) < 1e-6 for a, m in zip((dL_dw, dL_db, dL_dx), measured))
 better = loss(w - 0.01 * dL_dw, b, x)
 assert better < loss(w, b, x)

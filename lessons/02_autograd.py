@@ -12,11 +12,12 @@
 # to hand a gradient back. Then all is walked **backwards from the last result**, and where paths meet, what they bring is **added up**.
 # %%
 import numpy as np
-from _lesson import say, show
+from _lesson import alone, pick, say, show
 
 from zero_ref.autograd import Tensor, add, linear, relu
 from zero_ref.ledger import ledger
 
+alone()
 random = np.random.default_rng(0)
 X, W, B, G = (random.normal(size=shape) for shape in ((5, 3), (3, 3), (3,), (5, 3)))  # 5 samples, width 3
 
@@ -34,10 +35,10 @@ def model(w: Tensor, w_again: Tensor, b: Tensor, x: np.ndarray = X) -> dict[str,
 # ## 画出这张图
 #
 # 真正的 `Tensor` 记着 `parents`（由谁算来）和 `number`（第几个创建）。下面沿着 `parents` 画：缩进一层就是来源，`+` 是又一条路径到了这里。
-# visit 是 `backward` 里实际访问的次序；叶子 x、w、b 没有来源，只收不交。
+# 最右边是 `backward` 里实际访问的次序；叶子 x、w、b 没有来源，只收不交。
 #
 # 先想一想：s 一开始就把梯度交给了 h 和 y。接着可以马上访问 h 吗？（来源总比结果先创建。）
-# %% [markdown] id="02-graph" lang="en" src="0a9ba97e"
+# %% [markdown] id="02-graph" lang="en" src="ae26ed94"
 # ## The graph, drawn
 #
 # A real `Tensor` keeps its `parents` (what it was computed from) and its `number` (how many were created before). The drawing follows
@@ -58,8 +59,9 @@ tensors["s"].backward(G)
 def draw(tensor: Tensor, depth: int = 0) -> None:
     """A line for this tensor and, the first time, below it those that it was computed from."""
     name, again = names[tensor], tensor in drawn
-    visit = f"visit {visited.index(name) + 1}" if name in visited else "leaf"
-    show(f"{'    ' * depth + name:<16} number {tensor.number}   {'+' if again else visit}")
+    leaf, visit = pick("叶子", "leaf"), pick("第 {} 个访问", "visit {}")
+    visit = visit.format(visited.index(name) + 1) if name in visited else leaf
+    show(f"{'    ' * depth + name:<16} {pick('编号', 'number')} {tensor.number}   {'+' if again else visit}")
     drawn.append(tensor)
     for parent in () if again else tensor.parents:
         draw(parent, depth + 1)
@@ -109,8 +111,13 @@ def loss(w: np.ndarray) -> float:
 moves = 1e-6 * np.eye(9).reshape(9, 3, 3)  # one weight at a time
 measured = np.array([(loss(W + move) - loss(W - move)) / 2e-6 for move in moves]).reshape(3, 3)
 assert np.allclose(w.grad, measured, rtol=0, atol=1e-7) and not np.allclose(first.grad, measured, atol=0.1)
-for what, grad in (("finite difference", measured), ("backward", w.grad), ("= for +=", first.grad)):
-    show(f"{what:<18} dL/dw[0] = {np.array2string(grad[0], precision=6, floatmode='fixed')}")
+for grad, zh, en in (
+    (measured, "有限差分", "finite difference"),
+    (w.grad, "backward", "backward"),
+    (first.grad, "把 += 写成 =", "= for +="),
+):
+    numbers = np.array2string(grad[0], precision=6, floatmode="fixed")
+    show(f"dL/dw[0] = {numbers}   {pick(zh, en)}")
 
 # %% [markdown] id="02-bytes" lang="zh"
 # ## 记账要占内存
@@ -134,7 +141,10 @@ for samples in (5, 500):
     del s
     rest = ledger.live["activation"] - before
     assert forward == 4 * samples * 3 * 8 and rest == W.nbytes + B.nbytes == backward - forward
-    show(f"{samples:>3} samples: {forward:>6,} bytes (4 arrays); backward: {backward:>6,}; del s: {rest}")
+    say(
+        f"{samples:>3} 个样本：前向后 {forward:>6,} 字节（4 个数组），反向后 {backward:>6,}，del s 后 {rest}",
+        f"{samples:>3} samples: {forward:>6,} bytes (4 arrays); backward: {backward:>6,}; del s: {rest}",
+    )
 
 # %% [markdown] id="02-end" lang="zh"
 # ## 记住

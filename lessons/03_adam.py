@@ -23,12 +23,13 @@
 # The 13 weights below have to go from 0 to 1, on slopes from 0.001 to 1000. Think first: with one lr, which is furthest after five steps?
 # %%
 import numpy as np
-from _lesson import say, show
+from _lesson import alone, pick, rows, say, show
 
 from zero_ref.layout import bounds
 from zero_ref.optim import SGD, Adam, AdamW
 from zero_ref.precision import Master
 
+alone()
 LR, BETA1, BETA2, EPS = 0.1, 0.9, 0.999, 1e-8
 SLOPE = np.logspace(-3, 3, 13)  # L = the sum of SLOPE/2 (w - 1)^2, so dL/dw = SLOPE (w - 1)
 
@@ -42,6 +43,7 @@ def adam(w: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t: int) -> 
 
 
 w, m, v, real_w, sgd_w = np.zeros((5, 13))
+steps = []
 real, sgd = Adam(13, "float64", lr=LR), SGD(13, "float64", lr=LR)
 for t in range(1, 6):
     adam(w, SLOPE * (w - 1), m, v, t)
@@ -49,7 +51,8 @@ for t in range(1, 6):
     sgd.update(sgd_w, SLOPE * (sgd_w - 1), 1.0)
     assert np.array_equal([w, m, v], [real_w, real.m, real.v])
     for i in (0, 12):
-        show(f"step {t}  slope {SLOPE[i]:<5g} m {m[i]:9.2e}  v {v[i]:.2e}  w {w[i]:.4f}  SGD {sgd_w[i]:9.2g}")
+        steps.append((t, f"{SLOPE[i]:g}", f"{m[i]:.2e}", f"{v[i]:.2e}", f"{w[i]:.4f}", f"{sgd_w[i]:.2g}"))
+rows((pick("步", "step"), pick("坡度", "slope"), "m", "v", "Adam: w", "SGD: w"), steps)
 assert np.ptp(w) < 1e-4 and sgd_w[0] < 1e-3 and abs(sgd_w[12]) > 1e9
 say("与 zero_ref/optim.py 的 Adam 逐比特相同", "equal in every bit to Adam in zero_ref/optim.py")
 
@@ -90,7 +93,7 @@ for kind, decay in ((SGD, DECAY), (Adam, 0.0), (Adam, DECAY), (AdamW, DECAY)):
     one = np.array([5.0])
     kind(1, "float64", lr=LR, weight_decay=decay).update(one, np.array([2.0]), 1.0)
     after.append(one[0])
-    show(f"{kind.__name__:<5} decay {decay}: w 5 -> {one[0]:.4f}")
+    show(f"{kind.__name__:<5} {pick('衰减', 'decay')} {decay}: w 5 -> {one[0]:.4f}")
 assert np.allclose(after, [4.95 - LR * 2, 5 - LR, 5 - LR, 4.95 - LR], rtol=1e-8)  # 5 (1 - LR DECAY) = 4.95
 
 # %% [markdown] id="03-bytes" lang="zh"
@@ -104,15 +107,16 @@ assert np.allclose(after, [4.95 - LR * 2, 5 - LR, 5 - LR, 4.95 - LR], rtol=1e-8)
 # m and v are 2Ψ numbers (Ψ counts the parameters). In 16 bits (`zero_ref/precision.py`) 1 + 0.0001 is 1, so the optimizer needs
 # float32 master weights, too. Think first: how many bytes does a parameter take in all, and how many of them are the optimizer's?
 # %%
-each = []
+each, lines = [], []
 for name, optimizer in (
     ("SGD", SGD(13, "float32")),
-    ("SGD, momentum", SGD(13, "float32", momentum=0.9)),
+    ("SGD + momentum", SGD(13, "float32", momentum=0.9)),
     ("Adam", Adam(13, "float32")),
-    ("Adam, 16 bits", Master(13, lambda n: Adam(n, "float32"))),
+    ("Adam + master", Master(13, lambda n: Adam(n, "float32"))),
 ):
     each.append(sum(vector.nbytes for vector in optimizer.state().values()) / 13)
-    show(f"{name:<14}{each[-1]:3.0f} bytes a parameter: {', '.join(optimizer.state()) or '-'}")
+    lines.append((name, f"{each[-1]:g}", ", ".join(optimizer.state()) or "-"))
+rows(("", pick("每个参数的字节", "bytes a parameter"), pick("状态", "state")), lines)
 one = np.float16(1)
 total = one.nbytes + one.nbytes + each[3]  # parameter, gradient, state
 assert each == [0, 4, 8, 12] and total == 16 and one + np.float16(1e-4) == one
@@ -134,7 +138,11 @@ for a, b in zip(cuts, cuts[1:]):
     for _ in range(5):
         own.update(shard, SLOPE[a:b] * (shard - 1), 1.0)
     assert np.array_equal(shard, w[a:b])
-    show(f"weights {a} to {b - 1}: state {own.m.nbytes + own.v.nbytes} of {m.nbytes + v.nbytes} bytes")
+    own_bytes, all_bytes = own.m.nbytes + own.v.nbytes, m.nbytes + v.nbytes
+    say(
+        f"权重 {a} 到 {b - 1}：状态 {own_bytes} 字节，全部是 {all_bytes}",
+        f"weights {a} to {b - 1}: state {own_bytes} of {all_bytes} bytes",
+    )
 
 # %% [markdown] id="03-end" lang="zh"
 # ## 记住

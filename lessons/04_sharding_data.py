@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, pick, ranks, say, show
 
 from zero_ref.data import Batches, DataSet
 from zero_ref.layout import bounds
@@ -85,11 +85,12 @@ for batches in (shuffled, hashed):
 program = "print(*(hash(f'sample {i}') % 4 for i in range(22)), sep='', end='')"
 salt = os.environ | {"PYTHONHASHSEED": str(rank + 1)}
 owners = subprocess.run([sys.executable, "-c", program], env=salt, stdout=subprocess.PIPE, text=True).stdout
-each(comm, f"rank {rank}: owners {owners}")
+each(comm, f"rank {rank}：谁负责 {owners}", f"rank {rank}: owners {owners}")
 readers = np.sum(comm.everyone([owner == str(rank) for owner in owners]), axis=0)
 missed, repeated = (readers == 0).sum(), (readers > 1).sum()
 assert len(readers) == 22 and missed > 0 and repeated > 0
-show(f"times read:    {''.join(map(str, readers))}")
+times = "".join(map(str, readers))
+say(f"读了几次：     {times}", f"times read:    {times}")
 say(f"{missed} 个没人读，{repeated} 个读了多次", f"{missed} samples not read, {repeated} more than once")
 
 # %% [markdown] id="04-sorted" lang="zh"
@@ -107,7 +108,11 @@ say(f"{missed} 个没人读，{repeated} 个读了多次", f"{missed} samples no
 cuts = bounds(22, [1] * 4)
 own = labels[cuts[rank] : cuts[rank + 1]]
 assert len(set(own)) == 1 and comm.sum(float(own.sum())) == labels.sum()
-each(comm, f"rank {rank}: classes {own}, mean {own.mean():g}; of all ranks {labels.mean():.2f}")
+each(
+    comm,
+    f"rank {rank}：类别 {own}，平均 {own.mean():g}；全体的平均 {labels.mean():.2f}",
+    f"rank {rank}: classes {own}, mean {own.mean():g}; of all ranks {labels.mean():.2f}",
+)
 first = labels[shuffled.global_batch(0, 0)]
 assert len(set(labels[:8])) == 2 and len(set(first)) == 4
 assert np.array_equal(shuffled.global_batch(0, 0), hashed.global_batch(0, 0))
@@ -126,12 +131,17 @@ say(f"第 1 步：不打乱 {labels[:8]}，打乱 {first}", f"step 1: as it is {
 # %%
 losses, sizes = [], comm.everyone([len(hashed.parts(0, step)[0]) for step in range(3)])
 assert np.sum(sizes, axis=0).tolist() == [8, 8, 6] and 0 in np.ravel(sizes)
-each(comm, f"rank {rank}: samples of steps 1, 2, 3 {sizes[rank]}")
+each(
+    comm,
+    f"rank {rank}：第 1、2、3 步的样本数 {sizes[rank]}",
+    f"rank {rank}: samples of steps 1, 2, 3 {sizes[rank]}",
+)
 for rule in ("contiguous", "random", "hash"):
     line = ["--quiet", "--dtype", "float64", "--steps", "20", "--batch-size", "5", "--shard-data", rule]
     record = train(options.parse(line))
     losses.append(record["loss"])
-    show(f"{rule:<10} samples {[own['samples'] for own in record['ranks']]} loss {losses[-1][-1]:.14f}")
+    dealt = [own["samples"] for own in record["ranks"]]
+    show(f"{rule:<10} {pick('样本', 'samples')} {dealt} loss {losses[-1][-1]:.14f}")
 off = np.ptp(losses, axis=0).max()
 assert off < 1e-13
 say(f"每一步的 loss 最多差 {off:.0e}", f"the loss of a step is off by {off:.0e} at most")

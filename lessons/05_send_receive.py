@@ -19,7 +19,7 @@
 import inspect
 
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, pick, ranks, rows, say
 
 from zero_ref.comm import RingComm, exchange
 
@@ -55,10 +55,12 @@ low, high = 8, 4 << 20
 while high - low > 1:  # halve the gap
     middle = (low + high) // 2
     low, high = (middle, high) if over(mpi.Isend, middle) else (low, middle)
+lines, yes_no = [], (pick("没办完", "no"), pick("办完了", "yes"))
 for nbytes in (8, 512, low, high, 1 << 18, 4 << 20):
     isend, issend = over(mpi.Isend, nbytes), over(mpi.Issend, nbytes)
     assert isend == (nbytes <= low) and not issend
-    show(f"{nbytes:>9,} bytes:   Isend over: {isend!s:<5}   Issend over: {issend}")
+    lines.append((f"{nbytes:,}", yes_no[isend], yes_no[issend]))
+rows((pick("字节", "bytes"), pick("Isend 呢", "Isend over"), pick("Issend 呢", "Issend over")), lines)
 say(f"这次运行的界限：{low:,} 字节", f"the limit in this run: {low:,} bytes")
 
 # %% [markdown] id="05-circle" lang="zh"
@@ -75,7 +77,11 @@ say(f"这次运行的界限：{low:,} 字节", f"the limit in this run: {low:,} 
 # %%
 waits_for = comm.everyone(right)
 assert not over(mpi.Isend, high)  # on no rank
-each(comm, f"rank {rank}: Send to {right}, which is not over before {right} comes to its Recv")
+each(
+    comm,
+    f"rank {rank}：Send 给 {right}，要等 {right} 走到它的 Recv 才办得完",
+    f"rank {rank}: Send to {right}, which is not over before {right} comes to its Recv",
+)
 path = [0]
 for _ in range(N):
     path.append(waits_for[path[-1]])
@@ -111,11 +117,15 @@ def rounds(orders: list[str]) -> int | None:
 
 
 sizes = [1, 2, 3, 4, 5, 8, 9]
-rings = {"all SR": ["SR"] * 9, "rank 0 RS": ["RS"] + ["SR"] * 8, "odd RS": (["SR", "RS"] * 5)[:9]}
+rings = {
+    pick("都是 SR", "all SR"): ["SR"] * 9,
+    pick("rank 0 是 RS", "rank 0 RS"): ["RS"] + ["SR"] * 8,
+    pick("奇数是 RS", "odd RS"): (["SR", "RS"] * 5)[:9],
+}
 counts = {name: [rounds(orders[:size]) for size in sizes] for name, orders in rings.items()}
 assert list(counts.values()) == [[None] * 7, [None, *sizes[1:]], [None, 2, 3, 2, 3, 2, 3]]
-for name, line in {"N": sizes, **counts}.items():
-    show(f"{name:<10}" + "".join(f"{count or 'hang':>6}" for count in line))
+hang = pick("卡死", "hang")
+rows(("N", *sizes), [(name, *(count or hang for count in line)) for name, line in counts.items()])
 say("一个先收要 N 轮，奇偶只要两三轮", "one receives first: N rounds; odd and even: 2 or 3")
 
 # %% [markdown] id="05-cures" lang="zh"
@@ -151,15 +161,19 @@ def shift(how: str, size: int, step: int = 1) -> list[list[int]]:
     return comm.everyone(got[:2].tolist())[:size]
 
 
-for how, smallest in (("odd/even", 2), ("Sendrecv", 1), ("Isend", 1)):
+for how, smallest in (("Ssend", 2), ("Sendrecv", 1), ("Isend", 1)):
     for size in range(smallest, N + 1):
         got = shift(how, size)
         assert np.array_equal(got, [[(r - 1) % size * 10, (r - 1) % size * 10 + 1] for r in range(size)])
-    show(f"{how:<9} right for N = {smallest} to {N}; got {got}")
+    say(
+        f"{how:<9} N = {smallest} 到 {N} 都对；收到 {got}",
+        f"{how:<9} right for N = {smallest} to {N}; got {got}",
+    )
 for size in (2, 3, 4):
     meant, got = shift("Sendrecv", size), shift("Sendrecv", size, step=-1)
     assert (meant == got) == (size == 2)
-    show(f"left <-> right, {size} ranks: rank 0 got {got[0]} {'=' if got == meant else '!='} {meant[0]}")
+    found = f"{got[0]} {'=' if got == meant else '!='} {meant[0]}"
+    say(f"左右对调，{size} 个 rank：rank 0 收到 {found}", f"left <-> right, {size} ranks: rank 0 got {found}")
 assert "Sendrecv(" in inspect.getsource(RingComm) and "Isend(" in inspect.getsource(exchange)
 
 # %% [markdown] id="05-end" lang="zh"

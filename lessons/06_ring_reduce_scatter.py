@@ -8,7 +8,14 @@
 #
 # 环形算法：所有 rank 围成一圈，每一步都只发给右边、只收左边的。第 s 片从 rank s+1 出发，一路向右，每到一处就加上那里的一份，
 # 走 N−1 步正好到达 rank s。
-# %% [markdown] id="06-title" lang="en" src="cf561992"
+#
+# ```
+#     rank 0  ->  rank 1
+#       ^           |
+#       |           v
+#     rank 3  <-  rank 2
+# ```
+# %% [markdown] id="06-title" lang="en" src="6946b9fc"
 # # 06 Ring reduce-scatter
 #
 # Data parallelism has to add up the gradients of four ranks. The obvious way is to send them all to rank 0: it receives three whole
@@ -19,9 +26,16 @@
 #
 # Around a ring: each rank sends to the right and receives from the left only. Shard s sets out at rank s+1 and travels to the right,
 # every rank adds its own part, and after N−1 hops it has arrived at rank s.
+#
+# ```
+#     rank 0  ->  rank 1
+#       ^           |
+#       |           v
+#     rank 3  <-  rank 2
+# ```
 # %%
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, ranks, say
 
 comm = ranks(4)
 N, rank = comm.size, comm.rank
@@ -59,7 +73,8 @@ for hop in range(1, N):
     number = (rank - hop - 1) % N  # the shard that has just come
     travelling = arriving + shards[number]
     say(f"第 {hop} 步之后", f"after hop {hop}")
-    each(comm, f"  rank {rank} has shard {number}: {travelling.astype(int).tolist()}")
+    numbers = travelling.astype(int).tolist()
+    each(comm, f"  rank {rank} 有第 {number} 片：{numbers}", f"  rank {rank} has shard {number}: {numbers}")
 assert number == rank
 expected = np.array([(i + 1) * sum(10**r for r in range(N)) for i in (2 * rank, 2 * rank + 1)], float)
 assert np.array_equal(travelling, expected)
@@ -100,7 +115,7 @@ from zero_ref.layout import FlatLayout
 layout = FlatLayout("gradient", {"values": (8,)}, N)
 for name, kind in REDUCE.items():
     assert np.array_equal(kind().reduce_scatter(gradient, layout), travelling)
-    show(f"{name}: =")
+    say(f"--reduce {name}：逐比特相同", f"--reduce {name}: equal in every bit")
 
 # %% [markdown] id="06-end" lang="zh"
 # ## 记住

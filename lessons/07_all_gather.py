@@ -13,7 +13,7 @@
 # **All-gather**: rank r gives shard r, every rank gets all. Nothing is added here, only moved.
 # %%
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, ranks, say
 
 comm = ranks(4)
 N, rank = comm.size, comm.rank
@@ -65,7 +65,8 @@ sent = dict(ledger.sent)
 assert (gradient == sum(range(1, N + 1))).all()
 for name in ("reduce_scatter", "all_gather"):
     assert sent[name] == 4 * psi * (N - 1) // N
-    show(f"{name}: {sent[name]:,} bytes = 4 x {psi} x {N - 1}/{N}")
+    formula = f"= 4 x {psi} x {N - 1}/{N}"
+    say(f"{name}：{sent[name]:,} 字节 {formula}", f"{name}: {sent[name]:,} bytes {formula}")
 say(
     "合计 2Ψ(N−1)/N 个元素：这就是数据并行每步的通信量",
     "2 psi (N-1)/N elements in all: what data parallelism sends in a step",
@@ -86,17 +87,21 @@ say(
 # parameters in place of the gradient. Not one byte more is sent.
 # %%
 values = np.full(psi, rank + 1.0, "float32")
-parameters = np.ones(psi, "float32")  # the same everywhere
+parameters, RATE = np.ones(psi, "float32"), np.float32(0.05)  # the same everywhere
+expected = parameters - RATE * sum(range(1, N + 1))  # what all-reduce and then an update of everything gives
 ledger.forget_sent()
 grad = ring.reduce_scatter(values, layout)  # first half
 mine = ring.shard(parameters, layout)
-mine -= 0.1 * grad  # the seam: SGD on a quarter of the parameters
+mine -= RATE * grad  # the seam: SGD on a quarter of the parameters
 ring.all_gather(mine, layout, out=parameters)  # second half
-assert np.allclose(parameters, 1 - 0.1 * sum(range(1, N + 1)))
+assert np.array_equal(parameters, expected) and len(set(comm.everyone(parameters.tobytes().hex()))) == 1
 assert dict(ledger.sent) == sent
 say(
-    f"所有参数都变成了 {parameters[0]:g}，发送的字节数与 all-reduce 完全相同",
-    f"every parameter is {parameters[0]:g} now, for just the bytes of an all-reduce",
+    f"每个 rank 上，每个参数都从 1 走到了 1 − 0.05 × (1 + 2 + 3 + 4) = {parameters[0]:g}：\n"
+    "每个 rank 只更新了四分之一，结果却和“先 all-reduce，再各自更新全部”逐比特相同，发送的字节也一样多",
+    f"on every rank each parameter went from 1 to 1 - 0.05 x (1 + 2 + 3 + 4) = {parameters[0]:g}:\n"
+    "a rank has updated a quarter only, and the result is that of an all-reduce and an update of everything, "
+    "equal in every bit, for the same bytes",
 )
 
 # %% [markdown] id="07-end" lang="zh"

@@ -11,7 +11,7 @@
 # stay the same, and nobody has to send them.
 # %%
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, ranks, say
 
 comm = ranks(4)
 N, rank = comm.size, comm.rank
@@ -39,7 +39,8 @@ def gradient(w: np.ndarray, x: np.ndarray, y: np.ndarray, divisor: float) -> np.
 alone = np.zeros(3)
 for _ in range(20):
     alone -= RATE * gradient(alone, X, Y, SAMPLES)
-show(f"one process: {np.array2string(alone, precision=12)}")
+numbers = np.array2string(alone, precision=12)
+say(f"一个进程：{numbers}", f"one process:    {numbers}")
 
 # %% [markdown] id="08-four" lang="zh"
 # ## 四个进程一起
@@ -55,7 +56,8 @@ from zero_ref.layout import FlatLayout, bounds
 
 cuts = bounds(SAMPLES, [1] * N)
 mine = slice(cuts[rank], cuts[rank + 1])
-each(comm, f"rank {rank}: samples {cuts[rank]} to {cuts[rank + 1] - 1}")
+first, last = cuts[rank], cuts[rank + 1] - 1
+each(comm, f"rank {rank}：样本 {first} 到 {last}", f"rank {rank}: samples {first} to {last}")
 layout = FlatLayout("w", {"w": (3,)}, N)
 
 
@@ -72,7 +74,8 @@ def train(divisor: float, factor: float) -> np.ndarray:
 
 together = train(SAMPLES, 1.0)
 assert np.allclose(together, alone, rtol=0, atol=1e-14)
-show(f"four processes: {np.array2string(together, precision=12)}")
+numbers = np.array2string(together, precision=12)
+say(f"四个进程：{numbers}", f"four processes: {numbers}")
 say(
     f"与一个进程相差 {abs(together - alone).max():.1e}",
     f"off from one process by {abs(together - alone).max():.1e}",

@@ -19,7 +19,7 @@
 from unittest.mock import Mock
 
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say, show
 
 from zero_ref.layout import RULES, FlatLayout
 from zero_ref.ledger import ledger
@@ -35,7 +35,10 @@ positions = np.arange(flat.padded)
 weight, bias = flat.views(positions).values()
 assert np.shares_memory(weight, positions) and weight[2, 3] == 2 * 12 + 3 and weight.size == 60
 assert flat.counts == [17] * 4 and flat.elements == 65
-show(f"weight[2, 3] lies at {weight[2, 3]}, bias at {bias}, padding at {positions[65:]}")
+say(
+    f"weight[2, 3] 在 {weight[2, 3]}，bias 在 {bias}，填充在 {positions[65:]}",
+    f"weight[2, 3] lies at {weight[2, 3]}, bias at {bias}, padding at {positions[65:]}",
+)
 say("按张量分：60、5、0、0；摊平了切：每份 17", "by tensors: 60, 5, 0 and 0; flat: 17 for each")
 
 # %% [markdown] id="09-rules" lang="zh"
@@ -72,7 +75,10 @@ def owners(layout: FlatLayout) -> np.ndarray:
 for rule, layout in layouts.items():
     padding, owner = layout.padded - 65, owners(layout).tolist()
     assert comm.everyone(owner) == [owner] * N  # no rank has told another
-    show(f"{rule}: {layout.counts}, {padding} of it padding; blocks of {layout.block}")
+    say(
+        f"{rule}：{layout.counts}，其中填充 {padding} 个；每块 {layout.block} 个",
+        f"{rule}: {layout.counts}, {padding} of it padding; blocks of {layout.block}",
+    )
     show("  " + "w" * 60 + "b" * 5 + "-" * padding)
     show("  " + "".join(map(str, owner)))
 
@@ -94,12 +100,17 @@ for size, elements in ((s, e) for s in (1, 2, 3, 4, 5, 8) for e in (1, 3, 7, 65,
         owners(layout)
     if (size, elements) == (8, 3):
         for rule, layout in zip(RULES, kinds):
-            show(f"3 elements, 8 ranks, {rule:<10} {layout.counts}, {layout.padded - 3} of padding")
+            counts, padding = layout.counts, layout.padded - 3
+            say(
+                f"3 个元素，8 个 rank，{rule:<10} {counts}，填充 {padding} 个",
+                f"3 elements, 8 ranks, {rule:<10} {counts}, {padding} of padding",
+            )
 excess = []
 for elements in (1009, 100_003, 10_000_019):
     counts = FlatLayout("layer", {"w": (elements,)}, N, "hash").counts
     excess.append(max(counts) / np.mean(counts))
-    show(f"hash, {elements:>10,}: {counts}, largest / mean {excess[-1]:.3f}")
+    ratio = f"{pick('最大 / 平均', 'largest / mean')} {excess[-1]:.3f}"
+    show(f"hash, {elements:>10,}: {counts}, {ratio}")
 assert excess == sorted(excess, reverse=True) and excess[-1] < 1.05
 
 # %% [markdown] id="09-order" lang="zh"
@@ -113,6 +124,7 @@ assert excess == sorted(excess, reverse=True) and excess[-1] < 1.05
 # A layer computes in **model order** (tensor after tensor), collectives send in **rank order** (all of rank 0's elements, then rank 1's).
 # Of slices the two are one, and `shard` is a view: to change it is to change a tensor. Of scattered blocks `shard` and `rank_order` are copies.
 # %%
+lines = []
 for rule, layout in layouts.items():
     full, back = np.arange(layout.padded), np.arange(layout.padded)
     ranked, shard = layout.rank_order(full), layout.shard(full, 1)
@@ -121,7 +133,9 @@ for rule, layout in layouts.items():
     back[:] = ranked
     layout.to_model_order(ranked, back)
     assert np.array_equal(ranked[layout.slice_of(1)], shard) and np.array_equal(back, full)
-    show(f"{rule:<10}  shard a view: {view!s:<5}  rank 1's {shard[:6]}... begin in {layout.tensor_of(1, 0)}")
+    kind = pick("视图", "view") if view else pick("复制", "copy")
+    lines.append((rule, kind, " ".join(map(str, shard[:6])) + " ...", layout.tensor_of(1, 0)))
+rows(("", "shard", pick("rank 1 的元素", "rank 1's elements"), pick("开头属于", "begin in")), lines)
 
 # %% [markdown] id="09-price" lang="zh"
 # ## 规则的代价
@@ -137,7 +151,7 @@ for rule, layout in layouts.items():
 # The cost is on the way: scattered blocks take a whole buffer to change the order, and uneven shards take "vector" collectives,
 # which are told a length for each rank. Think first: and the bytes sent?
 # %%
-mpi, trained = comm.mpi, []
+mpi, trained, lines = comm.mpi, [], []
 for rule, layout in layouts.items():
     param, adam = np.zeros(layout.padded, "float32"), Adam(layout.counts[rank], "float32", lr=0.1)
     comm.mpi = Mock(wraps=mpi)  # the real calls, and notes of them
@@ -158,7 +172,8 @@ for rule, layout in layouts.items():
     assert buffer == (4 * layout.padded if rule in ("random", "hash") else 0)
     sent = comm.everyone(sum(ledger.sent.values()) // 3)
     assert sum(sent) == 2 * 4 * layout.padded * (N - 1)
-    show(f"{rule:<10} buffer {buffer:>3} sent {sent} {', '.join(calls)}")
+    lines.append((rule, buffer, " ".join(map(str, sent)), ", ".join(calls)))
+rows(("", pick("缓冲区", "buffer"), pick("各 rank 发送", "sent by rank"), pick("调用", "calls")), lines)
 say("参数逐比特相同；每步共发送 2(N−1) 个向量", "equal in every bit; a step sends 2 (N-1) vectors in all")
 
 # %% [markdown] id="09-end" lang="zh"

@@ -23,7 +23,7 @@
 from itertools import accumulate
 from math import ceil
 
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say, show
 
 from zero_ref.plan import formulas, paper, sizing
 from zero_ref.train import options
@@ -50,7 +50,8 @@ for n in (4, 64, 1024):
         kinds = bill(stage, 7.5e9, n)
         assert kinds == formulas.model_state_bytes(stage, 7.5e9, n, 2, 2, 12)
         assert sum(kinds.values()) / 1e9 == paper.gigabytes(stage, 75 * 10**8, n)
-        show(f"N = {n:<4}  stage {stage}  {paper.cell('7.5B', stage, n):>5} GB  {bar(kinds, 3e9)}")
+        gb = f"{paper.cell('7.5B', stage, n):>5} GB"
+        show(f"N = {n:<4}  {pick('阶段', 'stage')} {stage}  {gb}  {bar(kinds, 3e9)}")
 assert [paper.cell("7.5B", stage, 64) for stage in range(4)] == ["120", "31.4", "16.6", "1.88"]
 say(
     "放不下。没切的部分降不下来：阶段 1 是 4Ψ = 30 GB，阶段 2 是 2Ψ = 15 GB",
@@ -80,7 +81,8 @@ for dtype, each in (("bfloat16", (2, 2, 12)), ("float32", (4, 4, 8))):
         for rank in record["ranks"]:
             assert {kind: n for kind, n in rank["resting_bytes"].items() if n} == formula
         p, g, o = (record["ranks"][comm.rank]["resting_bytes"][kind] for kind in KINDS)
-        show(f"stage {stage}  {bar(formula, psi / 2):<32}  {p:>6,} + {g:>6,} + {o:>7,} = {p + g + o:>7,}")
+        numbers = f"{p:>6,} + {g:>6,} + {o:>7,} = {p + g + o:>7,}"
+        show(f"{pick('阶段', 'stage')} {stage}  {bar(formula, psi / 2):<32}  {numbers}")
 say(
     "四个 rank 上每一项都一字节不差。float32 省得少：阶段 1 剩 10/16，而不是 7/16",
     "Equal to the byte on all ranks. Float32 saves less: 10/16 at stage 1, not 7/16",
@@ -103,8 +105,7 @@ say(
 # Think first: with 256 samples a step in place of 64, which columns change?
 # %%
 largest = 4 * (64 * 128 + 128)  # bytes of the largest layer
-show("stage  samples  at rest     peak  gathered  whole gradient  activation")
-on_top = []
+on_top, lines = [], []
 larger = train(options.parse(f"{RUN} --batch-size 256".split()))
 for stage, samples, record in [*((s, 64, records[s]) for s in range(4)), (3, 256, larger)]:
     rank = record["ranks"][comm.rank]
@@ -112,8 +113,13 @@ for stage, samples, record in [*((s, 64, records[s]) for s in range(4)), (3, 256
     assert peak == rank["predicted"]["peak_total_bytes"] > rest
     assert most["full_gradient"] == largest and most["gathered"] == (largest if stage == 3 else 0)
     on_top.append(peak - rest)
-    held = f"{most['gathered']:>8,}  {most['full_gradient']:>14,}  {most['activation']:>10,}"
-    show(f"{stage:>5}  {samples:>7}  {rest:>7,}  {peak:>7,}  {held}")
+    held = [most[kind] for kind in ("gathered", "full_gradient", "activation")]
+    lines.append((stage, samples, *(f"{nbytes:,}" for nbytes in (rest, peak, *held))))
+head = pick(
+    "阶段 样本 常驻 峰值 收集的参数 完整梯度 激活",
+    "stage samples rest peak gathered whole-gradient activation",
+)
+rows(head.split(), lines)
 assert on_top[0] == on_top[1] == on_top[2] < on_top[3] < on_top[4]
 say("变的是激活和峰值：ZeRO 不切激活", "Activations and peak change: ZeRO does not cut activations")
 
@@ -137,26 +143,39 @@ from zero_ref.array import zeros
 from zero_ref.ledger import ledger
 
 gb, gib = (sizing.most_parameters(1, 32 * unit, 64, 2, 12) / 1e9 for unit in (10**9, 2**30))
-show(f"120 GB = {120e9 / 2**30:.1f} GiB; stage 1: 32 GB for {gb:.2f}B parameters, 32 GiB for {gib:.2f}B")
+say(
+    f"120 GB = {120e9 / 2**30:.1f} GiB；阶段 1：32 GB 放得下 {gb:.2f}B 参数，32 GiB 放得下 {gib:.2f}B",
+    f"120 GB = {120e9 / 2**30:.1f} GiB; stage 1: 32 GB for {gb:.2f}B parameters, 32 GiB for {gib:.2f}B",
+)
 assert round(gib / gb, 3) == 1.074
-parts = {"master": 4, "m": 4, "v": 4, "float32 gradient": 4, "16-bit gradient": 2, "16-bit parameter": 2}
-for (name, e), together in zip(parts.items(), accumulate(parts.values())):
-    show(f"{'+ ' + name:<18} {e}  {together:>3}")
+names = "master m v float32-gradient 16-bit-gradient 16-bit-parameter"
+names, sizes = pick("主权重 m v float32梯度 16位梯度 16位参数", names).split(), [4, 4, 4, 4, 2, 2]
+rows(("+", pick("字节", "bytes"), pick("合计", "sum")), list(zip(names, sizes, accumulate(sizes))))
+together = sum(sizes)
 wrong = sum(bill(0, 7.5e9, 64, (2, 2, 20)).values())
 assert (together, wrong) == (20, 180e9)
-show(f"7.5B: 20 psi = {together * 7.5:g} GB; with K = 20: {wrong / 1e9:g} GB")
+say(
+    f"7.5B：20Ψ = {together * 7.5:g} GB；误把 20 当成 K，就算成 {wrong / 1e9:g} GB",
+    f"7.5B: 20 psi = {together * 7.5:g} GB; with 20 taken for K: {wrong / 1e9:g} GB",
+)
 
 raw = sum(bill(3, record["parameters"], N, each).values())
-show(f"stage 3: psi = {record['parameters']:,}: {raw:,.0f} bytes; padded to {psi:,}: {rest:,}")
+say(
+    f"阶段 3：Ψ = {record['parameters']:,} 时 {raw:,.0f} 字节；补齐到 {psi:,} 是 {rest:,}",
+    f"stage 3: psi = {record['parameters']:,}: {raw:,.0f} bytes; padded to {psi:,}: {rest:,}",
+)
 assert rest == 16 * psi / N and 0 < rest - raw < 16 * N
 
 whole = zeros(4000, "float32", "full_gradient")
 shard = whole[:1000]
 del whole  # the view keeps it alive
-for name in ("view", "copy"):
+for zh, en in (("视图", "view"), ("复制", "copy")):
     alive = ledger.live["full_gradient"]
-    show(f"shard is a {name}: {shard.nbytes:,} logical bytes; alive of the whole: {alive:,}")
-    assert alive == (16000 if name == "view" else 0)
+    say(
+        f"分片是{zh}：逻辑上 {shard.nbytes:,} 字节；整块还活着的有 {alive:,}",
+        f"shard is a {en}: {shard.nbytes:,} logical bytes; alive of the whole: {alive:,}",
+    )
+    assert alive == (16000 if en == "view" else 0)
     shard = shard.copy()
 
 # %% [markdown] id="10-end" lang="zh"
@@ -165,11 +184,14 @@ for name in ("view", "copy"):
 # - 16Ψ → 4Ψ + 12Ψ/N → 2Ψ + 14Ψ/N → 16Ψ/N；float32 时中间两个是 8Ψ + 8Ψ/N 和 4Ψ + 12Ψ/N。
 # - 这是两步之间的内存，量出来一字节不差。峰值还要加上激活、缓冲区和一两个完整的 unit。
 # - 别的模型和机器，问规划器：`python -m zero_ref.plan --parameters 7.5e9 --ranks 64 --memory 32GB`。
+# - 看图：`make compare` 训练四个阶段，把内存和通信画进 runs/compare.html；`make explore` 生成 explore.html，在里面改 Ψ、N 和阶段。
 # - 接下来：16 份里优化器占 12 份，先切它。
-# %% [markdown] id="10-end" lang="en" src="9b0736e6"
+# %% [markdown] id="10-end" lang="en" src="d64c9175"
 # ## To remember
 #
 # - 16Ψ → 4Ψ + 12Ψ/N → 2Ψ + 14Ψ/N → 16Ψ/N; in float32 the two in the middle are 8Ψ + 8Ψ/N and 4Ψ + 12Ψ/N.
 # - That is memory between steps, measured to the byte. The peak has activations, buffers and one or two whole units on top.
 # - For other models and machines ask the planner: `python -m zero_ref.plan --parameters 7.5e9 --ranks 64 --memory 32GB`.
+# - In pictures: `make compare` trains all four stages and draws memory and traffic in runs/compare.html; `make explore` makes explore.html,
+#   where Ψ, N and the stage can be changed.
 # - Next: 12 parts of 16 are the optimizer's, so that is cut first.

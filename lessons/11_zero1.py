@@ -15,7 +15,7 @@
 # everyone has the whole model again.
 # %%
 import numpy as np
-from _lesson import ranks, say, show, show_difference
+from _lesson import pick, ranks, rows, say, show_difference
 
 comm = ranks(4)
 N = comm.size
@@ -63,7 +63,10 @@ def update(all_reduced: bool) -> tuple[np.ndarray, dict[str, int]]:
 naive, sent = update(all_reduced=True)
 once = 4 * psi * (N - 1) // N
 assert sum(sent.values()) == 3 * once
-show(f"all-reduce, update, all-gather: {sum(sent.values()):,} bytes = 3 x 4 x psi (N-1)/N")
+say(
+    f"all-reduce、更新、all-gather：{sum(sent.values()):,} 字节 = 3 × 4Ψ(N−1)/N",
+    f"all-reduce, update, all-gather: {sum(sent.values()):,} bytes = 3 x 4 psi (N-1)/N",
+)
 
 # %% [markdown] id="11-right" lang="zh"
 # ## 第二种写法：2Ψ
@@ -77,21 +80,11 @@ show(f"all-reduce, update, all-gather: {sum(sent.values()):,} bytes = 3 x 4 x ps
 # %%
 right, sent = update(all_reduced=False)
 assert sum(sent.values()) == 2 * once and np.array_equal(naive, right)
-show(f"reduce-scatter, update, all-gather: {sum(sent.values()):,} bytes = 2 x 4 x psi (N-1)/N")
+say(
+    f"reduce-scatter、更新、all-gather：{sum(sent.values()):,} 字节 = 2 × 4Ψ(N−1)/N",
+    f"reduce-scatter, update, all-gather: {sum(sent.values()):,} bytes = 2 x 4 psi (N-1)/N",
+)
 say("参数逐比特相同，少发三分之一", "the parameters are equal in every bit, for two thirds of the bytes")
-
-# %% [markdown] id="11-diff" lang="zh"
-# ## 真正的文件
-#
-# `zero_ref/stages/zero0.py` 到 `zero1.py` 的差别：优化器放进了 all-reduce 的两半之间。
-# %% [markdown] id="11-diff" lang="en" src="fb69f834"
-# ## The real files
-#
-# From `zero_ref/stages/zero0.py` to `zero1.py`: the optimizer goes between the two halves of the all-reduce.
-# %%
-from zero_ref.stages import zero0, zero1
-
-show_difference(zero0, zero1)
 
 # %% [markdown] id="11-run" lang="zh"
 # ## 跑一跑，量一量
@@ -106,10 +99,12 @@ from zero_ref.train import options
 from zero_ref.train.run import train
 
 records = [train(options.parse(["--quiet", "--steps", "20", "--stage", str(stage)])) for stage in (0, 1)]
+lines = []
 for stage, record in enumerate(records):
     kinds = record["ranks"][comm.rank]["resting_bytes"]
-    parts = ", ".join(f"{kind} {kinds[kind]:,}" for kind in ("parameter", "gradient", "optimizer"))
-    show(f"stage {stage}: {parts}; together {sum(kinds.values()):,}")
+    numbers = [kinds[kind] for kind in ("parameter", "gradient", "optimizer")]
+    lines.append((stage, *(f"{nbytes:,}" for nbytes in (*numbers, sum(numbers)))))
+rows(pick("阶段 参数 梯度 优化器 合计", "stage parameters gradients optimizer total").split(), lines)
 whole, cut = (sum(record["ranks"][comm.rank]["resting_bytes"].values()) for record in records)
 Psi = records[0]["parameters_padded"]
 assert whole == 16 * Psi and cut == 8 * Psi + 8 * Psi // N
@@ -120,15 +115,33 @@ say(
     "whatever N is. The weights are equal in every bit",
 )
 
+# %% [markdown] id="11-diff" lang="zh"
+# ## 先写，再看
+#
+# 上面只有一个向量，走一步。真正的阶段有好几个 unit、好几个 micro-batch，还要先裁剪再更新：优化器放进 all-reduce 的两半之间，别的什么都不变。现在动手写：`lessons/exercises/11_zero1.py`，用 `python -m lessons run 11` 检查。通过以后，这一格会显示 `zero_ref/stages/zero0.py` 到 `zero1.py` 的真正差别，拿它和你写的比一比。
+# %% [markdown] id="11-diff" lang="en" src="a5d2a848"
+# ## Write it, then read it
+#
+# Above there is one vector, for one step. A real stage has several units and micro-batches, and clips before it updates: the optimizer goes
+# between the two halves of the all-reduce, and nothing else changes. Write it now: `lessons/exercises/11_zero1.py`, checked by `python -m lessons run 11`. Once it has passed, this cell shows what
+# really changes from `zero_ref/stages/zero0.py` to `zero1.py`, to be compared with yours.
+# %%
+from zero_ref.stages import zero0, zero1
+
+show_difference(zero0, zero1, "11_zero1")
+
 # %% [markdown] id="11-end" lang="zh"
 # ## 记住
 #
 # - ZeRO-1 不需要 all-reduce：reduce-scatter、更新、all-gather 是 2Ψ，和数据并行一样多。
 # - 省下的是优化器状态的 (N−1)/N。16 位训练时它占 16Ψ 中的 12Ψ，所以论文里阶段 1 就能省到接近四分之一。
+# - 看图：`mpirun -n 4 python -m zero_ref.train --stage 1 --report run.html` 画出这一步；`make compare` 把四个阶段并排放在 runs/compare.html。
 # - 接下来：梯度也只用了四分之一，为什么还要整份留着？真正的阶段 1 在 `zero_ref/stages/zero1.py`。
-# %% [markdown] id="11-end" lang="en" src="252d64c0"
+# %% [markdown] id="11-end" lang="en" src="bffe4f48"
 # ## To remember
 #
 # - ZeRO-1 needs no all-reduce: reduce-scatter, update, all-gather is 2Ψ, as much as data parallelism.
 # - It saves (N−1)/N of the optimizer's state. With 16-bit numbers that is 12Ψ of 16Ψ, and so the paper's stage 1 gets close to a quarter.
+# - In pictures: `mpirun -n 4 python -m zero_ref.train --stage 1 --report run.html` draws one step; `make compare` puts all four stages side by
+#   side, in runs/compare.html.
 # - Next: of the gradient, too, only a quarter is used; why keep all of it? The real stage 1 is `zero_ref/stages/zero1.py`.

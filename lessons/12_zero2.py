@@ -17,22 +17,9 @@
 #
 # Think first: does it send more, or less?
 # %%
-from _lesson import ranks, say, show, show_difference
+from _lesson import pick, ranks, rows, say, show, show_difference
 
 comm = ranks(4)
-
-# %% [markdown] id="12-diff" lang="zh"
-# ## 改动只有这些
-#
-# `zero_ref/stages/zero1.py` 到 `zero2.py`。reduce-scatter 从一步的末尾挪进了反向传播。
-# %% [markdown] id="12-diff" lang="en" src="35df17c5"
-# ## This is all that changes
-#
-# From `zero_ref/stages/zero1.py` to `zero2.py`: the reduce-scatter has moved from the end of the step into the backward pass.
-# %%
-from zero_ref.stages import zero1, zero2
-
-show_difference(zero1, zero2)
 
 # %% [markdown] id="12-watch" lang="zh"
 # ## 看着梯度出生和消失
@@ -53,7 +40,9 @@ for _, what, kind, unit, nbytes, line, _ in recorded["ranks"][comm.rank]["events
     if kind == "full_gradient":
         alive += nbytes
         most = max(most, alive)
-        show(f"zero2.py:{line}  {recorded['units'][unit]['name']} {what:4} {nbytes:>7,}  alive {alive:>6,}")
+        event = pick("出现", "born") if what == "born" else pick("释放", "died")
+        name = recorded["units"][unit]["name"]
+        show(f"zero2.py:{line}  {name} {event} {nbytes:>7,}  {pick('活着', 'alive')} {alive:>6,}")
 largest = max(4 * sum(unit["counts"]) for unit in recorded["units"])
 assert alive == 0 and most == largest
 say(
@@ -78,8 +67,8 @@ def measured(stage: int, micro_batches: int) -> tuple[int, int, str]:
 
 
 one, two = measured(1, 1), measured(2, 1)
-for stage, (rest, sent, digest) in ((1, one), (2, two)):
-    show(f"stage {stage}: at rest {rest:>8,}   sent {sent:>8,}   weights {digest[:16]}")
+head = pick("阶段 常驻 发送 权重", "stage rest sent weights").split()
+rows(head, [(n, f"{rest:,}", f"{sent:,}", found[:16]) for n, (rest, sent, found) in ((1, one), (2, two))])
 assert two[0] < one[0] and two[1:] == one[1:]
 say("发送量相同，权重逐比特相同", "the same bytes sent, and weights equal in every bit")
 
@@ -99,8 +88,7 @@ say("发送量相同，权重逐比特相同", "the same bytes sent, and weights
 # Think first: what does stage 2 send with k = 4?
 # %%
 one, two = measured(1, 4), measured(2, 4)
-for stage, (_, sent, digest) in ((1, one), (2, two)):
-    show(f"stage {stage}: sent {sent:>8,}   weights {digest[:16]}")
+rows(head, [(n, f"{rest:,}", f"{sent:,}", found[:16]) for n, (rest, sent, found) in ((1, one), (2, two))])
 assert two[1] * 2 == one[1] * 5
 assert one[2] != two[2]
 say(
@@ -108,17 +96,35 @@ say(
     f"2 psi become (k+1) psi = 5 psi: {two[1] / one[1]} times. The additions have another order, too, so the weights agree up to rounding",
 )
 
+# %% [markdown] id="12-diff" lang="zh"
+# ## 先写，再看
+#
+# reduce-scatter 从一步的末尾挪进反向传播，每个 micro-batch 都做；要留意的是谁还握着完整的梯度。现在动手写：`lessons/exercises/12_zero2.py`，用 `python -m lessons run 12` 检查。通过以后，这一格会显示 `zero_ref/stages/zero1.py` 到 `zero2.py` 的真正差别，拿它和你写的比一比。
+# %% [markdown] id="12-diff" lang="en" src="04d84d40"
+# ## Write it, then read it
+#
+# The reduce-scatter moves from the end of a step into the backward pass, in every micro-batch; what to look out for is who still holds on to a
+# whole gradient. Write it now: `lessons/exercises/12_zero2.py`, checked by `python -m lessons run 12`. Once it has passed, this cell shows what
+# really changes from `zero_ref/stages/zero1.py` to `zero2.py`, to be compared with yours.
+# %%
+from zero_ref.stages import zero1, zero2
+
+show_difference(zero1, zero2, "12_zero2")
+
 # %% [markdown] id="12-end" lang="zh"
 # ## 记住
 #
 # - 常驻 4Ψ + 12Ψ/N；完整的梯度同一时刻只有一层。
 # - “阶段 2 的通信量也是 2Ψ”只对一个 micro-batch 成立；k 个是 (k+1)Ψ。
 # - 只用梯度的 1/N，却让整块缓冲区留着，什么也没省：`zero_ref/stages/zero2.py` 里的 `del grad` 就是为这个。
+# - 看图：`mpirun -n 4 python -m zero_ref.train --stage 2 --report run.html`，拖动时间轴看完整的梯度怎样出现、怎样释放；`make compare` 并排看四个阶段。
 # - 接下来：每个 rank 上仍然有整个模型。
-# %% [markdown] id="12-end" lang="en" src="65f1eb75"
+# %% [markdown] id="12-end" lang="en" src="0684f68f"
 # ## To remember
 #
 # - At rest 4Ψ + 12Ψ/N; of whole gradients there is one layer's at a time.
 # - "Stage 2 sends 2Ψ, too" holds for one micro-batch; with k it is (k+1)Ψ.
 # - To use 1/N of a gradient while all of its buffer is alive saves nothing: that is what `del grad` in `zero_ref/stages/zero2.py` is for.
+# - In pictures: `mpirun -n 4 python -m zero_ref.train --stage 2 --report run.html`, where a whole gradient can be seen to come and go;
+#   `make compare` shows all four stages side by side.
 # - Next: the whole model still lies on every rank.

@@ -18,23 +18,9 @@
 #
 # Think first: it is gathered in the forward pass, and once more in the backward pass. How many times stage 2's bytes is that?
 # %%
-from _lesson import each, ranks, say, show, show_difference
+from _lesson import each, language, pick, ranks, rows, say, show, show_difference
 
 comm = ranks(4)
-
-# %% [markdown] id="13-diff" lang="zh"
-# ## 改动只有这些
-#
-# 下面是 `zero_ref/stages/zero2.py` 和 `zero3.py` 的差别，是从真正的文件算出来的。all-gather 从一步的末尾挪到了用到参数的地方。
-# %% [markdown] id="13-diff" lang="en" src="0705bd28"
-# ## This is all that changes
-#
-# The difference between `zero_ref/stages/zero2.py` and `zero3.py`, made from the real files: the all-gather has moved from the end of
-# the step to where a parameter is used.
-# %%
-from zero_ref.stages import zero2, zero3
-
-show_difference(zero2, zero3)
 
 # %% [markdown] id="13-run" lang="zh"
 # ## 跑一跑，量一量
@@ -55,16 +41,43 @@ rest = [sum(rank["resting_bytes"].values()) for rank in own]
 peak = [rank["peak_total_bytes"] for rank in own]
 sent = [sum(rank["sent_bytes_per_step"][name] for name in ("reduce_scatter", "all_gather")) for rank in own]
 psi = records[0]["parameters_padded"]
-show(f"psi = {psi:,}, N = {comm.size}")
-for stage in range(4):
-    show(f"stage {stage}: at rest {rest[stage]:>8,}   peak {peak[stage]:>8,}   sent {sent[stage]:>8,}")
+show(f"Ψ = {psi:,}, N = {comm.size}")
+head = pick("阶段 常驻 峰值 峰值−常驻 发送", "stage rest peak peak-rest sent").split()
+rows(head, [(n, *(f"{v:,}" for v in (r, p, p - r, s))) for n, (r, p, s) in enumerate(zip(rest, peak, sent))])
 assert rest[3] * comm.size == 16 * psi == rest[0]
 assert sent[3] * 2 == sent[2] * 3 and sent[2] == sent[1] == sent[0]
+gathered = (peak[3] - rest[3]) - (peak[2] - rest[2])
+assert peak[2] - rest[2] == peak[1] - rest[1] == peak[0] - rest[0] and gathered == 4 * (128 * 64 + 64)
 say(
-    f"常驻：阶段 0 是 16Ψ = {rest[0]:,}，阶段 3 是 16Ψ/N = {rest[3]:,}。发送：3Ψ 对 2Ψ，正好 {sent[3] / sent[2]} 倍",
-    f"at rest: stage 0 has 16 psi = {rest[0]:,}, stage 3 has 16 psi/N = {rest[3]:,}. "
-    f"Sent: 3 psi against 2 psi, {sent[3] / sent[2]} times",
+    f"- 常驻：优化器状态的 8Ψ、梯度的 4Ψ、参数的 4Ψ 依次除以 N：16Ψ = {rest[0]:,} 降到 16Ψ/N = {rest[3]:,}\n"
+    "- 峰值−常驻：激活、一个 unit 的完整梯度和缓冲区，前三个阶段一样多，ZeRO 不切它们；"
+    f"阶段 3 还要加上正在用的那个 unit 收集来的参数，{gathered:,} 字节\n"
+    f"- 发送：前三个阶段都是 2Ψ；阶段 3 是 3Ψ，正好 {sent[3] / sent[2]} 倍，多出来的是反向时再收集一次",
+    f"- rest: the optimizer's 8 psi, the gradients' 4 psi and the parameters' 4 psi are divided by N in turn: "
+    f"16 psi = {rest[0]:,} becomes 16 psi/N = {rest[3]:,}\n"
+    "- peak-rest: activations, one unit's whole gradient and buffers; the first three stages have the same, as ZeRO "
+    f"does not cut them. Stage 3 has the gathered parameters of the unit in use on top, {gathered:,} bytes\n"
+    f"- sent: 2 psi at the first three stages, 3 psi at stage 3, {sent[3] / sent[2]} times: it gathers once more for the backward pass",
 )
+
+# %% [markdown] id="13-curve" lang="zh"
+# ## 一步之中的内存
+#
+# 下面把阶段 3 的一步画出来：横轴是时间，高度是活着的字节，一个字母一种；最下面一行是正在做什么。
+#
+# 先想一想：小写 p 是临时收集的参数。图上它会出现几次，每次多高？
+# %% [markdown] id="13-curve" lang="en" src="a9f3da62"
+# ## Memory in the course of a step
+#
+# Here is one step of stage 3: from left to right goes time, the height is bytes alive, a letter for each kind; the bottom line
+# says what is being done.
+#
+# Think first: the small p are gathered parameters. How often do they come up, and how high?
+# %%
+from zero_ref.report import summary, text
+
+drawn = train(options.parse(["--quiet", "--steps", "3", "--stage", "3", "--chart"]))
+show(text.chart(drawn, summary.words_for(drawn, language())))
 
 # %% [markdown] id="13-same" lang="zh"
 # ## 结果变了吗
@@ -76,7 +89,7 @@ say(
 # Think first: are the weights of the four stages alike, or equal in every bit?
 # %%
 for stage, record in enumerate(records):
-    show(f"stage {stage}: {record['weights_sha256'][:32]}")
+    show(f"{pick('阶段', 'stage')} {stage}: {record['weights_sha256'][:32]}")
 assert len({record["weights_sha256"] for record in records}) == 1
 say("每个比特都一样", "equal in every bit")
 
@@ -128,17 +141,35 @@ say(
     f"a view: the whole {alive(False):,} bytes are still there; a copy: {alive(True)} (and the shard's own 1,000 bytes)",
 )
 
+# %% [markdown] id="13-diff" lang="zh"
+# ## 先写，再看
+#
+# all-gather 从一步的末尾挪到用到参数的地方，前向一次，反向一次；用完就扔。现在动手写：`lessons/exercises/13_zero3.py`，用 `python -m lessons run 13` 检查。通过以后，这一格会显示 `zero_ref/stages/zero2.py` 到 `zero3.py` 的真正差别，拿它和你写的比一比。
+# %% [markdown] id="13-diff" lang="en" src="f66b4711"
+# ## Write it, then read it
+#
+# The all-gather moves from the end of a step to where a parameter is used, once in the forward pass and once in the backward pass, and what was
+# gathered is dropped after use. Write it now: `lessons/exercises/13_zero3.py`, checked by `python -m lessons run 13`. Once it has passed, this cell shows what
+# really changes from `zero_ref/stages/zero2.py` to `zero3.py`, to be compared with yours.
+# %%
+from zero_ref.stages import zero2, zero3
+
+show_difference(zero2, zero3, "13_zero3")
+
 # %% [markdown] id="13-end" lang="zh"
 # ## 记住
 #
 # - 常驻内存 16Ψ/N：rank 翻倍，每个 rank 就减半，没有下限。
 # - 代价是通信：3Ψ，比数据并行多一半；而且一层要用时才收集，等待就在关键路径上。
 # - DistributedDataParallel 不是 ZeRO-3：它在每个 rank 上都留着 16Ψ。
+# - 看图：`mpirun -n 4 python -m zero_ref.train --stage 3 --report run.html`，哪一刻在收集、在扔，逐个事件都能看到；`make compare` 并排看四个阶段。
 # - 接下来：这些字节在网线上要花多少时间。整个阶段 3 就在 `zero_ref/stages/zero3.py`。
-# %% [markdown] id="13-end" lang="en" src="e375dc30"
+# %% [markdown] id="13-end" lang="en" src="a5e7a7d9"
 # ## To remember
 #
 # - At rest 16Ψ/N: twice the ranks, half of it on each, without a floor.
 # - The price is traffic: 3Ψ, half as much again as data parallelism; and a layer is gathered when it is needed, so somebody waits.
 # - DistributedDataParallel is not ZeRO-3: it keeps 16Ψ on every rank.
+# - In pictures: `mpirun -n 4 python -m zero_ref.train --stage 3 --report run.html` shows event by event when a unit is gathered and dropped;
+#   `make compare` shows all four stages side by side.
 # - Next: what these bytes cost on a wire. All of stage 3 is in `zero_ref/stages/zero3.py`.

@@ -12,7 +12,7 @@
 import time
 
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, say, show
 
 comm, N = ranks(4), 4
 
@@ -56,13 +56,14 @@ for k, stage in [(k, stage) for k in (1, 3) for stage in range(4)]:
             assert rank["sent_bytes_per_step"][name] == 4 * times * psi * (N - 1) // N
     sent = [rank["sent_bytes_per_step"][name] for name in ("reduce_scatter", "all_gather")]
     r, a = (nbytes // (psi * (N - 1) // N) for nbytes in sent)
-    show(f"k = {k}  stage {stage}  {'r' * r + 'a' * a:36}  {sent[0]:>5,} + {sent[1]:>5,} bytes")
+    numbers = f"{sent[0]:>5,} + {sent[1]:>5,} {pick('字节', 'bytes')}"
+    show(f"k = {k}  {pick('阶段', 'stage')} {stage}  {'r' * r + 'a' * a:36}  {numbers}")
 say(
     "k = 1：2Ψ、2Ψ、2Ψ、3Ψ；k = 3：2Ψ、2Ψ、(k+1)Ψ、3kΨ；都乘以 (N−1)/N",
     "k = 1: 2, 2, 2 and 3 psi; k = 3: 2, 2, k+1 and 3k psi; all times (N-1)/N",
 )
 for n in (2, 4, 64, 1024):
-    show(f"N = {n:>4}: 2 psi (N-1)/N = {sum(formulas.sent_elements(2, 1, n).values()):.3f} psi")
+    show(f"N = {n:>4}: 2Ψ(N-1)/N = {sum(formulas.sent_elements(2, 1, n).values()):.3f} Ψ")
 
 # %% [markdown] id="14-latency" lang="zh"
 # ## 字节不是时间：每条消息都要起步
@@ -92,14 +93,21 @@ for calls in (1, 64):
             comm.all_gather(shard, layout)
         seconds.append(time.perf_counter() - start)
     assert (ledger.sent["all_gather"], ledger.calls["all_gather"]) == (4 * 16128 * (N - 1) // N, calls)
-    show(f"{ledger.sent['all_gather']:,} bytes in {calls:>2} calls: {1e6 * min(seconds):>6,.0f} microseconds")
+    sent, took = ledger.sent["all_gather"], f"{1e6 * min(seconds):>6,.0f}"
+    say(
+        f"{sent:,} 字节，分 {calls:>2} 次：{took} 微秒",
+        f"{sent:,} bytes in {calls:>2} calls: {took} microseconds",
+    )
 
 wire = Link(latency=20e-6, bandwidth=10e9)
 for name, nbytes, units in (("small", 4 * psi, 3), ("large", 2 * 7.5e9, 36)):
     machine = Machine(reduce_scatter=wire, all_gather=wire)
     moving, setting_out = communication(formulas.legs(3, nbytes, N), units, machine)
     assert (moving > setting_out) == (name == "large")
-    show(f"{name} model, stage 3: bytes / bandwidth {moving:.7f} s, latency {setting_out:.7f} s")
+    say(
+        f"{'大' if name == 'large' else '小'}模型，阶段 3：字节 / 带宽 {moving:.7f} 秒，延迟 {setting_out:.7f} 秒",
+        f"{name} model, stage 3: bytes / bandwidth {moving:.7f} s, latency {setting_out:.7f} s",
+    )
 
 # %% [markdown] id="14-prefetch" lang="zh"
 # ## 字节不是时间：有的字节没人等
@@ -123,7 +131,7 @@ for more in ("", "--prefetch"):
     events = records[-1]["recorded_step"]["ranks"][comm.rank]["events"]
     begun = [(LETTER.get(name), unit) for _, what, name, unit, *_ in events if what == "begin"]
     orders.append(" ".join(f"{letter}{unit}" for letter, unit in begun[: begun.index(("F", 2)) + 1]))
-    show(f"stage 3 {more:10} {orders[-1]}")
+    show(f"{pick('阶段', 'stage')} 3 {more:10} {orders[-1]}")
 assert orders == ["A0 F0 A1 F1 A2 F2", "a0 a1 w0 F0 a2 w1 F1 w2 F2"]
 plain, early = (record["ranks"][comm.rank] for record in records)
 assert plain["sent_bytes_per_step"] == early["sent_bytes_per_step"]
@@ -141,12 +149,15 @@ say(
 # - 每个 rank 每步发送 2Ψ、2Ψ、(k+1)Ψ、3kΨ，都乘以 (N−1)/N；k = 1 时是 2Ψ、2Ψ、2Ψ、3Ψ。
 # - 字节不是时间：切得太碎，时间都花在延迟上；藏在计算后面的，没人等。
 # - 预取不改变字节和结果，只是同时有两个临时收集的 unit。省多少时间，要在真正的网线上量。见 `zero_ref/stages/zero3_prefetch.py`。
+# - 看图：`mpirun -n 4 python -m zero_ref.train --stage 3 --prefetch --report run.html` 的时间轴，和不加 `--prefetch` 的比一比；`make compare` 有每个 rank 发给谁多少。
 # - 接下来：Ψ 数的是元素，这里每个元素 4 字节。能不能只发 2 字节？
-# %% [markdown] id="14-end" lang="en" src="f22f9adc"
+# %% [markdown] id="14-end" lang="en" src="3c519a69"
 # ## To remember
 #
 # - In a step each rank sends 2Ψ, 2Ψ, (k+1)Ψ, 3kΨ, all times (N−1)/N; with k = 1 that is 2Ψ, 2Ψ, 2Ψ, 3Ψ.
 # - Bytes are not time: cut too small, it all goes into latency; and for what is hidden behind computing nobody waits.
 # - Prefetch changes neither bytes nor result, only there are two gathered units at once. How much time it saves is to be measured on a real
 #   wire. See `zero_ref/stages/zero3_prefetch.py`.
+# - In pictures: the lanes of `mpirun -n 4 python -m zero_ref.train --stage 3 --prefetch --report run.html`, beside those without `--prefetch`;
+#   `make compare` has who sends how much to whom.
 # - Next: Ψ counts elements, here of 4 bytes each. Could 2 bytes do?

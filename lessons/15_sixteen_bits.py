@@ -18,14 +18,12 @@
 #
 # So after 1 comes 1 + 2⁻¹⁰, or 1 + 2⁻⁷. Think first: from 1 on, what do 10,000 additions of 0.0001 make?
 # %%
-from math import sqrt
 from types import SimpleNamespace
 
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, pick, ranks, rows, say
 
-from zero_ref import datasets, model
-from zero_ref.clip import clip, sum_of_squares
+from lessons.given.half import gradient, one_a_rank
 from zero_ref.comm import OrderedComm
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
@@ -43,7 +41,10 @@ for dtype in ("float16", "bfloat16"):
         alone += np.array(1e-4, dtype)
         master.update(param, np.full(1, -1, dtype), 1.0)  # param is the master, rounded
     assert (alone[0], param[0]) == (1, 2)
-    show(f"{dtype:<8}  alone {float(alone[0])}  with a float32 master {float(param[0])}")
+    say(
+        f"{dtype}：只用 16 位加，得 {float(alone[0])}；有 float32 主权重，得 {float(param[0])}",
+        f"{dtype}: added in 16 bits {float(alone[0])}; with a float32 master {float(param[0])}",
+    )
 
 # %% [markdown] id="15-floor" lang="zh"
 # ## 小的梯度变成 0
@@ -64,32 +65,19 @@ for dtype in ("float16", "bfloat16"):
 # What helps is a **loss scale**: the loss is multiplied by 2¹⁶ before the backward pass, and so are all gradients; the update divides them
 # again. Think first: how many does that save?
 # %%
-digits = datasets.data_set_of(options.parse([]))
-
-
-def gradient(dtype: str, scale: float) -> np.ndarray:
-    """dL/dw of 64 samples in a step of 2^20, computed in `dtype` with a loss scale, which is taken out."""
-    units = model.build([64, 128, 64, 10], lambda name, shapes: FlatLayout(name, shapes, 1), dtype, seed=0)
-    params, grads, x = [u.initial("gathered") for u in units], [], digits.x[:64].astype(dtype)
-    for u, param in zip(units, params):
-        x = u.forward(param, x)
-    g, _ = model.loss_grad(True, 2**20, scale)(x, digits.y[:64])
-    for u, param in zip(units[::-1], params[::-1]):
-        g, grad = u.backward(param, g)
-        grads.append(grad.astype("float32") / scale)
-    return np.concatenate(grads)
-
-
-sizes = abs(gradient("float32", 1.0))
+sizes, lines = abs(gradient("float32", 1.0)), []
 narrow = {dtype: gradient(*dtype) for dtype in (("float16", 1.0), ("float16", 2.0**16), ("bfloat16", 1.0))}
 zero = [(sizes > 0) & (found == 0) for found in narrow.values()]
 for low in range(-40, -16, 4):
     here = (sizes >= 2.0**low) & (sizes < 2.0 ** (low + 4))
-    show(
-        f"2^{low} to 2^{low + 4}: {here.sum():>5,}, lost {(here & zero[0]).sum():>5,}  {'#' * -(-here.sum() // 150)}"
-    )
+    lines.append((f"2^{low} .. 2^{low + 4}", f"{here.sum():,}", f"{(here & zero[0]).sum():,}"))
+rows(pick("大小 个数 成了0", "size number lost").split(), lines)
 for (dtype, scale), lost in zip(narrow, zero):
-    show(f"{dtype:<8}  loss scale {scale:>5.0f}: lost {lost.sum():,} of {(sizes > 0).sum():,}")
+    numbers = f"{lost.sum():,} / {(sizes > 0).sum():,}"
+    say(
+        f"{dtype}，loss scale {scale:.0f}：成了 0 的有 {numbers}",
+        f"{dtype}, loss scale {scale:.0f}: lost {numbers}",
+    )
 assert zero[0].sum() > 0.4 * (sizes > 0).sum() and not zero[1].any() and not zero[2].any()
 
 # %% [markdown] id="15-skip" lang="zh"
@@ -97,19 +85,24 @@ assert zero[0].sum() > 0.4 * (sizes > 0).sum() and not zero[1].any() and not zer
 #
 # 缩放系数太大，梯度会超过 65504，变成 inf。这一步只好跳过，系数减半。可是 reduce-scatter 之后，inf 可能只在**一个** rank 的分片里。
 # 下面有四个参数，一个 rank 一个；真实梯度是 0.5，只有 rank 2 是 1.5；走两步。先想一想：如果各看各的分片，会怎样？
-# 裁剪也容易在这里出错：上限是对真实梯度说的，要先除掉缩放，再裁剪。
-# %% [markdown] id="15-skip" lang="en" src="1e001462"
+#
+# （裁剪也容易在这里出错：上限是对真实梯度说的，所以 `zero_ref/precision.py` 先除掉缩放，再裁剪；反过来，裁好的梯度还要再除以缩放，几乎什么也不剩。）
+# %% [markdown] id="15-skip" lang="en" src="fb4e5c92"
 # ## On overflow all skip, or none
 #
 # With too large a scale gradients go beyond 65504 and become inf. That step has to be skipped, and the scale is halved. But after the
 # reduce-scatter the inf may be in **one** rank's shard only. Below are four parameters, one a rank; the true gradient is 0.5, on rank 2
-# 1.5; two steps. Think first: what happens if each looks at its own shard? Clipping goes wrong here, too: its limit is meant for the true
-# gradient, so the scale is taken out first.
+# 1.5; two steps. Think first: what happens if each looks at its own shard?
+#
+# (Clipping goes wrong here, too: its limit is meant for the true gradient, so `zero_ref/precision.py` takes the scale out first; the other way
+# round what clipping has left is divided by the scale once more, and hardly anything remains.)
 # %%
-units = model.build([3, 1], lambda name, shapes: FlatLayout(name, shapes, N), "float16", seed=0)
-true = np.full(1, 1.5 if comm.rank == 2 else 0.5)
+true, units = (1.5 if comm.rank == 2 else 0.5), one_a_rank(N)
 lonely = SimpleNamespace(sum=lambda value: value)  # whoever asks it gets the norm of its own shard
-for name, who, skips in (("alone", lonely, [0, 0, 1, 0]), ("together", comm, [1, 1, 1, 1])):
+for zh, en, who, skips in (
+    ("各看各的", "alone", lonely, [0, 0, 1, 0]),
+    ("一起决定", "together", comm, [1, 1, 1, 1]),
+):
     guard, adam, param = (
         LossScale(units, None),
         Master(1, lambda n: Adam(n, "float32")),
@@ -117,18 +110,15 @@ for name, who, skips in (("alone", lonely, [0, 0, 1, 0]), ("together", comm, [1,
     )
     for _ in range(2):
         with np.errstate(over="ignore"):
-            shard = (true * guard.scale).astype("float16")
+            shard = np.array([true * guard.scale], "float16")
         _, factor = guard(who, [shard])
         adam.update(param, shard, factor)
-    each(comm, f"{name:<8}  rank {comm.rank}: updates {adam.steps}, loss scale {guard.scale:.0f}")
+    each(
+        comm,
+        f"{zh}  rank {comm.rank}：更新了 {adam.steps} 次，loss scale {guard.scale:.0f}",
+        f"{en:<8}  rank {comm.rank}: updates {adam.steps}, loss scale {guard.scale:.0f}",
+    )
     assert comm.everyone(guard.skipped) == skips and adam.steps == 2 - guard.skipped
-
-scaled = true * 2**12
-norm, factor = LossScale(units, max_norm=1.0, scale=2.0**12)(comm, [scaled])
-late = clip(comm, [scaled], 1.0)[1] / 2**12
-lengths = [sqrt(comm.sum(sum_of_squares(scaled * f))) for f in (factor, late)]
-assert np.allclose([norm, *lengths], [sqrt(3), 1, 2.0**-12])
-show(f"norm {norm:.3f}; clipped to {lengths[0]:.3f}; clipped with the scale still in: {lengths[1]:.5f}")
 
 # %% [markdown] id="15-sum" lang="zh"
 # ## 求和只舍入一次
@@ -145,20 +135,22 @@ show(f"norm {norm:.3f}; clipped to {lengths[0]:.3f}; clipped with the scale stil
 #
 # Think first: what is 2048 + 1 + 1 + 1, added in float16?
 # %%
-layout = FlatLayout("unit", {"weight": (4000,)}, N)
+layout, lines = FlatLayout("unit", {"weight": (4000,)}, N), []
 for dtype, large in (("float16", 2048), ("bfloat16", 256)):
     parts = [np.random.default_rng(rank).normal(size=4000).astype(dtype) for rank in range(N)]
     for rank, part in enumerate(parts):
         part[::1000] = large if rank == 0 else 1  # the first of each shard
-    ledger.forget_sent()
     once = OrderedComm().reduce_scatter(parts[comm.rank], layout)
-    assert ledger.sent["reduce_scatter"] == 2 * 4000 * (N - 1) // N
     a, b, c, d = (comm.shard(part, layout) for part in parts)
     often, best = a + b + c + d, sum(part.astype("float64") for part in (a, b, c, d)).astype(dtype)
-    off = [comm.sum(float((found != best).sum())) for found in (often, once)]
-    assert often.dtype == dtype and often[0] == large < once[0] and off[0] > 1000 and off[1] == 0
-    show(f"{dtype:<8}  {large} + 1 + 1 + 1 = {often[0]}, rounded once {once[0]}")
-    show(f"{'':<8}  not the nearest number: {off[0]:,.0f} of 4,000, rounded once {off[1]:.0f}")
+    for zh, en, found in (("每次都舍入", "at each addition", often), ("只舍入一次", "once", once)):
+        off = comm.sum(float((found != best).sum()))
+        lines.append((dtype, pick(zh, en), f"{large} + 1 + 1 + 1 = {found[0]}", f"{off:,.0f}"))
+    assert often[0] == large < once[0] and not off
+rows(
+    pick("类型 舍入 第一个数 4,000个里不是最近的", "type rounded the-first not-the-nearest-of-4,000").split(),
+    lines,
+)
 
 # %% [markdown] id="15-run" lang="zh"
 # ## 跑一跑，量一量
@@ -170,19 +162,27 @@ for dtype, large in (("float16", 2048), ("bfloat16", 256)):
 # Three types of numbers, four stages, 20 steps each; for one type the weights of all stages are equal in bits. Think first: 16 bits halve
 # what is sent; do they halve memory at rest?
 # %%
-before = ledger.live_total  # arrays of the cells above
+before, lines = ledger.live_total, []  # arrays of the cells above
 for dtype, e in (("float32", 4), ("bfloat16", 2), ("float16", 2)):
-    weights, rest = set(), []
     for stage in range(4):
         record = train(options.parse(f"--quiet --steps 20 --stage {stage} --dtype {dtype}".split()))
         rank, psi = record["ranks"][comm.rank], record["parameters_padded"]
         sent = sum(rank["sent_bytes_per_step"][name] for name in ("reduce_scatter", "all_gather"))
+        rest = (sum(rank["resting_bytes"].values()) - before) / psi
         assert sent == e * (3 if stage == 3 else 2) * psi * (N - 1) // N
-        rest.append((sum(rank["resting_bytes"].values()) - before) / psi)
-        weights.add(record["weights_sha256"])
-        numbers = f"{rest[-1]:>3g} psi at rest  sent {sent:>7,}  loss {record['loss'][-1]:.4f}"
-        show(f"{dtype:<8}  stage {stage}  {numbers}  weights {record['weights_sha256'][:8]}")
-    assert rest == ([16, 7, 5.5, 4] if e == 2 else [16, 10, 7, 4]) and len(weights) == 1
+        assert rest == ([16, 7, 5.5, 4] if e == 2 else [16, 10, 7, 4])[stage]
+        lines.append(
+            (
+                dtype,
+                stage,
+                f"{rest:g}Ψ",
+                f"{sent:,}",
+                f"{record['loss'][-1]:.4f}",
+                record["weights_sha256"][:8],
+            )
+        )
+    assert len({line[-1] for line in lines[-4:]}) == 1
+rows(pick("类型 阶段 常驻 发送 loss 权重", "type stage rest sent loss weights").split(), lines)
 say("发送量减半，阶段 0 和 3 的常驻内存没有变", "Half is sent; at rest stages 0 and 3 are as before")
 
 # %% [markdown] id="15-end" lang="zh"

@@ -10,7 +10,7 @@
 # of the gradients when it updates: where does that norm come from? And with several micro-batches to a step, and uneven ones, what is an error
 # to be divided by? It is one question: **an average of averages is not the average, and a norm of a piece is not the norm**.
 # %%
-from _lesson import each, ranks, say, show
+from _lesson import each, pick, ranks, rows, say, show
 
 comm, N = ranks(4), 4
 rank = comm.rank
@@ -25,7 +25,11 @@ rank = comm.rank
 # 900 tokens have loss 2, on ranks 0 and 1; 100 have loss 6, on ranks 2 and 3. Think first: what is the mean loss of all tokens?
 # %%
 tokens, mean = [(450.0, 2.0), (450.0, 2.0), (50.0, 6.0), (50.0, 6.0)][rank]
-each(comm, f"rank {rank}: {tokens:3g} tokens, mean loss {mean:g}, sum {tokens * mean:g}")
+each(
+    comm,
+    f"rank {rank}：{tokens:3g} 个 token，平均 loss {mean:g}，合计 {tokens * mean:g}",
+    f"rank {rank}: {tokens:3g} tokens, mean loss {mean:g}, sum {tokens * mean:g}",
+)
 mean_of_means, of_all = comm.sum(mean) / N, comm.sum(tokens * mean) / comm.sum(tokens)
 assert (mean_of_means, of_all) == (4.0, 2.4)
 say(f"平均的平均 {mean_of_means}，真正的平均 {of_all}", f"mean of means {mean_of_means}, the mean {of_all}")
@@ -83,14 +87,20 @@ alone, stages = Comm(), (zero0, zero1, zero2, zero3)
 alone.mpi, alone.rank, alone.size = MPI.COMM_SELF, 0, 1  # each rank by itself
 truth = run(alone, zero0, 1)
 dealt = Batches(data, np.arange(53), 20, 4, rank=rank, shares=[1] * N).parts(0, 2)
-each(comm, f"rank {rank}: samples of step 3 in four micro-batches {[len(part) for part in dealt]}")
+sizes = [len(part) for part in dealt]
+each(
+    comm,
+    f"rank {rank}：第 3 步，四个 micro-batch 的样本数 {sizes}",
+    f"rank {rank}: samples of step 3 in four micro-batches {sizes}",
+)
 assert comm.everyone(min(map(len, dealt)))[0] == 0
 for k in (1, 2, 4):
     found = [run(comm, stage, k) for stage in stages]
     off = max(abs(a - b).max() for one in found for a, b in zip(one, truth))
     bits = [weights.tobytes() for _, _, weights in found]
     letters = "".join("ab"[list(dict.fromkeys(bits)).index(own)] for own in bits)
-    show(f"k = {k}  stages 0 to 3: {letters}   loss {found[3][0][-1]:.12f}   off by {off:.0e}")
+    stage_words, off_words = pick("阶段 0 到 3：", "stages 0 to 3: "), pick("相差", "off by")
+    show(f"k = {k}  {stage_words}{letters}   loss {found[3][0][-1]:.12f}   {off_words} {off:.0e}")
     assert off < 1e-11 and letters == ("aaaa" if k == 1 else "aabb")
 
 # %% [markdown] id="16-divide" lang="zh"
@@ -105,14 +115,15 @@ for k in (1, 2, 4):
 # means. N = 4 and k = 2, both are 8. Below are the norm of the first step (times what it should be) and how far off the weights are after 12 steps. Think first:
 # which mistakes show with Adam?
 # %%
-times, off = [], {kind: [] for kind in new}
+times, lines, off = [], [], {kind: [] for kind in new}
 for factor, own in ((1, False), (4, False), (2, False), (8, False), (1, True), (8, True)):
     for kind, percent in off.items():
         got, wanted = run(comm, zero3, 2, factor, own, kind), run(alone, zero0, 1, kind=kind)[2]
         percent.append(100 * np.linalg.norm(got[2] - wanted) / np.linalg.norm(wanted))
     times.append(got[1][0] / truth[1][0])
-    by = f"{'own ' * own}samples x {factor}"
-    show(f"/ {by:<15} norm x {times[-1]:.3f}   off: SGD {off['SGD'][-1]:4.0f}%   Adam {percent[-1]:7.4f}%")
+    by = pick(f"{'自己的' * own}样本数 × {factor}", f"{'own ' * own}samples x {factor}")
+    lines.append((by, f"{times[-1]:.3f}", f"{off['SGD'][-1]:.0f}%", f"{percent[-1]:.4f}%"))
+rows(pick("除以 范数的倍数 SGD偏差 Adam偏差", "divided-by norm SGD-off Adam-off").split(), lines)
 assert np.allclose(times[:4], [1, 1 / 4, 1 / 2, 1 / 8]) and 7 < times[4] < 9 and times[5] > 1.01
 assert min(off["SGD"][1:]) > 1 and max(off["Adam"][:4]) < 0.001 and min(off["Adam"][4:]) > 1
 say("相差 8 倍，Adam 几乎看不出来", "8 times too small hardly shows with Adam")
@@ -131,12 +142,17 @@ say("相差 8 倍，Adam 几乎看不出来", "8 times too small hardly shows wi
 shard = np.array([0.6, 0, 0, 0.8, 0, 0, 0, 0])[2 * rank : 2 * rank + 2]
 own = float(np.linalg.norm(shard))
 norm, scale = clip(comm, [shard], 0.5)  # the root of the sum of everybody's squares
-factors = {"local norms": min(1, 0.5 / (own + 1e-6)), "sum of norms": 0.5 / comm.sum(own), "the norm": scale}
-clipped = []
+factors = {
+    pick("各片的范数", "local norms"): min(1, 0.5 / (own + 1e-6)),
+    pick("范数之和", "sum of norms"): 0.5 / comm.sum(own),
+    pick("真正的范数", "the norm"): scale,
+}
+clipped, lines = [], []
 for name, factor in factors.items():
     a, b = np.concatenate(comm.everyone((shard * factor).tolist()))[[0, 3]]
     clipped.append((a, b))
-    show(f"{name:<12} [{a:.3f}, 0, 0, {b:.3f}, ...]   norm {np.hypot(a, b):.3f}   direction {b / a:.3f}")
+    lines.append((name, f"[{a:.3f}, 0, 0, {b:.3f}, ...]", f"{np.hypot(a, b):.3f}", f"{b / a:.3f}"))
+rows(pick("按什么缩 得到 范数 方向", "by result norm direction").split(), lines)
 assert norm == 1 and np.allclose(clipped, [[0.5, 0.5], [0.3 / 1.4, 0.4 / 1.4], [0.3, 0.4]], atol=1e-6)
 say("依次是：方向变了，而且太长；太短；正确", "in turn: another direction, and too long; too short; right")
 
@@ -158,14 +174,18 @@ full, dirty = np.zeros((2, layout.padded))
 full[[0, 9]], dirty[[0, 9, 10, 11]] = (0.6, 0.8), (0.6, 0.8, 1, 1)
 values = [clip(comm, [g])[0] for g in (comm.shard(full, layout), full, comm.shard(dirty, layout))]
 assert np.allclose(values, np.sqrt([1, N, 3]))
-show("shards {:.3f}   the whole on each rank {:.3f}   padding not 0 {:.3f}".format(*values))
+say(
+    "各交自己那片 {:.3f}   每个 rank 都交完整的 {:.3f}   填充不是 0 {:.3f}".format(*values),
+    "shards {:.3f}   the whole on each rank {:.3f}   padding not 0 {:.3f}".format(*values),
+)
 
 limit = float(np.median(truth[1]))
 found = [run(comm, stage, 1, max_norm=limit) for stage in stages]
 assert all(np.array_equal(a, b) for one in found for a, b in zip(one, found[0]))
 for stage, (_, norms, _) in enumerate(found):
     marks = "".join("x" if norm > limit else "." for norm in norms)
-    show(f"stage {stage}: norms {norms[0]:.15f} ... {norms[-1]:.15f}   clipped {marks}")
+    numbers = f"{norms[0]:.15f} ... {norms[-1]:.15f}"
+    say(f"阶段 {stage}：范数 {numbers}   裁剪 {marks}", f"stage {stage}: norms {numbers}   clipped {marks}")
 assert 3 < marks.count("x") < 9 and max(run(comm, zero3, 1, 8, max_norm=limit)[1]) < limit
 say("四个阶段逐比特相同；多除以 8，就一步也不裁剪", "equal in every bit; with 8 too much none is clipped")
 

@@ -1,12 +1,12 @@
 # %% [markdown] id="18-title" lang="zh"
 # # 18 四个 rank 存，两个、三个 rank 接着训练
 #
-# 上一课里每一步都算对了，可是进程一停，什么都没了：参数、m、v 分散在四个 rank 的内存里，每个 rank 只有自己的分片。保存不难，每个 rank 把自己的
+# 前面的课里每一步都算对了，可是进程一停，什么都没了：参数、m、v 分散在四个 rank 的内存里，每个 rank 只有自己的分片。保存不难，每个 rank 把自己的
 # 分片写成一个文件，谁也不用收集。难的是读回来：下次也许只有两个 rank，切法全变了。光有分片不够，还要一张**地图**：分片里的每个数，属于哪个张量、
 # 是第几个元素。
 #
 # 这一课自己只有一个进程，它在一个临时目录里运行真正的命令，和你自己敲的一样。
-# %% [markdown] id="18-title" lang="en" src="6f1b837d"
+# %% [markdown] id="18-title" lang="en" src="8492bcc6"
 # # 18 Save on four ranks, resume on two or three
 #
 # Every step is right, and when the processes end all is gone: parameters, m and v lie in the memory of four ranks, each with its own shards. To save,
@@ -27,7 +27,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
-from _lesson import FOLDER, say, show
+from _lesson import FOLDER, alone, pick, rows, say, show
 from safetensors.numpy import load_file
 
 from zero_ref import launch
@@ -36,6 +36,7 @@ from zero_ref.optim import Adam
 
 if launch.rank_by_launcher() > 0:
     sys.exit()  # started under mpirun, rank 0 goes on alone, and its commands must not know of that mpirun
+alone()
 OF_MPIRUN = ("PMI_", "PMIX_", "MPI_LOCAL", "HYDI_", "OMPI_COMM_")
 environment = {name: value for name, value in AS_STARTED.items() if not name.startswith(OF_MPIRUN)}
 for name, first in ("PATH", Path(sys.executable).parent), ("PYTHONPATH", FOLDER.parent):
@@ -75,7 +76,7 @@ MODEL = "--hidden 16 --dtype float64 --shard-model random"
 whole = train(4, f"{MODEL} --steps 20 --save run --save-every 10", "whole")
 checkpoint = Checkpoint(here / "run" / "step-00000010")
 for file in sorted(checkpoint.folder.iterdir()):
-    show(f"{file.relative_to(here)}  {file.stat().st_size:,} bytes")
+    show(f"{file.relative_to(here)}  {file.stat().st_size:,} {pick('字节', 'bytes')}")
 
 # %% [markdown] id="18-map" lang="zh"
 # ## 分片里有什么，地图里有什么
@@ -89,9 +90,11 @@ for file in sorted(checkpoint.folder.iterdir()):
 # Think first: without the map, with the four shards joined in the order of the ranks, how many numbers are in the right place?
 # %%
 shards = [load_file(checkpoint.folder / file.name) for file in checkpoint.manifest.files]
-show("shard 0: " + ", ".join(f"{name} {len(shards[0][name])}" for name in sorted(shards[0])[:4]) + " ...")
+first = ", ".join(f"{name} {len(shards[0][name])}" for name in sorted(shards[0])[:4])
+say(f"分片 0：{first} ……", f"shard 0: {first} ...")
 for rank, file in enumerate(checkpoint.manifest.files):
-    show(f"map: layers.1 of rank {rank} {' '.join(f'{a}:{b}' for a, b in file.ranges['layers.1'])}")
+    ranges = " ".join(f"{a}:{b}" for a, b in file.ranges["layers.1"])
+    say(f"地图：rank {rank} 的 layers.1 {ranges}", f"map: layers.1 of rank {rank} {ranges}")
 joined = np.concatenate([shard["layers.0/param"] for shard in shards])
 mapped = checkpoint.read("layers.0", "param", 0, len(joined))
 shell("python -m zero_ref.checkpoint export run/step-00000010 weights.safetensors")
@@ -138,10 +141,12 @@ for ranks, options in others.items():
 # every bit; is the first loss that of step 11? Then take m, v and t from the checkpoint: without which of them is the next update how far off?
 # %%
 again = train(4, f"{MODEL} --steps 10 --init weights.safetensors", "again")
+lines = []
 for i in (0, 1, 9):
     a, b, c = whole["loss"][10 + i], resumed[4]["loss"][i], again["loss"][i]
-    show(f"step {11 + i}: never stopped {a:.6f}   --resume {b:.6f}   --init {c:.6f}")
+    lines.append((11 + i, *(f"{value:.6f}" for value in (a, b, c))))
     assert a == b and abs(c - b) > 1e-3
+rows((pick("步", "step"), pick("没断过", "never stopped"), "--resume", "--init"), lines)
 assert (resumed[4]["first_step"], again["first_step"]) == (10, 0)
 say(
     "权重相同，loss 不同：它又从第 1 批数据读起",
@@ -159,7 +164,8 @@ for kept in ("m, v, t", "m, v", "t", "nothing"):
     updates[kept] = param - mapped
     right = updates["m, v, t"]
     off = np.linalg.norm(updates[kept] - right) / np.linalg.norm(right)
-    show(f"kept {kept:<8} the next update is off by {off:4.0%}")
+    left = "什么也不留" if kept == "nothing" else f"留下 {kept}"
+    say(f"{left}：下一次更新偏 {off:.0%}", f"kept {kept}: the next update is off by {off:.0%}")
     assert kept == "m, v, t" or off > 0.1
 
 # %% [markdown] id="18-damaged" lang="zh"

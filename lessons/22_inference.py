@@ -1,16 +1,16 @@
 # %% [markdown] id="22-title" lang="zh"
 # # 22 推理：用到哪层，收集哪层
 #
-# 上一课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：
+# 第 18 课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：
 # 把所有 rank 的参数收集成完整的模型。先照做一次，核对结果；再看为什么其实不必这样做。
-# %% [markdown] id="22-title" lang="en" src="f791dea0"
+# %% [markdown] id="22-title" lang="en" src="e178729b"
 # # 22 Inference by gathering
 #
-# With the last lesson's checkpoint training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
+# With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
 # all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first,
 # and compared; then comes why it is not even needed.
 # %%
-from _lesson import each, ranks, say, show
+from _lesson import each, language, ranks, say
 
 comm, N = ranks(4), 4
 rank = comm.rank
@@ -35,7 +35,12 @@ folder = comm.everyone(temporary and temporary.name)[0]
 record = train(options.parse(["--quiet", "--hidden", "64,64,64,64", "--steps", "200", "--save", folder]))
 checkpoint = open_together(folder)  # verified, by all ranks together
 units = load_units(checkpoint, comm)
-each(comm, f"rank {rank}: {sum(u.param.size for u in units):,} of {record['parameters']:,} parameters")
+own = sum(u.param.size for u in units)
+each(
+    comm,
+    f"rank {rank}：{record['parameters']:,} 个参数里的 {own:,} 个",
+    f"rank {rank}: {own:,} of {record['parameters']:,} parameters",
+)
 
 # %% [markdown] id="22-whole" lang="zh"
 # ## 合起来
@@ -60,8 +65,8 @@ model = [zero3.full_param(u, comm) for u in units]
 tensors = [named for u, full in zip(units, model) for named in u.layout.views(full).items()]
 found = sha256(tensors)
 assert found == record["weights_sha256"]
-for whose, digest in (("trained", record["weights_sha256"]), ("gathered", found)):
-    show(f"{whose:<8} {digest[:32]}")
+say(f"训练出来的 {record['weights_sha256'][:32]}", f"trained  {record['weights_sha256'][:32]}")
+say(f"收集起来的 {found[:32]}", f"gathered {found[:32]}")
 psi = 4 * record["parameters_padded"]  # bytes, in float32
 assert held() == psi + psi // N
 say(f"模型 {psi:,} 字节，每个 rank 占 {held():,}", f"a model of {psi:,} bytes; each rank holds {held():,}")
@@ -94,7 +99,8 @@ largest = 4 * max(u.layout.padded for u in units)
 assert held() == psi // N + largest < psi
 if rank == 0:
     assert np.array_equal(streamed, np.concatenate(expected))
-    show(f"digits: {len(x):,} samples, {score(streamed, y, task.classes, 'en')}")
+    result = score(streamed, y, task.classes, language())
+    say(f"digits：{len(x):,} 个样本，{result}", f"digits: {len(x):,} samples, {result}")
 say(
     f"每个 rank 最多占 {held():,} 字节 = {psi // N:,} + {largest:,}，输出逐比特相同",
     f"a rank holds at most {held():,} bytes = {psi // N:,} + {largest:,}; outputs equal in every bit",
@@ -117,8 +123,12 @@ by_one = outputs(load_units(checkpoint, alone), alone, x, BATCH)
 other_batch = outputs(units, comm, x, 7)
 if rank == 0:
     assert np.array_equal(by_one, streamed) and np.allclose(other_batch, streamed, rtol=0, atol=1e-4)
-    show(f"1 rank and 4 ranks, batches of {BATCH}: off by {abs(by_one - streamed).max():g}")
-    show(f"batches of {BATCH} and of 7: off by {abs(other_batch - streamed).max():.1g}")
+    none, some = f"{abs(by_one - streamed).max():g}", f"{abs(other_batch - streamed).max():.1g}"
+    say(
+        f"1 个和 4 个 rank，每批 {BATCH} 个：差 {none}",
+        f"1 rank and 4 ranks, batches of {BATCH}: off by {none}",
+    )
+    say(f"每批 {BATCH} 个和每批 7 个：差 {some}", f"batches of {BATCH} and of 7: off by {some}")
 
 # %% [markdown] id="22-trap" lang="zh"
 # ## 批数不等，就有人永远等下去
@@ -134,7 +144,11 @@ if rank == 0:
 batches = -(-len(x) // BATCH)
 mine = len(range(rank, batches, N))
 gathers = comm.everyone(mine * len(units))
-each(comm, f"rank {rank}: {mine} batches, would come to {gathers[rank]} all-gathers")
+each(
+    comm,
+    f"rank {rank}：{mine} 批，要参加 {gathers[rank]} 次 all-gather",
+    f"rank {rank}: {mine} batches, would come to {gathers[rank]} all-gathers",
+)
 assert gathers == [40, 35, 35, 35]
 say(
     f"rank 0 卡在第 {min(gathers) + 1} 次：另外三个已经走了，它永远等下去",
@@ -165,9 +179,13 @@ for batch in (BATCH, 450):
     activations.append(most)
     each(
         comm,
+        f"每批 {batch:>3} 个，rank {rank}：{calls:>2} 次 all-gather，最后一轮 {last:>3} 个样本",
         f"batches of {batch:>3}, rank {rank}: {calls:>2} all-gathers, {last:>3} samples in the last round",
     )
-    show(f"  sent by a rank {sent:,} bytes, activations at most {most:,} bytes")
+    say(
+        f"  每个 rank 发送 {sent:,} 字节，激活最多 {most:,} 字节",
+        f"  sent by a rank {sent:,} bytes, activations at most {most:,} bytes",
+    )
 assert activations[0] < activations[1]
 
 # %% [markdown] id="22-end" lang="zh"

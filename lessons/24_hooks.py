@@ -16,13 +16,12 @@
 # and 3 are a table each.
 # %%
 import inspect
-from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say, show
 
-from zero_ref.autograd import Tensor, cross_entropy
+from lessons.given.hooks import MOMENTS, Hooks, layer, lend, marker, there_and_back
 from zero_ref.model import Unit, build
 
 comm = ranks(4)
@@ -31,39 +30,19 @@ comm = ranks(4)
 # ## 路标
 #
 # autograd 反向时从新到旧逐个走过节点。在一层的**入口**和**出口**各放一个什么也不算的节点，当作路标：反向传播先碰到出口，这一层还没开始；
-# 然后走过这一层的运算；最后碰到入口，这一层的梯度就齐了。
-# %% [markdown] id="24-marker" lang="en" src="a09fd048"
+# 然后走过这一层的运算；最后碰到入口，这一层的梯度就齐了。前向时也各报一次，所以一层一共有四个时刻：before forward、after forward、before
+# backward、gradient ready。全部代码就是下面两个函数（`lessons/given/hooks.py`），`tell` 负责叫醒挂在这个时刻上的函数：
+# %% [markdown] id="24-marker" lang="en" src="09a1152f"
 # ## Markers
 #
 # Backwards, autograd walks through its nodes one by one, newest first. Put a node that computes nothing at a layer's **entry** and one at
 # its **exit**, as markers: the backward pass meets the exit first, before anything of the layer; then the layer's operations; and
-# last the entry, when the layer's gradient is complete.
+# last the entry, when the layer's gradient is complete. The forward pass tells of both, too. So a layer has four moments: before forward,
+# after forward, before backward, gradient ready. All the code there is are these two functions (`lessons/given/hooks.py`); `tell`
+# calls what hangs on a moment:
 # %%
-Hooks = dict[str, list[Callable[[Unit], None]]]  # event -> what is called with the unit
-
-
-def marker(x: Tensor, passed: Callable[[], None]) -> Tensor:
-    """x once more; passed() is called when the backward pass comes by."""
-
-    def backward(g: np.ndarray) -> None:
-        passed()
-        x.add_grad(np.multiply, g, 1)
-
-    return Tensor(x.data, (x,), backward, x.wants_grad)
-
-
-def layer(u: Unit, x: Tensor, hooks: Hooks) -> Tensor:
-    """The unit's output for x, with a marker before and after."""
-
-    def tell(event: str) -> None:
-        for hook in hooks.get(event, []):
-            hook(u)
-
-    tell("before forward")
-    y = u.compute(marker(x, lambda: tell("gradient ready")), u.tensors)
-    tell("after forward")
-    return marker(y, lambda: tell("before backward"))
-
+for code in (marker, layer):
+    show(inspect.getsource(code))
 
 # %% [markdown] id="24-loop" lang="zh"
 # ## 单进程的循环
@@ -90,17 +69,17 @@ def train(
     units: list[Unit], x: np.ndarray, y: np.ndarray, hooks: Hooks, wants_grad: bool = True
 ) -> list[float]:
     """5 steps, and the loss of each. wants_grad: of the data; the end of the lesson is about it."""
+
+    def tell(moment: str, u: Unit) -> None:
+        for hook in hooks.get(moment, []):
+            hook(u)
+
     losses = []
     for _ in range(STEPS):
-        h = Tensor(x, wants_grad=wants_grad)
-        for u in units:
-            h = layer(u, h, hooks)
-        loss = cross_entropy(h, y, len(X))
-        loss.backward(1.0)
+        losses.append(there_and_back(units, x, y, len(X), tell, wants_grad))
         for u in units:
             u.optimizer.update(u.param, u.grad, 1.0)
             u.grad.fill(0)
-        losses.append(loss.data)
     return losses
 
 
@@ -111,19 +90,14 @@ def new_units(stage: ModuleType, optimizer: str, size: int = comm.size) -> list[
     return units
 
 
-def lend(u: Unit, what: str, vector: np.ndarray) -> None:
-    """Let the unit's tensors look into a flat vector, as their `what`: "data" or "grad"."""
-    for name, view in u.layout.views(vector).items():
-        setattr(u.tensors[name], what, view)
-
-
 alone = {}
 for name in MAKE:
     units = new_units(zero0, name, size=1)
     for u in units:
         lend(u, "data", u.param), lend(u, "grad", u.grad)
     alone[name] = train(units, X, Y, {})
-    show(f"one process, no hooks, {name:4}: loss {' '.join(f'{loss:.6f}' for loss in alone[name])}")
+    numbers = " ".join(f"{loss:.6f}" for loss in alone[name])
+    say(f"一个进程，不挂钩子，{name:4}：loss {numbers}", f"one process, no hooks, {name:4}: loss {numbers}")
 
 # %% [markdown] id="24-tables" lang="zh"
 # ## 两张表
@@ -158,6 +132,9 @@ def drop(u: Unit) -> None:
 
 ZERO2 = {"before forward": [gather], "gradient ready": [reduce, drop]}
 ZERO3 = ZERO2 | {"after forward": [drop], "before backward": [gather]}
+lines = [[" + ".join(f.__name__ for f in table.get(m, [])) for table in (ZERO2, ZERO3)] for m in MOMENTS]
+head = (pick("时刻", "moment"), pick("阶段 2", "stage 2"), pick("阶段 3", "stage 3"))
+rows(head, [(moment, *line) for moment, line in zip(MOMENTS, lines)])
 
 # %% [markdown] id="24-same" lang="zh"
 # 阶段 3 前向之后就扔掉，反向之前再收集一次，只差这些。（这里的阶段 2 是 FSDP 的做法：all-gather 不在一步的末尾，在下一步的开头。）
@@ -193,10 +170,15 @@ for number, stage, hooks, most in ((2, zero2, ZERO2, 64 + 52 + 20), (3, zero3, Z
         for a, b in zip(real, ours):
             assert stage.full_param(a, comm).tobytes() == zero3.full_param(b, comm).tobytes()
         assert np.allclose([comm.sum(loss) for loss in losses], alone[name], rtol=0, atol=1e-14)
-        show(f"stage {number} {name:4}: parameters =, sent {sum(sent.values()):,} bytes =")
+        nbytes = f"{sum(sent.values()):,}"
+        say(
+            f"阶段 {number} {name:4}：参数逐比特相同，都发送 {nbytes} 字节",
+            f"stage {number} {name:4}: parameters equal in every bit, both sent {nbytes} bytes",
+        )
     one_step = messages[: len(messages) // STEPS]
     assert messages == one_step * STEPS
-    show(f"  {' '.join(one_step)}   at most {8 * most:,} bytes gathered")
+    order = " ".join(one_step)
+    say(f"  {order}   临时收集的最多 {8 * most:,} 字节", f"  {order}   at most {8 * most:,} bytes gathered")
 assert one_step == ["A0", "A1", "A2", "A2", "R2", "A1", "R1", "A0", "R0"]
 
 # %% [markdown] id="24-read" lang="zh"
@@ -209,9 +191,12 @@ assert one_step == ["A0", "A1", "A2", "A2", "R2", "A1", "R1", "A0", "R0"]
 # Look where the messages are written. The real stage 3, read from top to bottom, has them in order. The loop with hooks has none: one has
 # to run it to know the row of A and R above.
 # %%
-for text in (zero3.step, train):
-    lines = [line.strip() for line in inspect.getsource(text).splitlines() if "comm." in line]
-    show("\n  ".join([f"{text.__name__}: {len(lines)} lines with a message", *lines]))
+for name, texts in (("zero3.step", [zero3.step]), ("train", [train, there_and_back])):
+    code = "".join(map(inspect.getsource, texts))
+    lines = [line.strip() for line in code.splitlines() if "comm." in line]
+    say(f"{name}：有通信的 {len(lines)} 行", f"{name}: {len(lines)} lines with a message")
+    for line in lines:
+        show(f"  {line}")
 assert not lines
 
 # %% [markdown] id="24-trap" lang="zh"

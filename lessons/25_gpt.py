@@ -18,7 +18,7 @@ import math
 from argparse import Namespace
 
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say, show
 
 from zero_ref.autograd import Tensor
 from zero_ref.data import Task
@@ -48,7 +48,10 @@ IDS = np.array([ALPHABET.index(c) for c in TEXT], dtype="int32")
 CONTEXT, SYMBOLS, WIDTH, HEADS, LAYERS = 8, len(ALPHABET), 12, 3, 2
 starts = range(0, len(IDS) - CONTEXT, CONTEXT)
 X, Y = (np.stack([IDS[s + move : s + move + CONTEXT] for s in starts]) for move in (0, 1))
-show(f"{len(TEXT)} characters, {SYMBOLS} symbols, {len(X)} windows of {CONTEXT}")
+say(
+    f"{len(TEXT)} 个字符，{SYMBOLS} 种，{len(X)} 个长 {CONTEXT} 的窗口",
+    f"{len(TEXT)} characters, {SYMBOLS} symbols, {len(X)} windows of {CONTEXT}",
+)
 show(f"  {''.join(ALPHABET[i] for i in X[1])!r} -> {''.join(ALPHABET[i] for i in Y[1])!r}")
 
 # %% [markdown] id="25-attention" lang="zh"
@@ -72,7 +75,10 @@ moved[0, 5] += 1
 first, second = (causal_attention(Tensor(a), HEADS).data[0] for a in (qkv, moved))
 changed = [i for i in range(CONTEXT) if not np.array_equal(first[i], second[i])]
 assert changed == [5, 6, 7]
-show(f"token 5 changed: outputs {changed} change, the others in no bit")
+say(
+    f"改了第 5 个 token：输出 {changed} 变了，其余一个比特也没变",
+    f"token 5 changed: outputs {changed} change, the others in no bit",
+)
 
 # %% [markdown] id="25-backward" lang="zh"
 # 它是一个运算，不是五个：打分、遮住、softmax、求和的中间结果里，只有概率 (窗口, 头, t, t) 留给反向。它的反向是这一课的练习；这里先用有限差分
@@ -96,7 +102,10 @@ for place in [(0, 0, 1), (0, 5, 17), (0, 7, 30)]:
     move[place] = 1e-6
     worst = max(worst, abs((loss(qkv + move) - loss(qkv - move)) / 2e-6 - leaf.grad[place]))
 assert worst < 1e-8
-show("dL/dq, dL/dk and dL/dv as the finite differences say, to 1e-8")
+say(
+    "dL/dq、dL/dk、dL/dv 与有限差分相差不到 1e-8",
+    "dL/dq, dL/dk and dL/dv are those of finite differences to within 1e-8",
+)
 
 # %% [markdown] id="25-units" lang="zh"
 # ## 一串 unit
@@ -116,11 +125,11 @@ def new_units(load: Load | None = None) -> list[Unit]:
     return build(O, TASK, functools.partial(FlatLayout, size=comm.size), load)
 
 
-for u in new_units():
-    tensors = ", ".join(list(u.layout.shapes)[:2])
-    show(
-        f"  {u.layout.name:9} {u.layout.elements:>5} parameters, {u.layout.counts[0]:>4} a rank   {tensors} ..."
-    )
+lines = [
+    (u.layout.name, u.layout.elements, u.layout.counts[0], ", ".join(list(u.layout.shapes)[:2]) + " ...")
+    for u in new_units()
+]
+rows(pick("unit 参数 每个rank 张量", "unit parameters a-rank tensors").split(), lines)
 
 # %% [markdown] id="25-stages" lang="zh"
 # ## 四个阶段
@@ -137,7 +146,7 @@ for u in new_units():
 # Think first: does stage 3 still send 1.5 times as much as stage 2?
 # %%
 own = slice(comm.rank * len(X) // comm.size, (comm.rank + 1) * len(X) // comm.size)
-ends = {}
+ends, lines = {}, []
 for number, stage in STAGES.items():
     units = new_units()
     stage.setup(units, comm, lambda n: Adam(n, "float64", lr=0.02))
@@ -151,10 +160,9 @@ for number, stage in STAGES.items():
     weights = b"".join(stage.full_param(u, comm).tobytes() for u in units)
     ends[number] = weights, losses, sent
     kept = sum(ledger.live[kind] for kind in ("parameter", "gradient", "optimizer"))
-    show(
-        f"stage {number}: loss {losses[0]:.3f} -> {losses[-1]:.3f}, kept {kept:>7,} bytes, sent {sent:,} a step"
-    )
+    lines.append((number, f"{losses[0]:.3f} -> {losses[-1]:.3f}", f"{kept:,}", f"{sent:,}"))
     del units
+rows(pick("阶段 loss 常驻字节 每步发送", "stage loss kept sent-a-step").split(), lines)
 assert len({end[0] for end in ends.values()}) == 1 and len({tuple(end[1]) for end in ends.values()}) == 1
 assert 2 * ends[3][2] == 3 * ends[2][2]
 say(
@@ -193,7 +201,10 @@ def apart() -> float:
 before = apart()
 stage.step(units, comm, [(X[own], Y[own])], loss_grad(True, len(X)), lambda *_: (0.0, 1.0))
 assert before == 0 < 0.01 < apart()
-show(f"largest difference of the two copies: {before} before, {apart():.3f} after one step")
+say(
+    f"两份相差最多：第一步之前 {before:g}，之后 {apart():.3f}",
+    f"largest difference of the two copies: {before:g} before, {apart():.3f} after one step",
+)
 say(
     "每份只拿到自己那一半的梯度，它们不再是同一个矩阵",
     "each has half of the gradient, and they are one matrix no more",

@@ -17,7 +17,7 @@
 import itertools
 
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say
 
 from zero_ref.autograd import Tensor, add, gelu, linear
 from zero_ref.extras.recompute import Recompute, recomputing
@@ -76,7 +76,10 @@ unit = new_units(1)[1]
 before = ledger.live["activation"]
 y = unit.forward(unit.initial("parameter"), X)
 held = ledger.live["activation"] - before
-show(f"one input {EACH:,} bytes; held after the forward pass {held:,} bytes: {held / EACH:.0f} x as much")
+say(
+    f"一份输入 {EACH:,} 字节；前向之后留着 {held:,} 字节，是 {held / EACH:.0f} 倍",
+    f"one input {EACH:,} bytes; held after the forward pass {held:,} bytes: {held / EACH:.0f} times as much",
+)
 assert held % EACH == 0 and held > 5 * EACH
 factor = held // EACH
 unit.forget()
@@ -110,14 +113,13 @@ def train(stage, units: list[Unit]) -> tuple[bytes, dict[str, int]]:
     return b"".join(stage.full_param(u, comm).tobytes() for u in units), told
 
 
-found = {}
+found, lines = {}, []
 for stage, make in itertools.product((zero0, zero3), (list, recomputing)):
     weights, told = train(stage, make(new_units()))
     found[stage.__name__[-1], make] = weights, told
-    kept = "all kept  " if make is list else "recompute "
-    show(
-        f"stage {stage.__name__[-1]} {kept} activations {told['peak']:>7,} bytes, sent {told['sent']:,} bytes"
-    )
+    kept = pick("全留", "all kept") if make is list else pick("重算", "recomputed")
+    lines.append((stage.__name__[-1], kept, f"{told['peak']:,}", f"{told['sent']:,}"))
+rows(pick("阶段 激活 激活的峰值 发送", "stage activations most sent").split(), lines)
 peaks = {make: found["0", make][1]["peak"] for make in (list, recomputing)}
 assert len({weights for weights, _ in found.values()}) == 1
 assert peaks[list] == found["3", list][1]["peak"] and peaks[recomputing] == found["3", recomputing][1]["peak"]
@@ -144,7 +146,10 @@ say(
 # %%
 plain, again = found["3", list][1], found["3", recomputing][1]
 assert plain["sent"] == again["sent"] and plain["all_gather"] == again["all_gather"] == 2 * (LAYERS + 1)
-show(f"all-gathers in a step: {again['all_gather']} = 2 x {LAYERS + 1} units, with and without")
+say(
+    f"一步里的 all-gather：{again['all_gather']} 次 = 2 × {LAYERS + 1} 个 unit，重不重算都一样",
+    f"all-gathers in a step: {again['all_gather']} = 2 x {LAYERS + 1} units, with and without",
+)
 
 # %% [markdown] id="26-last" lang="zh"
 # ## 最后一个 unit
@@ -174,7 +179,10 @@ for u in units[:-1]:
     u.compute = counted
 train(zero3, recomputing(units))
 assert len(calls) == 2 * 2 * LAYERS
-show(f"forward passes of {LAYERS} units in 2 steps: {len(calls)} = 2 steps x {LAYERS} units x 2")
+say(
+    f"{LAYERS} 个 unit 两步里的前向：{len(calls)} 次 = 2 步 × {LAYERS} 个 unit × 2",
+    f"forward passes of {LAYERS} units in 2 steps: {len(calls)} = 2 steps x {LAYERS} units x 2",
+)
 
 # %% [markdown] id="26-end" lang="zh"
 # ## 记住

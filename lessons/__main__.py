@@ -21,7 +21,7 @@ from zero_ref import __version__
 from zero_ref.launch import language as of_environment
 
 ONE = ("run", "hint", "show", "reset", "solution")  # commands on one exercise
-OTHERS = ("next", "list", "all", "doctor", "new")
+OTHERS = ("next", "list", "all", "doctor", "new", "notebook", "express")
 TEACHERS = ("grade", "release")  # with options of their own
 LANGUAGES = ("zh", "en")
 VALUED = ("--language", "--use", "--limit")  # options that are followed by their value
@@ -55,6 +55,9 @@ def parser() -> Parser:
             command.add_argument("exercise", nargs="?")
         if name == "new":
             command.add_argument("dir", metavar="DIR")
+        if name == "notebook":
+            command.add_argument("lesson")
+            command.add_argument("file", metavar="FILE", nargs="?")
         if name == "doctor":
             command.add_argument("--clean", action="store_true")
         if name == "reset":
@@ -130,7 +133,10 @@ def do(o: argparse.Namespace) -> int:
     from lessons.checker import words
     from lessons.checker.ranks import runner
     from lessons.checker.student import commands, learn, new, screen
+    from lessons.reader import course
 
+    if o.command in ("notebook", "express"):
+        return (course.express if o.command == "express" else course.write_notebook)(o)
     if o.command == "new":
         return new.make(o)
     if not has_exercises():

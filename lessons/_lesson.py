@@ -1,6 +1,10 @@
 """What the lessons share: so many ranks, two languages, and the lines of all ranks in order.
 
-    python lessons/_lesson.py     brings the hashes of the English cells up to date
+    python lessons/06_ring_reduce_scatter.py     reads a lesson: its text, and what its code prints
+        --language zh    in this language, whatever the environment says
+        --code           with the code
+        --answer         with what is an exercise of the lesson
+    python lessons/_lesson.py                    brings the hashes of the English cells up to date
 
 A lesson's text stands in cells of its own, in Chinese and in English with one id. The English cell has a
 hash of the Chinese one that it translates: a test finds translations that are no longer up to date.
@@ -11,8 +15,10 @@ import hashlib
 import inspect
 import os
 import re
+import shutil
 import sys
 import traceback
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,14 +30,19 @@ FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))  # zero_ref, wherever the lesson is started
 
 import zero_ref  # noqa: E402  sets what BLAS and MPI read when they are loaded
+from lessons.checker import progress  # noqa: E402
 from lessons.checker.ranks.launcher import find_mpirun  # noqa: E402
+from lessons.reader import kernel, script  # noqa: E402
 from zero_ref import launch  # noqa: E402
-from zero_ref.launch.terminal import columns, fold  # noqa: E402
+from zero_ref.launch.terminal import columns, fold, table  # noqa: E402
 
 assert zero_ref.__version__
 
 HEAD = r'# %% \[markdown\] id="(?P<id>[\w-]+)" lang="(?P<lang>zh|en)"(?: src="(?P<src>\w*)")?\n'
 CELL = re.compile("^" + HEAD + r"(?P<text>(?:#(?! %%).*\n)+)", re.M)
+
+
+held: list["Comm | None"] = []  # once a lesson is read: its ranks
 
 
 def language() -> str:
@@ -42,9 +53,19 @@ def language() -> str:
 
 
 def ranks(number: int) -> "Comm":
-    """All ranks of this lesson; starts it anew under mpirun, where it has been started without."""
+    """All ranks of this lesson; starts it anew under mpirun, where it has been started without.
+
+    The lesson is read from here to its end, its text and its code. In Jupyter the cells run on these ranks.
+    """
+    if held and held[0]:
+        if held[0].size != number:
+            raise ValueError(f"this lesson runs on {held[0].size} ranks already, not on {number}")
+        return held[0]
+    if shell := kernel.shell():
+        return kernel.hand_over(shell, number, sys._getframe(1).f_code.co_filename)
     if launch.size_by_launcher() == 1 < number:
         if mpirun := find_mpirun():
+            os.environ.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
             os.execv(mpirun, [mpirun, "-n", str(number), sys.executable, *sys.argv])
         sys.exit(f"mpirun -n {number} python {sys.argv[0]}")
     from zero_ref.comm import Comm
@@ -57,18 +78,39 @@ def ranks(number: int) -> "Comm":
         sys.exit(2)
     comm.mpi.Barrier()
     launch.shared.drop_names()
+    held.append(comm)
+    script.read(sys._getframe(1), language(), comm)
     return comm
+
+
+def alone() -> None:
+    """This lesson is one process: read it from here to its end. In Jupyter it is cells as any others."""
+    if not held and not kernel.shell():
+        held.append(None)
+        script.read(sys._getframe(1), language(), None)
 
 
 def fails(_: type, error: BaseException, __: object) -> None:
     """A rank that raises ends all, which would wait for it."""
-    launch.abort("".join(traceback.format_exception(error)), 1)
+    launch.abort(
+        "".join(traceback.format_exception(error.with_traceback(script.own(error.__traceback__)))), 1
+    )
+
+
+def speak(text: str) -> None:
+    """Print what is said for all ranks together; in a notebook rank.py has it printed."""
+    launch.say(text)
+
+
+def pick(zh: str, en: str) -> str:
+    """A word in the reader's language."""
+    return zh if language() == "zh" else en
 
 
 def say(zh: str, en: str) -> None:
     """A line in the reader's language, from rank 0; more, where the terminal is too narrow for it."""
     if launch.rank_by_launcher() == 0:
-        launch.say(fold(zh if language() == "zh" else en))
+        speak(fold(pick(zh, en)))
 
 
 def show(text: str = "") -> None:
@@ -76,14 +118,28 @@ def show(text: str = "") -> None:
     say(text, text)
 
 
-def each(comm: "Comm", line: str) -> None:
-    """One line of every rank, in the order of the ranks."""
-    for text in comm.everyone(line):
+def each(comm: "Comm", zh: str, en: str | None = None) -> None:
+    """One line of every rank, in the order of the ranks; `en` where it is not the same in every language."""
+    for text in comm.everyone(zh if en is None else pick(zh, en)):
         show(text)
 
 
-def show_difference(before: ModuleType, after: ModuleType) -> None:
-    """The lines that change from one stage's file to the next."""
+def rows(head: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    """A table from rank 0, as wide as its words are in the reader's language."""
+    show(table(list(lines), head))
+
+
+def show_difference(before: ModuleType, after: ModuleType, exercise: str, answer: bool = False) -> None:
+    """The lines that change from one stage's file to the next: once the exercise has passed that asks for
+    them, or where they are asked for, by --answer or in a notebook by answer=True."""
+    if not (answer or "--answer" in sys.argv or progress.records()[exercise]["passed"]):
+        number = exercise[:2]
+        say(
+            f"（练习 {number} 还没有通过，差别先不显示。要看：命令后加 --answer，notebook 里用 answer=True）",
+            f"(Exercise {number} has not passed yet: the difference is not shown. To see it now: --answer, "
+            "in a notebook answer=True)",
+        )
+        return
 
     def code(stage: ModuleType) -> list[str]:
         lines = inspect.getsource(stage).splitlines()

@@ -15,8 +15,10 @@ from zero_ref.explore import palette
 from zero_ref.layout import FlatLayout
 from zero_ref.plan import __main__ as options
 from zero_ref.plan import answer, sizing, timing
-from zero_ref.plan.formulas import Leg, bill, by_ring, passes_of, sent_by_group, transformer_parameters
+from zero_ref.plan.cells import count, size
+from zero_ref.plan.formulas import Leg, bill, passes_of, transformer_parameters
 from zero_ref.plan.offload import bill_of_offload
+from zero_ref.plan.traffic import to_others
 from zero_ref.plan.zeropp import coded_bill
 from zero_ref.report.page import digest
 from zero_ref.stages import STAGES
@@ -33,7 +35,7 @@ SETTINGS = [
     "psi=1e13&n=1000&bits=64&micro=3",
     "psi=11&n=64",
     "psi=1e11&n=1024&group=16&memory=80&hsdp=1&hpz=1",
-    "psi=123456789&n=12&group=4&micro=5&k=8&hsdp=1&hpz=1&ring=1&between=0.5",
+    "psi=123456789&n=12&group=4&micro=5&k=8&hsdp=1&hpz=1&ring=1&between=0.5&farther=40",
     "psi=7.5e9&n=6&group=3&bits=32&hsdp=1&latency=12.5",
     "psi=7.5e9&n=6&group=5&bits=32&hsdp=1&hpz=1&ring=1",  # 5 do not divide 6
     "shape=1&psi=1474560000&layers=48&hidden=1600&heads=25",
@@ -93,8 +95,9 @@ def spent(rows, o, ring):
     machine = answer.machine_of(o)
     found = []
     for row in rows:
-        t = sizing.times(replace(row, legs=by_ring(row.legs) if ring else row.legs), machine, o.ranks)
-        found.append(pytest.approx([t.compute, t.bandwidth, t.latency, t.total], rel=1e-12))
+        t = sizing.times(row, machine, o.ranks, o.group, ring)
+        bandwidths = [t.bandwidth - t.between, t.between]
+        found.append(pytest.approx([t.compute, *bandwidths, t.latency, t.total], rel=1e-12, abs=1e-15))
     return found
 
 
@@ -119,21 +122,20 @@ def test_every_number_is_the_planners(setting, page, opened):
             sum(leg.inside + leg.between for leg in row.legs if leg.collective == name)
             for name in ("reduce_scatter", "all_gather")
         ]
-        machine = [sent_by_group(row.legs, o.group, ring) for ring in (False, True)] if o.group else []
+        machine = list(to_others(row.legs, o.group)) if o.group else []
         sent.append(by + ([row.inside, row.between] if o.group else []) + [row.sent] + machine)
     assert numbers(window, "sent-table") == sent
-    assert numbers(window, "time-table") == spent(rows, o, o.ring)
-    assert o.ring == ("ring=1" in setting and bool(o.group))
+    assert numbers(window, "time-table") == spent(rows, o, "ring=1" in setting)
     cards = window.locator("#stages label")
     for stage, row in enumerate(made.rows[:4]):
         card = cards.nth(stage)
-        assert answer.size(row.needed) == card.locator(".number").inner_text()
+        assert size(row.needed) == card.locator(".number").inner_text()
         fits = "✓ fits" if row.needed <= o.memory else "✗ does not fit"
         assert card.locator(".state").inner_text() == fits
         largest = sizing.most_parameters(stage, o.memory, o.ranks, made.setting.itemsize, made.setting.k)
-        assert card.locator(".most").inner_text() == f"largest: {answer.count(largest)}"
+        assert card.locator(".most").inner_text() == f"largest: {count(largest)}"
     chart = window.locator("#memory-chart svg").text_content()
-    assert all(answer.size(row.needed) in chart for row in rows)
+    assert all(size(row.needed) in chart for row in rows)
     over = {int(row.pop(0)): row for row in over_numbers(window)}  # the same on other numbers of ranks
     assert o.ranks in over and len(over) > 10
     for ranks, values in over.items():
@@ -233,10 +235,11 @@ def test_choices_beyond_the_command_are_the_bills(setting, page, opened):
             assert sent[row][2] == sum(by) - sent[row][3]
         if row < 4:
             legs = legs_billed(said, found, calls, o.ranks, o.group)
-            bandwidth, latency = timing.communication(legs, len(sizes), machine)
-            compute = made.rows[0].work.flop / machine.flops
-            expected = [compute, bandwidth, latency, compute + bandwidth + latency]
-            assert seconds[row] == pytest.approx(expected, rel=1e-12)
+            spent = timing.by_link(legs, len(sizes), machine, o.group or o.ranks)
+            expected = [made.rows[0].work.flop / machine.flops, *spent]
+            if "offload" in said:
+                expected.append(sum(found.moved_bytes_per_step.values()) / 16e9)
+            assert seconds[row] == pytest.approx([*expected, sum(expected)], rel=1e-12)
     options_said = window.locator("#beyond").inner_text()
     for name, option in (
         ("weights", "--code-weights"),
@@ -432,7 +435,15 @@ def test_sliders_and_fields_agree(page, opened):
     window.locator("#psi-range").fill("350")
     assert window.locator("#psi").input_value() == "3.2e9"
     window.locator("#n").fill("32")  # two machines
-    for name, place in (("flops", "200"), ("bandwidth", "150"), ("latency", "7"), ("between", "10")):
+    window.locator("#offload").select_option("host")
+    for name, place in (
+        ("flops", "200"),
+        ("bandwidth", "150"),
+        ("latency", "7"),
+        ("between", "10"),
+        ("farther", "70"),
+        ("outside", "3"),
+    ):
         before = numbers(window, "time-table")
         window.locator(f"#{name}-range").fill(place)
         assert numbers(window, "time-table") != before
@@ -594,7 +605,7 @@ def test_text_stands_out_from_its_background(scheme, page, opened):
 
 def test_kinds_differ_without_color(page, opened):
     window = opened(page, fragment="#shape=1")
-    for chart, kinds in (("memory", 6), ("sent", 2), ("time", 3)):
+    for chart, kinds in (("memory", 6), ("sent", 2), ("time", 4)):
         fills = window.locator(f"#{chart}-chart .piece").evaluate_all(
             "all => all.map(e => e.getAttribute('fill'))"
         )

@@ -1,11 +1,13 @@
 """Every lesson runs in both languages, and its two texts belong together."""
 
 import ast
+import json
 import re
 import sys
 
 import pytest
 from launching import ROOT, mpirun
+from terminal import ONE
 from wcwidth import width
 
 sys.path.insert(0, str(ROOT / "lessons"))
@@ -16,16 +18,58 @@ LESSONS = {path.stem: path for path in lessons()}
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
-@pytest.mark.rest("each lesson in processes of its own", every=8)
+# Words of programs and of mathematics that a Chinese text has, too.
+WORDS = """
+rank loss mine backward momentum velocity master unit random hash contiguous weights grad gather drop reduce
+before after forward gradient ready sea she layers float bfloat reduce_scatter all_gather comm sum token
+shard init Isend Issend Adam SGD
+"""
+TERMS = set(re.findall(r"\w+", WORDS))
+COMMANDS = re.compile(r"\$ |    --|zero_ref: error: |damaged: ")  # and what they print: lesson 18
+
+
+def english(line: str) -> set[str]:
+    """The words of a line that are English, and no term."""
+    return set(re.findall(r"(?<![\w./`'-])[A-Za-z][a-z_]{2,}(?![\w./(])", line)) - TERMS
+
+
+@pytest.mark.rest("each lesson in processes of its own", every=12)
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_runs(name):
     """A lesson asserts what its text says. It puts together both languages, whichever it shows."""
     language = "en" if int(name[:2]) % 2 else "zh"
     found = mpirun(0, str(LESSONS[name]), "--language", language)
     assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout.count("\n") >= 5
+    lines = found.stdout.splitlines()
     assert bool(CHINESE.search(found.stdout)) == (language == "zh")
-    assert max(map(width, found.stdout.splitlines())) <= 80
+    assert max(map(width, lines)) <= 80
+    assert ONE.findall(found.stdout) == []
+    assert lines[1].startswith(name[:2]) and ("记住" if language == "zh" else "To remember") in lines
+    code = set(inspect_lines("lessons/given/hooks.py"))  # which lesson 24 shows
+    if language == "zh":
+        others = [x for x in lines if x not in code and not CHINESE.search(x) and not COMMANDS.match(x)]
+        assert not [x for x in others if english(x)], "in English"
+
+
+def inspect_lines(path: str) -> list[str]:
+    return (ROOT / path).read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.rest("three lessons, three times")
+@pytest.mark.parametrize("way", ["", "--answer", "passed"])
+@pytest.mark.parametrize("name", ["11_zero1", "12_zero2", "13_zero3"])
+def test_an_answer_is_not_handed_over(name, way, tmp_path):
+    """What changes from stage to stage is what the exercise asks for: first write, then read."""
+    if way == "passed":
+        record = {"passed": True, "attempts": 1, "hints": 0, "gave_up": False, "level": 0, "hinted": []}
+        (tmp_path / "progress.json").write_text(json.dumps({"exercises": {name: record}}))
+    line = [str(LESSONS[name]), "--language", "en", *(["--answer"] if way == "--answer" else [])]
+    found = mpirun(0, *line, ZERO_REF_LEARN=str(tmp_path))
+    assert found.returncode == 0, found.stderr
+    shown = re.findall(r"^[+-] +.*(?:reduce_scatter|all_gather)\(", found.stdout, re.M)
+    assert bool(shown) == bool(way) and (f"Exercise {name[:2]} has not passed yet" in found.stdout) != bool(
+        way
+    )
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -34,10 +78,16 @@ def test_what_a_lesson_prints_stands_in_both_languages(name):
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     for call in calls:
         texts = [CHINESE.search(ast.unparse(argument)) for argument in call.args]
-        if call.func.id == "say":
+        if call.func.id in ("say", "pick") and not isinstance(call.args[0], ast.Name):
             assert texts[0] and not texts[1], ast.unparse(call)
+        elif call.func.id == "each" and len(call.args) == 3:
+            assert texts[1] and not texts[2], ast.unparse(call)
         elif call.func.id in ("show", "each"):
-            assert not any(texts), ast.unparse(call)
+            picked = ast.unparse(call)
+            for part in ast.walk(call):  # what says both
+                if isinstance(part, ast.Call) and getattr(part.func, "id", "") == "pick":
+                    picked = picked.replace(ast.unparse(part), "")
+            assert not CHINESE.search(picked), picked
     assert any(call.func.id == "say" for call in calls)
 
 

@@ -18,11 +18,9 @@ from zero_ref.launch import UsageError
 from zero_ref.plan import __main__ as command
 from zero_ref.plan import answer, sizing
 from zero_ref.plan.formulas import (
-    by_ring,
     legs,
     legs_hpz,
     legs_in_groups,
-    sent_by_group,
     sent_elements,
     transformer_activation_bytes,
     transformer_parameters,
@@ -359,24 +357,6 @@ def test_links_between_groups_cost_more():
     assert groups.latency == pytest.approx((3 * 3 + 2 * 1) * 1e-3)
 
 
-@pytest.mark.parametrize("n, g, k", [(12, 4, 1), (6, 3, 2), (64, 8, 1)])
-def test_a_ring_leaves_a_group_at_one_rank_only(n, g, k):
-    """Of each collective every rank sends psi/N to its right in each of N-1 hops; count who is elsewhere."""
-    psi = 960
-    crossing = sum(rank // g != (rank + 1) % n // g for rank in range(g))
-    assert crossing == 1
-    whole = legs(3, psi, n, k, g)
-    assert sent_by_group(whole, g) == 3 * k * g * psi * (n - g) / n
-    assert sent_by_group(whole, g, ring=True) == pytest.approx(crossing * 3 * k * psi * (n - 1) / n)
-    assert {leg.inside for leg in by_ring(whole)} == {0}
-    groups = legs_in_groups(3, psi, n, g, k)
-    assert sent_by_group(groups, g) == sent_by_group(groups, g, ring=True) == 2 * psi * (n / g - 1) / (n / g)
-    assert by_ring(legs(3, psi, n, k)) == legs(3, psi, n, k)  # one group
-    line = f"--parameters 960 --ranks {n} --group {g} --bandwidth 1e12 --bandwidth-between 1 --ring"
-    three = next(line for line in printed(line).splitlines() if re.match(r" +3 +0 us", line))
-    assert answer.duration(2 * 3 * psi * (n - 1) / n) in three
-
-
 def test_more_ranks_than_cores_take_turns():
     machine = Machine(reduce_scatter=Link(0, 1), all_gather=Link(0, 1), ranks=2, cores=2)
     assert [machine.crowding(n) for n in (1, 2, 4, 8)] == [1, 1, 2, 4]
@@ -545,8 +525,6 @@ WRONG = """
 --parameters 1e9 --ranks 6 --group 1
 --parameters 1e9 --ranks 6 --flops 4
 --parameters 1e9 --ranks 6 --bandwidth 4 --bandwidth-between 4
---parameters 1e9 --ranks 6 --bandwidth 4 --ring
---parameters 1e9 --ranks 6 --group 3 --ring
 --parameters 1e9 --ranks 6 --bandwidth 0
 --parameters 1e9 --ranks 6 --machine nowhere.json
 --parameters 1e9 --ranks 6 --machine README.md

@@ -150,19 +150,23 @@ def put(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
 
 
 def explaining_edit(rule: str, names: Sequence[str], fits: Callable[[CodeType], bool]) -> str | None:
-    """The changed statement of the first edit of `rule` that `fits`; None where none does.
+    """The changed line of the first edit of `rule` that `fits`; None where none does.
 
-    rule: assignments; names: what else they may use; fits: whether the rule, compiled, gives what a student's
-    function gave in all trials
+    rule: assignments, perhaps in a loop; names: what else they may use; fits: whether the rule, compiled,
+    gives what a student's function gave in all trials
     """
-    before = [ast.unparse(statement) for statement in ast.parse(rule).body]
+    program = ast.parse(rule)
+    before, loops = ast.unparse(program).splitlines(), any(hasattr(s, "body") for s in program.body)
     for text in mutants(rule, names).values():
         try:
             if not fits(compile(text, "rule", "exec")):
                 continue
         except Exception:  # this edit stops the program, in whatever way
             continue
-        now = [ast.unparse(statement) for statement in ast.parse(text).body]
-        changed = [line for line, old in zip(now, before) if line != old]
-        return changed[0] if len(now) == len(before) and len(changed) == 1 else "; ".join(now)
+        now = ast.unparse(ast.parse(text)).splitlines()
+        changed = [line.strip() for line, old in zip(now, before) if line != old]
+        if len(now) == len(before) and len(changed) == 1:
+            return changed[0]
+        if not loops:  # or it would be all of a solution
+            return "; ".join(now)
     return None

@@ -1,4 +1,4 @@
-"""Exercise 24: the training loop of one process, which calls hooks in passing; lesson 24 explains it."""
+"""Lesson and exercise 24: the loop of one process, which calls hooks in passing."""
 
 from collections.abc import Callable, Sequence
 
@@ -36,9 +36,16 @@ def layer(u: Unit, x: Tensor, tell: Tell) -> Tensor:
     return marker(y, lambda: tell("before backward", u))
 
 
-def there_and_back(units: Sequence[Unit], x: np.ndarray, y: np.ndarray, samples: int, tell: Tell) -> None:
-    """Forward and backward of one micro-batch, x (own, features) and y (own,); `samples`: of all ranks."""
-    h = Tensor(x)
+def there_and_back(
+    units: Sequence[Unit], x: np.ndarray, y: np.ndarray, samples: int, tell: Tell, wants_grad: bool = True
+) -> float:
+    """Forward and backward of one micro-batch, x (own, features) and y (own,); `samples`: of all ranks.
+
+    wants_grad: of the data. Returns what these samples add to the loss.
+    """
+    h = Tensor(x, wants_grad=wants_grad)
     for u in units:
         h = layer(u, h, tell)
-    cross_entropy(h, y, samples).backward(1.0)
+    loss = cross_entropy(h, y, samples)
+    loss.backward(1.0)
+    return float(loss.data)

@@ -138,18 +138,25 @@ function showSent(t, found, rows) {
     rows.map((r) => ({ ...r, cells: [...columns.map((name) => r[name]), r.sent, ...machine.map((name) => r[name])] })));
 }
 
+// The largest of what a step is spent on, where all bandwidth is one.
+function largestOf(r) {
+  const { inside, between, ...others } = r.times;
+  return Object.entries({ compute: 0, bandwidth: inside + between, ...others }).reduce((a, b) => (b[1] > a[1] ? b : a));
+}
+
 function showTime(t, rows) {
-  const kinds = ["compute", "bandwidth", "latency"], there = rows.filter((r) => r.fits);
-  const largest = (r) => kinds.reduce((a, b) => (r.times[b] > r.times[a] ? b : a));
+  const kinds = ["compute", "inside", "between", "latency", "outside"].filter((kind) => kind === "compute" || rows.some((r) => r.times[kind] > 0));
+  const there = rows.filter((r) => r.fits);
   const best = there.length ? there.reduce((a, b) => (b.seconds < a.seconds || (b.seconds === a.seconds && b.needed < a.needed) ? b : a)) : null;
-  const share = best && best.seconds ? best.times[largest(best)] / best.seconds : 0;
-  const caption = best ? t.timeCaption(best.label, duration(best.seconds), percent(share), t.spends[largest(best)]) : t.timeNone;
+  const share = (r) => percent(r.seconds ? largestOf(r)[1] / r.seconds : 0);
+  const caption = best ? t.timeCaption(best.label, duration(best.seconds), share(best), t.spends[largestOf(best)[0]]) : t.timeNone;
   legend($("time-legend"), kinds, t.spends);
-  bars($("time-chart"), rows.map((r) => ({ ...r, parts: r.times, text: duration(r.seconds), mark: r.seconds ? `${percent(r.times[largest(r)] / r.seconds)} ${t.spends[largest(r)]}` : "", good: undefined })),
+  bars($("time-chart"), rows.map((r) => ({ ...r, parts: r.times, text: duration(r.seconds), mark: `${share(r)} ${t.spends[largestOf(r)[0]]}`, good: undefined })),
     kinds, null, caption);
   $("time-caption").textContent = caption;
-  table($("time-table"), t.timeTitle, [t.head.stage, ...kinds.map((name) => t.spends[name]), t.head.seconds],
-    rows.map((r) => ({ ...r, cells: [...kinds.map((name) => r.times[name]), r.seconds] })), (x) => Number(x.toPrecision(5)).toLocaleString("en-US", { maximumSignificantDigits: 5 }));
+  const columns = ["compute", "inside", "between", "latency", ...(s.offload ? ["outside"] : [])];
+  table($("time-table"), t.timeTitle, [t.head.stage, ...columns.map((name) => t.spends[name]), t.head.seconds],
+    rows.map((r) => ({ ...r, cells: [...columns.map((name) => r.times[name]), r.seconds] })), (x) => x.toLocaleString("en-US", { maximumSignificantDigits: 5 }));
 }
 
 function explain(t, found, r) {
@@ -168,7 +175,7 @@ function explain(t, found, r) {
     [t.held, `${terms.join(" + ") || "0"}${values.length > 1 ? ` = ${values.join(" + ")}` : ""} = ${size(r.rest)}${s.offload ? ` (${t.apartFrom})` : ""}`],
     [t.moved, `${moved}: ${t.passes(p.reduce_scatter, p.all_gather)}`],
     [t.paper, t.paperSent(`${e} B × ${all}Ψ = ${size(e * all * s.psi)}`)],
-    [t.takes, `${t.timeOf(r.flop.toExponential(3).replace("e+", "e"), ...["compute", "bandwidth", "latency"].map((name) => duration(r.times[name])))} = ${duration(r.seconds)}`],
+    [t.takes, `${t.timeOf(r.flop.toExponential(3).replace("e+", "e"), ...[r.times.compute, r.times.inside + r.times.between, r.times.latency].map(duration), s.offload && duration(r.times.outside))} = ${duration(r.seconds)}`],
   ];
   $("why-title").textContent = t.why(s.stage);
   $("formulas").replaceChildren(...lines.flatMap(([name, text]) => [element("dt", {}, name), element("dd", {}, text)]));
@@ -184,8 +191,9 @@ function command(found) {
   parts.push(`--parameters ${plain(s.psi)} --ranks ${s.n} --dtype ${{ 16: "float16", 32: "float32", 64: "float64" }[s.bits]}`);
   const more = [s.bits === 16 && `--k ${s.k}`, s.micro > 1 && `--micro-batches ${s.micro}`, many && `--group ${s.group}`];
   parts.push([...more.filter(Boolean), `--memory ${plain(s.memory)}GB`].join(" "));
-  const rates = ratesOf(s), links = [`--bandwidth ${plain(rates.bandwidth)}`, many && `--bandwidth-between ${plain(rates.between)}`];
-  parts.push([`--flops ${plain(rates.flops)}`, ...links, `--latency ${plain(rates.latency)}`, many && rates.ring && "--ring"].filter(Boolean).join(" "));
+  const rates = ratesOf(s), farther = many ? [`--bandwidth-between ${plain(rates.between)}`, rates.farther && `--latency-between ${plain(rates.farther)}`] : [];
+  parts.push([`--flops ${plain(rates.flops)}`, `--bandwidth ${plain(rates.bandwidth)}`, `--latency ${plain(rates.latency)}`].join(" "));
+  if (many) parts.push(farther.filter(Boolean).join(" "));
   return `python -m zero_ref.plan ${parts.join(" \\\n    ")}`;
 }
 
@@ -255,6 +263,7 @@ function controls() {
   $("shape-fields").hidden = !s.shape;
   $("again").disabled = !s.shape;
   $("shards-row").hidden = !s.offload;
+  $("outside").closest(".slider").hidden = !s.offload;
   for (const name of ["tiles", "bucket"]) $(name).closest(".slider").hidden = s.cut !== (name === "bucket" ? "buckets" : name);
   $("cut-hint").hidden = !s.cut || s.shape;
   $("cut-hint").textContent = t.needsShape;

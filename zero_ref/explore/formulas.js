@@ -38,11 +38,9 @@ function legsHpz(psi, ranks, group, k) {
     { collective: "all_gather", calls: k, ranks: group, inside: k * (psi / group) * (group - 1), between: 0 }];
 }
 
-// Around one ring in the order of the ranks, for the last rank of a group.
-const byRing = (given) => given.map((leg) => (leg.between ? { ...leg, inside: 0, between: leg.inside + leg.between } : leg));
-
-const sentByGroup = (given, group, ring) => sum(given.filter((leg) => leg.between)
-  .map((leg) => (ring && leg.inside ? leg.inside + leg.between : group * leg.between)));
+// What a machine of `near` ranks sends to other machines, directly and around a ring.
+const toOthers = (given, near) => [sum(given.map((leg) => near * leg.between)),
+  sum(given.map((leg) => (leg.inside && leg.between ? leg.inside + leg.between : near * leg.between)))];
 
 // Bytes of n numbers as a code: a float32 for each block, and bits for each number.
 function codedBytes(n, code) {
@@ -71,15 +69,28 @@ function inCodes(given, ranks, group, coded, weights, gradients) {
 
 // ---- How long it takes
 
-// Seconds of (compute, bandwidth, latency).
-function times(row, rates) {
-  const spent = { compute: row.flop / rates.flops, bandwidth: 0, latency: 0 };
-  for (const leg of rates.ring ? byRing(row.legs) : row.legs) {
-    spent.bandwidth += leg.inside / rates.bandwidth + leg.between / rates.between;
-    spent.latency += leg.calls * row.calls * (leg.ranks - 1) * rates.latency;
+// Seconds: of the bytes inside a machine and between machines, and of the hops. A ring is as slow as its slowest link.
+function byLink(row, rates, near) {
+  const spent = { inside: 0, between: 0, latency: 0 }, together = near * rates.between;
+  for (const leg of row.legs) {
+    const calls = leg.calls * row.calls, there = leg.ranks - 1;
+    if (rates.ring && leg.inside && leg.between) {
+      const seconds = (leg.inside + leg.between) / Math.min(rates.bandwidth, together);
+      spent[rates.bandwidth <= together ? "inside" : "between"] += seconds;
+      spent.latency += calls * there * Math.max(rates.latency, rates.farther);
+      continue;
+    }
+    spent.inside += leg.inside / rates.bandwidth;
+    spent.between += leg.between / rates.between;
+    const here = !leg.between ? there : leg.inside ? near - 1 : 0;
+    spent.latency += calls * (here * rates.latency + (there - here) * rates.farther);
   }
   return spent;
 }
+
+const times = (row, rates, near) => ({
+  compute: row.flop / rates.flops, ...byLink(row, rates, near), outside: row.moved / rates.outside,
+});
 
 // ---- What a step needs on top
 
@@ -126,7 +137,8 @@ const bytesOf = (s) => ({ parameter: s.bits / 8, gradient: s.bits / 8, optimizer
 // Ranks in a group, which share a machine: all of them, where the groups would not be even.
 const groupOf = (s, ranks) => (s.group > 1 && s.group < ranks && ranks % s.group === 0 ? s.group : ranks);
 const ratesOf = (s) => ({
-  flops: s.flops * 1e12, bandwidth: s.bandwidth * 1e9, between: s.between * 1e9, latency: s.latency / 1e6,
+  flops: s.flops * 1e12, bandwidth: s.bandwidth * 1e9, between: s.between * 1e9, outside: s.outside * 1e9,
+  latency: s.latency / 1e6, farther: (s.farther || s.latency) / 1e6,
   ring: s.ring && !s.weights && !s.gradients,
 });
 
@@ -185,9 +197,8 @@ function plan(s, ranks = s.n, units = unitsOf(s)) {
     r.inside = sum(r.legs.map((leg) => leg.inside));
     r.between = sum(r.legs.map((leg) => leg.between));
     r.sent = r.inside + r.between;
-    r.direct = sentByGroup(r.legs, group, false);
-    r.ring = sentByGroup(r.legs, group, true);
-    r.times = times(r, ratesOf(s));
+    [r.direct, r.ring] = toOthers(r.legs, group);
+    r.times = times(r, ratesOf(s), group);
     r.seconds = sum(Object.values(r.times));
   }
   return { rows, bytes, psi, samples, activation, unit: e * unit, calls, group, flop };

@@ -47,7 +47,7 @@ function svg(name, attributes = {}, ...children) {
 const PATTERNS = {
   parameter: "parameter", gradient: "gradient", optimizer: "optimizer", activation: "activation", gathered: "gathered",
   full_gradient: "full_gradient", blocks: "optimizer", reduce_scatter: "gradient", all_gather: "parameter",
-  compute: "spent-compute", bandwidth: "spent-bandwidth", latency: "spent-latency",
+  compute: "spent-compute", inside: "spent-inside", between: "spent-between", latency: "spent-latency", outside: "spent-outside",
 };
 const piece = (kind, x, y, width, height) => svg("rect", { class: "piece", fill: `url(#${PATTERNS[kind]})`, x, y, width, height });
 

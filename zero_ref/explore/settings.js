@@ -23,6 +23,8 @@ const FIELDS = {
   bandwidth: logarithmic(0.01, 1e4, 300),
   between: logarithmic(0.01, 1e4, 300),
   latency: { ...linear(0, 1e6, 100), fraction: true },
+  farther: { ...linear(0, 1e6, 100), fraction: true },
+  outside: logarithmic(0.01, 1e4, 300),
 };
 const CHOICES = {
   bits: [16, 32, 64], k: [4, 8, 12, 16], stage: [0, 1, 2, 3], weights: ["", "8", "fp8"], gradients: ["", "8", "4", "fp8"],
@@ -33,7 +35,7 @@ const START = {
   psi: 7.5e9, layers: 36, bits: 16, k: 12, shape: false, hidden: 4096, heads: 32, sequence: 1024, batch: 2048,
   n: 64, memory: 32, group: 16, micro: 1, stage: 3,
   again: false, hsdp: false, hpz: false, weights: "", gradients: "", offload: "", shards: false, cut: "", tiles: 4, bucket: 5e8,
-  flops: 125, bandwidth: 150, between: 6.25, latency: 5, ring: false,
+  flops: 125, bandwidth: 150, between: 6.25, latency: 5, farther: 10, outside: 16, ring: false,
 };
 const SWITCHES = Object.keys(START).filter((name) => typeof START[name] === "boolean");
 const PRESETS = {
@@ -58,17 +60,18 @@ const MODELS = {
 // Dense 16-bit peak, links in one direction a device. H100 and H200: NVIDIA's data sheets of the SXM modules, half of
 // the 1,979 with sparsity, NVLink 900 GB/s in both directions, DGX H100 with 400 Gb/s a GPU. A100: data sheet and DGX A100,
 // 312, 600 GB/s, 200 Gb/s. V100: data sheet, 125, 300 GB/s, and DGX-2 with 8 times 100 Gb/s for 16 GPUs, as in the paper.
-// RTX 4090: NVIDIA's Ada white paper, 165 with sums in float32; PCIe 4.0 x16, and 10 Gb/s Ethernet assumed. The laptop's
-// numbers are assumed, and so are all latencies.
-const device = (memory, flops, bandwidth, between, latency, group) => ({ memory, flops, bandwidth, between, latency, group });
+// RTX 4090: NVIDIA's Ada white paper, 165 with sums in float32; 10 Gb/s Ethernet assumed. To and from the host: PCIe x16 of
+// their generation, 5.0, 4.0 and 3.0. The laptop's numbers are assumed, and so are all latencies.
+const device = (memory, flops, bandwidth, between, latency, farther, outside, group) => (
+  { memory, flops, bandwidth, between, latency, farther, outside, group });
 const DEVICES = {
-  "H200 141 GB": device(141, 989, 450, 50, 5, 8),
-  "H100 80 GB": device(80, 989, 450, 50, 5, 8),
-  "A100 80 GB": device(80, 312, 300, 25, 5, 8),
-  "A100 40 GB": device(40, 312, 300, 25, 5, 8),
-  "V100 32 GB": device(32, 125, 150, 6.25, 5, 16),
-  "RTX 4090 24 GB": device(24, 165, 32, 1.25, 30, 4),
-  "Laptop 16 GB": device(16, 1, 10, 0.125, 50, 0),
+  "H200 141 GB": device(141, 989, 450, 50, 5, 10, 64, 8),
+  "H100 80 GB": device(80, 989, 450, 50, 5, 10, 64, 8),
+  "A100 80 GB": device(80, 312, 300, 25, 5, 10, 32, 8),
+  "A100 40 GB": device(40, 312, 300, 25, 5, 10, 32, 8),
+  "V100 32 GB": device(32, 125, 150, 6.25, 5, 10, 16, 16),
+  "RTX 4090 24 GB": device(24, 165, 32, 1.25, 10, 30, 32, 4),
+  "Laptop 16 GB": device(16, 1, 10, 0.125, 5, 200, 3, 0),
 };
 
 // A number that was typed; NaN if it is none of the field.

@@ -87,14 +87,16 @@ def ranks_here() -> int:
     return _number("MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", otherwise=1)
 
 
-def on_a_terminal() -> bool:
-    """Whether stderr ends at a terminal, also through the pipe of an mpirun that runs in one (Linux)."""
-    if sys.stderr is None or sys.stderr.isatty():
-        return sys.stderr is not None
+def on_a_terminal(number: int = 2) -> bool:
+    """Whether stderr (or 0: stdin, 1: stdout) ends at a terminal, also through the pipe of an mpirun that
+    runs in one (Linux)."""
+    stream = (sys.stdin, sys.stdout, sys.stderr)[number]
+    if stream is None or stream.isatty():
+        return stream is not None
     with contextlib.suppress(OSError):
         for pid, name in _ancestors():
             if name.startswith(("mpirun", "mpiexec", "prterun")):
-                return os.readlink(f"/proc/{pid}/fd/2").startswith(("/dev/pts/", "/dev/tty"))
+                return os.readlink(f"/proc/{pid}/fd/{number}").startswith(("/dev/pts/", "/dev/tty"))
     return False
 
 

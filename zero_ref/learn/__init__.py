@@ -4,7 +4,9 @@ In a wheel they lie below zero_ref, as `lessons` is no name to take from everybo
 puts the folder that they lie in on sys.path, and so it is `import lessons` everywhere.
 """
 
+import sys
 from pathlib import Path
+from typing import Any
 
 
 def lessons_root() -> Path:
@@ -19,3 +21,11 @@ def students_root(folder: Path) -> Path | None:
         if (place / "lessons" / "exercises" / "_exercise.py").is_file():
             return place
     return None
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """%load_ext zero_ref.learn in a notebook: %ranks is known from then on (lessons/reader/kernel.py)."""
+    sys.path.insert(0, str(students_root(Path.cwd()) or lessons_root()))
+    from lessons.reader import kernel
+
+    kernel.load(shell)

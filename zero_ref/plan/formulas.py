@@ -107,25 +107,6 @@ def legs_hpz(psi: float, ranks: int, group: int, micro_batches: int = 1) -> list
     return [forward, replace(forward, collective="all_gather"), Leg("all_gather", k, group, k * inside, 0)]
 
 
-def by_ring(legs: Sequence[Leg]) -> list[Leg]:
-    """The legs around one ring in the order of the ranks, for the last rank of a group: all leaves it.
-
-    Each hop waits for the slowest of them, which is that one. A leg among ranks of different groups alone
-    stays what it is.
-    """
-    return [replace(leg, inside=0, between=leg.inside + leg.between) if leg.between else leg for leg in legs]
-
-
-def sent_by_group(legs: Sequence[Leg], group: int, ring: bool = False) -> float:
-    """Elements that the ranks of one group send to other groups in one step.
-
-    At stage 3 directly 3 G psi (N-G)/N, and around one ring 3 psi (N-1)/N: of a whole leg it leaves a group
-    only from its last rank. Among ranks with the same shard each of the G has a ring of its own: no less.
-    """
-    leaving = [leg for leg in legs if leg.between]
-    return sum(leg.inside + leg.between if ring and leg.inside else group * leg.between for leg in leaving)
-
-
 def transformer_block_parameters(hidden: int) -> int:
     """12 h^2 + 13 h: of one block the matrices, 3 + 1 + 4 + 4 times h^2, with biases and two norms."""
     return 12 * hidden**2 + 13 * hidden
@@ -239,17 +220,10 @@ def bill(
     rest = {"parameter": itemsize * state["parameter"], "gradient": kept * state["gradient"]}
     rest["optimizer"] = state_bytes * state["optimizer"]
 
+    peak = rest | peaks(keeps, layouts, itemsize, prefetch, overlap, gathered_until)
     # Beside what is kept: the sum of one unit, or of all units where they are reduced before the update.
     reduced_at_the_end = keeps["gradient"] == "all" and keeps["optimizer"] == "1/N"
-    peak = rest | {"full_gradient": itemsize * max(whole), "gathered": 0}
-    pairs = [a + b for a, b in zip(whole, whole[1:])] or whole  # neighbours, one of them on its way
-    if overlap:  # where blocks move, what travels is a copy: a buffer
-        travels = [0 if each.blocks is not None else each.padded for each in layouts]
-        peak["full_gradient"] = itemsize * max(map(sum, zip(whole, [*travels[1:], 0])))
     peak["gradient"] += reduced * (sum(own) if reduced_at_the_end else max(own))
-    if keeps["parameter"] == "1/N":
-        at_once = [sum(whole)] if gathered_until == "backward" else pairs if prefetch else whole
-        peak["gathered"] = itemsize * max(at_once)
 
     times = passes_of(keeps, micro_batches, gathered_until)
     gathered = sum(whole) - sum(next_has) if ring else sum(own) * (size - 1)
@@ -263,3 +237,24 @@ def bill(
     reduces, gathers = (reduced * sum(each) * times["reduce_scatter"] for each in zip(*hops))
     between = {"reduce_scatter": reduces, "all_gather": gathers, "other": 0}
     return Bill(rest, peak, {name: sent[name] + between[name] for name in sent}, between)
+
+
+def peaks(
+    keeps: dict[str, str],
+    layouts: Sequence[FlatLayout],
+    itemsize: int,
+    prefetch: bool,
+    overlap: bool,
+    gathered_until: str,
+) -> dict[str, int]:
+    """Bytes of whole units alive at once, at most: of gradients, and of gathered parameters. See `bill`."""
+    whole = [each.padded for each in layouts]
+    pairs = [a + b for a, b in zip(whole, whole[1:])] or whole  # neighbours, one of them on its way
+    peak = {"full_gradient": itemsize * max(whole), "gathered": 0}
+    if overlap:  # where blocks move, what travels is a copy: a buffer
+        travels = [0 if each.blocks is not None else each.padded for each in layouts]
+        peak["full_gradient"] = itemsize * max(map(sum, zip(whole, [*travels[1:], 0])))
+    if keeps["parameter"] == "1/N":
+        at_once = [sum(whole)] if gathered_until == "backward" else pairs if prefetch else whole
+        peak["gathered"] = itemsize * max(at_once)
+    return peak

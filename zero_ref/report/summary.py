@@ -88,12 +88,16 @@ def newton_schulz(record: dict[str, Any], word: dict[str, str]) -> list[str]:
 
 
 def zeropp(record: dict[str, Any], word: dict[str, str]) -> list[str]:
-    """The options of ZeRO++, if there are any."""
+    """The options of ZeRO++, if there are any, and what codes have lost that is to be sent yet."""
     config, asked = record["config"], []
-    for name in ("code_weights", "code_gradients", "hpz", "machine"):
+    for name in ("code_weights", "code_gradients", "error_feedback", "hpz", "machine"):
         if value := config.get(name):
             asked.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
-    return [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
+    found = [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
+    drift, last = record.get("drift"), (record["grad_norm"] or [None])[-1]
+    if drift is not None and last:
+        found.append(word["summary_drift"].format(drift=f"{drift:.4g}", share=f"{drift / last:.1%}"))
+    return found
 
 
 def duration(seconds: float) -> str:
