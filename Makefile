@@ -68,8 +68,9 @@ planted: setup
 mutants: setup
 	python tests/mutants.py $(MUTANTS)
 
+# The lessons that a change touches; SINCE=REF: since this one of git; ALL=1: all of them.
 check-lessons: setup
-	python -m pytest tests/test_lessons.py tests/test_exercises.py tests/test_learn.py tests/test_grade.py
+	python tests/touched.py $(if $(SINCE),--since $(SINCE)) $(if $(ALL),--all)
 
 explore: setup
 	python -m zero_ref.explore explore.html

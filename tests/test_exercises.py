@@ -111,7 +111,8 @@ def test_every_diagnosis_of_the_catalogue_can_be_got(exercise):
 
 def test_every_string_of_the_interface_exists():
     """Each words.say("key") in the code has a text in both languages, and each text is used."""
-    files = [ROOT / "lessons" / "__main__.py", *(ROOT / "lessons" / "checker").rglob("*.py")]
+    folders = [ROOT / "lessons" / name for name in ("checker", "reader")]
+    files = [ROOT / "lessons" / "__main__.py", *(path for folder in folders for path in folder.rglob("*.py"))]
     code = "".join(path.read_text() for path in files)
     known = words.catalogue("common")["ui"]
     for key in re.findall(r"""\b(?:say|raw)\(\s*["'](\w+)["']""", code):

@@ -657,12 +657,21 @@ def test_a_released_tree_has_stubs_and_no_solutions(student_tree):
         "docs",
     ):
         assert (student_tree / name).exists(), name
+    for name in ("README.md", "README.zh.md"):  # what is not released is not offered
+        assert "make test" not in (student_tree / name).read_text(encoding="utf-8"), name
     solutions = release.read_solutions(ROOT, "en")
     assert {
         path
         for path, _ in release.find_leaks(student_tree, solutions)
         if not path.startswith(release.REFERENCE)
     } == set()
+
+
+def test_a_page_that_offers_tests_does_not_in_what_is_released(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("- `make learn` watches.\n- `make test` tries every mechanism.\nEnd\n")
+    release.leave_out_tests(page)
+    assert page.read_text() == "- `make learn` watches.\nEnd\n"
 
 
 @pytest.mark.rest("several checks")
@@ -727,9 +736,10 @@ def test_a_solution_that_would_go_out_is_found(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["teaching.md", "teaching.zh.md"])
 def test_the_page_for_teachers_names_what_exists(name):
     from lessons.checker.teacher import grade
+    from zero_ref.train.options import parser as training
 
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    known = set()
+    known = {option for action in training()._actions for option in action.option_strings}
     for module in (grade, release):
         p = argparse.ArgumentParser()
         module.add_options(p, "en")

@@ -22,6 +22,7 @@ import pytest
 from confusion import answers
 from launching import left_behind
 
+from lessons import __main__ as main
 from lessons.checker import progress, stub, words
 from lessons.checker.student import attempt, commands, doctor, doctor_mpi, picture, screen
 from lessons.checker.student.finding import Finding
@@ -126,6 +127,20 @@ def test_run_says_what_is_wrong_and_its_exit_code_does(student):
     assert "All exercises have passed" in student("run", "07").stdout
 
 
+@pytest.mark.parametrize("words", [["6"], ["06"], [FIRST], ["--language", "en", "06"], ["06", "--plain"]])
+def test_a_number_alone_is_run(words):
+    """Also where it stands between options, and not where it is the value of one."""
+    place = words.index(next(word for word in words if word in ("6", "06", FIRST)))
+    assert main.with_command(words) == [*words[:place], "run", *words[place:]]
+    for others in (["hint", "06"], ["--limit", "6"], ["--limit", "6", "list"], ["dance"]):
+        assert main.with_command(others) == others
+
+
+def test_a_number_alone_checks_once(student):
+    done = student("06", "--language", "en")
+    assert (done.returncode, done.stderr) == (2, "") and "not started" in done.stdout
+
+
 def test_passing_names_the_lesson_to_read(student):
     student.write()
     shutil.copy(student.file, student.exercises / f"{SECOND}.py")
@@ -151,7 +166,7 @@ def test_help_names_all_commands(student):
         assert text == student("run", "-h", "--language", language).stdout
         assert all(
             re.search(rf"^  {c} ", text, re.M)
-            for c in ("run", "next", "hint", "list", "show", "doctor", "all", "new")
+            for c in ("run", "next", "hint", "list", "show", "doctor", "all", "new", "notebook", "express")
         )
         assert max(map(words.width, text.splitlines())) <= 80
 
@@ -539,8 +554,11 @@ def test_every_string_that_is_asked_for_exists():
     folder = ROOT / "lessons" / "checker" / "student"
     sources = {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in names}
     sources["main"] = (ROOT / "lessons" / "__main__.py").read_text(encoding="utf-8")
+    for path in (ROOT / "lessons" / "reader").glob("*.py"):
+        sources[path.stem] = path.read_text(encoding="utf-8")
     say = r"""(?:words\.|doctor\.|(?<![.\w]))say\(\s*["'](\w+)["'], """
-    asked = {key for text in sources.values() for key in re.findall(say, text)}
+    of_cells = {f"notebook_{key}" for key in re.findall(r"""\bsay\(["'](\w+)["']""", sources.pop("ranks"))}
+    asked = of_cells | {key for text in sources.values() for key in re.findall(say, text)}
     in_pages = r"""\b(?:self|texts)\.(?:say|raw)\(\s*["'](\w+)["']"""
     asked |= {f"picture_{key}" for name in pages for key in re.findall(in_pages, sources[name])}
     asked |= {key for name in doctors for key in re.findall(r'\b(?:ok|bad|note)\(\s*"(\w+)"', sources[name])}

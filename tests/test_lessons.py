@@ -6,9 +6,13 @@ import re
 import sys
 
 import pytest
+import touched
 from launching import ROOT, mpirun
 from terminal import ONE
 from wcwidth import width
+
+from lessons.checker import words
+from zero_ref.train import options
 
 sys.path.insert(0, str(ROOT / "lessons"))
 
@@ -30,7 +34,7 @@ COMMANDS = re.compile(r"\$ |    --|zero_ref: error: |damaged: ")  # and what the
 
 def english(line: str) -> set[str]:
     """The words of a line that are English, and no term."""
-    return set(re.findall(r"(?<![\w./`'-])[A-Za-z][a-z_]{2,}(?![\w./(])", line)) - TERMS
+    return set(re.findall(r"(?<![\w./`'-])[A-Za-z][a-z_]{2,}(?![\w./(=])", line)) - TERMS
 
 
 @pytest.mark.rest("each lesson in processes of its own", every=12)
@@ -133,3 +137,56 @@ def test_jupyter_reads_a_lesson(name):
 def test_the_table_of_lessons_is_complete():
     table = (ROOT / "lessons" / "README.md").read_text(encoding="utf-8")
     assert re.findall(r"\((\d\d_\w+)\.py\)", table) == list(LESSONS)
+
+
+@pytest.mark.parametrize("page", ["teaching.md", "teaching.zh.md"])
+def test_the_classes_are_of_lessons_that_exist_and_no_longer_than_ninety_minutes(page):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    classes = re.findall(r"^\| (\d+) \| ([\d, ]+) \| (\d+) \|", text, re.M)
+    assert [int(number) for number, _, _ in classes] == list(range(1, 11))
+    minutes = {name[:2]: words.catalogue(name)["exercise"]["minutes"] for name in LESSONS}
+    taught = [lesson for _, of_class, _ in classes for lesson in of_class.split(", ")]
+    assert len(set(taught)) == len(taught) and set(taught) <= set(minutes) and taught == sorted(taught)
+    for _, of_class, said in classes:
+        assert sum(minutes[lesson] for lesson in of_class.split(", ")) == int(said) <= 90
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_the_express_path_names_what_exists(language):
+    text = words.catalogue("common")["ui"]["express"][language]
+    paths = re.findall(r"lessons/[\w/]+\.py", text)
+    assert [path[8:10] for path in paths[:4]] == ["10", "13", "14", "24"]
+    assert all((ROOT / path).exists() for path in paths)
+    known = {option for action in options.parser()._actions for option in action.option_strings}
+    assert set(re.findall(r"--[a-z][a-z-]*", text)) <= known
+    for term in ("unit", "reshard_after_forward", "SHARD_GRAD_OP", "HYBRID_SHARD", "prefetch"):
+        assert term in text
+
+
+# What `make check-lessons` tries
+
+
+@pytest.mark.parametrize(
+    "changed, tried, number",
+    [
+        (["lessons/06_ring_reduce_scatter.py"], {"06"}, 1),
+        (["tests/wrong/13_zero3.py", "lessons/checks/08_data_parallel.toml"], {"08", "13"}, 2),
+        (["lessons/given/hooks.py"], {"24"}, 1),
+        (["docs/design.md", "zero_ref/report/page.css"], set(), 0),
+        (["zero_ref/extras/recompute.py"], {"26"}, None),
+        (["zero_ref/extras/gpt.py"], {"25"}, None),
+        (["zero_ref/comm.py"], None, len(LESSONS)),
+    ],
+)
+def test_what_a_change_touches_is_tried(changed, tried, number):
+    chosen, every = touched.touched(set(changed))
+    assert set(chosen) <= set(every) and (number is None or len(every) == number)
+    numbers = {name[:2] for name in chosen}
+    assert numbers == tried if number is not None and tried is not None else numbers >= (tried or set())
+    assert len(chosen) <= max(touched.FEW, len(changed)) and bool(chosen) == bool(every)
+
+
+def test_every_own_file_of_a_lesson_touches_it():
+    for name in LESSONS:
+        files = {file for file in touched.own_files(name) if (ROOT / file).exists()}
+        assert len(files) == 6 and all(name in touched.touched({file})[0] for file in files)

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from zero_ref.comm import Call
 from zero_ref.ledger import ledger
 from zero_ref.plan.formulas import Leg
-from zero_ref.report.page import in_two_hops, receivers
+from zero_ref.report.in_codes import in_codes
+from zero_ref.report.page import receivers
 from zero_ref.train.choose import Run
 
 HOPS = {"reduce_inside", "await_reduce_inside", "reduce_between"}  # between machines, where there are some
@@ -96,7 +97,7 @@ def circle_of(
         weights = dict.fromkeys(range(first, first + group) if nbytes == 8 * (group - 1) else range(size), 1)
     else:
         counts = run.units[unit].layout.counts
-        weights = in_two_hops(name, rank, counts, vars(o)) or receivers(name, rank, counts, size, False)
+        weights = in_codes(name, rank, counts, size, vars(o)) or receivers(name, rank, counts, size, False)
     here = [other for other in weights if other // near == rank // near]
     if len(here) == len(weights):
         return len(weights), 0.0
