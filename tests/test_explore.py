@@ -431,9 +431,14 @@ def test_sliders_and_fields_agree(page, opened):
     window.locator("#psi").fill("1e9")
     assert window.locator("#psi-range").input_value() == "300"
     window.locator("#psi-range").fill("301")
-    assert window.locator("#psi").input_value() == "1e9"  # two digits are enough for a slider
+    assert window.locator("#psi").input_value() == "1.02e9"
     window.locator("#psi-range").fill("350")
-    assert window.locator("#psi").input_value() == "3.2e9"
+    assert window.locator("#psi").input_value() == "3.16e9"
+    stuck = window.evaluate(  # steps of a slider that an arrow key would not leave
+        """() => Object.entries(FIELDS).flatMap(([name, f]) => [...Array(f.steps + 1).keys()]
+        .filter(x => x >= (f.first || 0) && Math.round(f.place(f.at(x))) !== x).map(x => `${name} ${x}`))"""
+    )
+    assert stuck == []
     window.locator("#n").fill("32")  # two machines
     window.locator("#offload").select_option("host")
     for name, place in (

@@ -2071,6 +2071,12 @@ LEFTOVERS = [
 
 CHECKER = [
     Bug(
+        "an arrow leaves out the last element that it carries",
+        "../lessons/checker/barcode.py",
+        'f"x[{a}:{b}] = ',
+        'f"x[{a}:{b - 1}] = ',
+    ),
+    Bug(
         "a code is its element's number, so that one element once is another twice",
         "../lessons/checker/barcode.py",
         "(1 << COUNTED + 3 * rank) + row[rank] for row in bits",
@@ -2940,8 +2946,8 @@ EXPLORE = [
     Bug(
         "a collective has N hops and not N - 1",
         "explore/formulas.js",
-        "(leg.ranks - 1) * rates.latency",
-        "leg.ranks * rates.latency",
+        "there = leg.ranks - 1;",
+        "there = leg.ranks;",
     ),
     Bug(
         "units are not padded to a multiple of N",
@@ -2982,8 +2988,26 @@ EXPLORE = [
     Bug(
         "around a ring a machine sends from every rank",
         "explore/formulas.js",
-        "ring && leg.inside ? leg.inside + leg.between",
-        "ring && leg.inside ? group * (leg.inside + leg.between)",
+        "(leg.inside && leg.between ? leg.inside + leg.between :",
+        "(leg.inside && leg.between ? near * (leg.inside + leg.between) :",
+    ),
+    Bug(
+        "every hop of what leaves a machine is between machines",
+        "explore/formulas.js",
+        "leg.inside ? near - 1 : 0;",
+        "0;",
+    ),
+    Bug(
+        "a ring is as fast as its fastest link",
+        "explore/formulas.js",
+        "Math.min(rates.bandwidth, together)",
+        "Math.max(rates.bandwidth, together)",
+    ),
+    Bug(
+        "a slider has steps that an arrow key does not leave",
+        "explore/settings.js",
+        "x.toPrecision(3)",
+        "x.toPrecision(2)",
     ),
     Bug(
         "the state that lies outside is read and never written",

@@ -37,7 +37,7 @@ UNIT = [
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
-EXPLORE = "bills or hsdp or again or first_number or no_result_stays or one_color or believed"
+EXPLORE = "bills or hsdp or again or first_number or no_result_stays or one_color or believed or agree"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
@@ -92,7 +92,13 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "start": (0, "tests/test_start.py"),
     "events": (RANKS, "tests/mpi/check_events.py"),
     "leftovers": (0, "tests/test_leftovers.py"),
-    "verdicts": (0, "tests/test_barcode.py", "tests/test_verdicts.py", "-k", "sum or hang or alone or waits"),
+    "verdicts": (
+        0,
+        "tests/test_barcode.py",
+        "tests/test_verdicts.py",
+        "-k",
+        "sum or hang or alone or waits or message",
+    ),
     "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),

@@ -1,14 +1,14 @@
 // The setting: what the controls show and the address ends with; and models and devices that are known by name.
 
-const round2 = (x) => Number(x.toPrecision(2));
+const round3 = (x) => Number(x.toPrecision(3)); // finer than a step of any slider, or an arrow key would change nothing
 const logarithmic = (low, high, steps) => ({
-  low, high, fraction: true, steps, at: (x) => round2(low * (high / low) ** (x / steps)), place: (v) => (steps * Math.log(v / low)) / Math.log(high / low),
+  low, high, fraction: true, steps, at: (x) => round3(low * (high / low) ** (x / steps)), place: (v) => (steps * Math.log(v / low)) / Math.log(high / low),
 });
 const linear = (low, high, steps, first = 0) => ({ low, high, steps, first, at: (x) => x, place: (v) => v });
 const doubling = (high, steps, first = 0) => ({ low: 1, high, steps, first, at: (x) => 2 ** x, place: Math.log2 });
 
 const FIELDS = {
-  psi: { low: 1, high: 1e14, units: true, steps: 800, at: (x) => round2(10 ** (6 + x / 100)), place: (v) => 100 * (Math.log10(v) - 6) },
+  psi: { low: 1, high: 1e14, units: true, steps: 800, at: (x) => round3(10 ** (6 + x / 100)), place: (v) => 100 * (Math.log10(v) - 6) },
   layers: linear(1, 1e4, 160, 1),
   hidden: { low: 1, high: 1e6, steps: 160, first: 1, at: (x) => 128 * x, place: (v) => v / 128 },
   heads: linear(1, 1e4, 128, 1),
@@ -18,7 +18,7 @@ const FIELDS = {
   memory: { ...linear(0.000001, 1e6, 192, 1), fraction: true },
   micro: linear(1, 1e4, 32, 1),
   tiles: linear(1, 64, 64, 1),
-  bucket: { low: 1, high: 1e14, units: true, steps: 600, at: (x) => round2(10 ** (5 + x / 100)), place: (v) => 100 * (Math.log10(v) - 5) },
+  bucket: { low: 1, high: 1e14, units: true, steps: 600, at: (x) => round3(10 ** (5 + x / 100)), place: (v) => 100 * (Math.log10(v) - 5) },
   flops: logarithmic(0.001, 1e5, 400),
   bandwidth: logarithmic(0.01, 1e4, 300),
   between: logarithmic(0.01, 1e4, 300),
