@@ -41,6 +41,7 @@ EXPLORE = "bills or hsdp or again or first_number or no_result_stays or one_colo
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
+CELLS = "share or fails or hangs or killed"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
@@ -104,6 +105,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
     "explore": (0, "tests/test_explore.py", "-k", EXPLORE),
+    "reading": (0, "tests/test_reading.py", "tests/test_lessons.py", "-k", "stand_in_order or handed"),
+    "cells": (0, "tests/test_notebooks.py", "-k", CELLS),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
 FIRST = {  # by group, where it is not the order above
@@ -147,6 +150,7 @@ FIRST = {  # by group, where it is not the order above
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
     "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
+    "reading": ["reading", "cells"],
     "terminal": ["terminal"],
     "explore": ["explore"],
 }
