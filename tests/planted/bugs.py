@@ -2256,6 +2256,12 @@ LEFTOVERS = [
 
 CHECKER = [
     Bug(
+        "an arrow leaves out the last element that it carries",
+        "../lessons/checker/barcode.py",
+        'f"x[{a}:{b}] = ',
+        'f"x[{a}:{b - 1}] = ',
+    ),
+    Bug(
         "a code is its element's number, so that one element once is another twice",
         "../lessons/checker/barcode.py",
         "(1 << COUNTED + 3 * rank) + row[rank] for row in bits",
@@ -3166,6 +3172,141 @@ CODED_GROUPS = [
         "0",
     ),
 ]
+EXPLORE = [
+    Bug(
+        "a rank sends to itself, too: N messages and not N - 1",
+        "explore/formulas.js",
+        "between: n * (psi / ranks) * (ranks - group),",
+        "between: n * (psi / ranks) * (ranks - group + 1),",
+    ),
+    Bug(
+        "a collective has N hops and not N - 1",
+        "explore/formulas.js",
+        "there = leg.ranks - 1;",
+        "there = leg.ranks;",
+    ),
+    Bug(
+        "units are not padded to a multiple of N",
+        "explore/formulas.js",
+        "Math.ceil(n / ranks) * ranks;",
+        "n;",
+    ),
+    Bug(
+        "hpZ forgets its second copy",
+        "explore/formulas.js",
+        "    hpz.state.parameter += e * (psi / group);\n",
+        "",
+    ),
+    Bug(
+        "every stage gathers codes",
+        "explore/formulas.js",
+        "gathers && s.weights",
+        "s.weights",
+    ),
+    Bug(
+        "codes have no scales",
+        "explore/formulas.js",
+        "Math.ceil((scales + codes) / 4) * 4",
+        "codes",
+    ),
+    Bug(
+        "codes go to the whole machine and between machines as if each were all ranks",
+        "explore/formulas.js",
+        "inside: each * (ranks - groups)",
+        "inside: each * (ranks - 1)",
+    ),
+    Bug(
+        "codes go around a ring",
+        "explore/formulas.js",
+        "ring: s.ring && !s.weights && !s.gradients",
+        "ring: s.ring",
+    ),
+    Bug(
+        "around a ring a machine sends from every rank",
+        "explore/formulas.js",
+        "(leg.inside && leg.between ? leg.inside + leg.between :",
+        "(leg.inside && leg.between ? near * (leg.inside + leg.between) :",
+    ),
+    Bug(
+        "every hop of what leaves a machine is between machines",
+        "explore/formulas.js",
+        "leg.inside ? near - 1 : 0;",
+        "0;",
+    ),
+    Bug(
+        "a ring is as fast as its fastest link",
+        "explore/formulas.js",
+        "Math.min(rates.bandwidth, together)",
+        "Math.max(rates.bandwidth, together)",
+    ),
+    Bug(
+        "a slider has steps that an arrow key does not leave",
+        "explore/settings.js",
+        "x.toPrecision(3)",
+        "x.toPrecision(2)",
+    ),
+    Bug(
+        "the state that lies outside is read and never written",
+        "explore/formulas.js",
+        "made.moved = 2 * state.optimizer",
+        "made.moved = state.optimizer",
+    ),
+    Bug(
+        "one block of state comes back at a time",
+        "explore/formulas.js",
+        "Math.min(Math.floor(n / BLOCK), 2)",
+        "Math.min(Math.floor(n / BLOCK), 1)",
+    ),
+    Bug(
+        "a bucket may be one unit too long",
+        "explore/formulas.js",
+        "bucket && bucket + elements <= most",
+        "bucket && bucket <= most",
+    ),
+    Bug(
+        "the activations of all ranks are on each",
+        "explore/formulas.js",
+        "const samples = Math.ceil(s.batch / (ranks * k));",
+        "const samples = Math.ceil(s.batch / k);",
+    ),
+    Bug(
+        "recomputation costs nothing",
+        "explore/formulas.js",
+        "(s.shape && s.again ? 8 : 6)",
+        "(s.shape && s.again ? 6 : 6)",
+    ),
+    Bug(
+        "what could fit is said to fit",
+        "explore/formulas.js",
+        "if (of(i * each).fits) return i * each;",
+        "return i * each;",
+    ),
+    Bug(
+        "the largest model is that of one rank",
+        "explore/formulas.js",
+        "? group : s.n, bytesOf(s))",
+        "? group : 1, bytesOf(s))",
+    ),
+    Bug(
+        "results of an earlier setting stay beside what is wrong",
+        "explore/explore.js",
+        "place.hidden = wrong.size > 0",
+        "place.hidden = false",
+    ),
+    Bug(
+        "a page in the dark has the colors of the light",
+        "explore/palette.py",
+        '"page.css"))[:2]',
+        '"page.css"))[1::-1]',
+    ),
+    Bug(
+        "an address is believed in what every object has",
+        "explore/settings.js",
+        "Object.hasOwn(WORDS, text)",
+        "text in WORDS",
+    ),
+]
+
 GROUPS = {
     "variants": VARIANTS,
     "tensor parallel": TENSOR_PARALLEL,
@@ -3217,4 +3358,5 @@ GROUPS = {
     "checker": CHECKER,
     "reading": READING,
     "terminal": TERMINAL,
+    "explore": EXPLORE,
 }
