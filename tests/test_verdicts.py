@@ -1,8 +1,11 @@
 """What the checker says where a program is stopped, slow, or keeps something; and of single edits."""
 
+from dataclasses import replace
+
 import pytest
 from confusion import answers
-from mutants import check, is_named, sample
+from mutants import check, is_named, sample, truths
+from truth import judge
 
 from lessons.checker import checking, edits, progress, slips, words
 from lessons.checker.evidence import Diagnosis
@@ -138,8 +141,38 @@ def test_a_slip_in_a_rule_is_found_and_nothing_else():
 
 @pytest.mark.rest("twelve answers for each", every=20)
 @pytest.mark.parametrize("exercise", [e for e in words.exercises() if edits.mutants(answers(e)[""])])
-def test_nine_of_ten_single_edits_are_named(exercise):
+def test_nine_of_ten_single_edits_are_named_and_nothing_false_is_said(exercise):
     """A sample; `make mutants` has all of them."""
-    results = check(exercise, sample(edits.mutants(answers(exercise)[""]), 12, "sample"))
+    texts = sample(edits.mutants(answers(exercise)[""]), 12, "sample")
+    results = check(exercise, texts)
+    right = check(exercise, {"": answers(exercise)[""]}, limit=10.0)[""]
+    assert False not in truths(exercise, texts, results, right).values()
     failing = [result for result in results.values() if result.state == "wrong"]
     assert failing and sum(map(is_named, failing)) >= 0.8 * len(failing)
+
+
+FALSE = (  # exercise, edit of the solution, what was said of it once
+    ("06", "arriving + x", "hop + x", "own_part_only"),
+    ("07", "range(1, comm.size)", "range(1, shard.size)", "nothing_gathered"),
+    (
+        "11",
+        "out=u.param)",
+        "out=u.param); comm.all_gather(shard, u.layout, out=u.param)",
+        "reduces_each_micro_batch",
+    ),
+    ("12", "return loss, norm", "return g, norm", "returns_nothing"),
+)
+
+
+@pytest.mark.rest("two checks for each", every=4)
+@pytest.mark.parametrize(("number", "old", "new", "key"), FALSE)
+def test_what_was_false_is_neither_said_nor_taken_for_true(number, old, new, key, tmp_path):
+    """And the oracle sees it: with the diagnosis of old it says that it is not so."""
+    exercise = words.find_exercise(number)
+    text = answers(exercise)[""].replace(old, new)
+    result = check(exercise, {"": text})[""]
+    right = check(exercise, {"": answers(exercise)[""]}, limit=10.0)[""]
+    assert result.diagnosis.key != key and judge(exercise, text, result, right)
+    params = result.diagnosis.params | {"rank": 0, "step": 1, "micro_batches": 1, "wanted": "-", "got": "-"}
+    result.diagnosis = replace(result.diagnosis, key=key, params=params)
+    assert judge(exercise, text, result, right) is False

@@ -2696,6 +2696,57 @@ OFFLOADED = [
     ),
 ]
 
+READING = [
+    Bug(
+        "every rank tells the text of a lesson",
+        "../lessons/reader/script.py",
+        "if text and launch.rank_by_launcher() == 0:",
+        "if text:",
+    ),
+    Bug(
+        "a lesson waits for Enter where there is no terminal",
+        "../lessons/reader/script.py",
+        "launch.on_a_terminal(0) and launch.on_a_terminal(1)",
+        "True",
+    ),
+    Bug(
+        "what has run before the reading runs once more",
+        "../lessons/reader/script.py",
+        " >= frame.f_lineno:",
+        " >= 0:",
+    ),
+    Bug(
+        "the answer is handed over before the exercise has passed",
+        "../lessons/_lesson.py",
+        """ or progress.records()[exercise]["passed"]):""",
+        """ or exercise):""",
+    ),
+    Bug(
+        "a cell's line does not say which rank has printed it",
+        "../lessons/reader/ranks.py",
+        'print(f"[rank {rank}] {line}")',
+        "print(line)",
+    ),
+    Bug(
+        "ranks that hang are not ended",
+        "../lessons/reader/ranks.py",
+        "        if stuck:\n            self.ranks.end()\n",
+        "",
+    ),
+    Bug(
+        "a rank lives on without its kernel",
+        "../lessons/reader/rank.py",
+        "        os._exit(1)",
+        "        return",
+    ),
+    Bug(
+        "a cell runs in names of its own",
+        "../lessons/reader/rank.py",
+        'f"<cell {number}>", module.__dict__)',
+        'f"<cell {number}>", {})',
+    ),
+]
+
 ZEROPP_BUGS = [
     Bug(
         "a scale is not sent",
@@ -2977,5 +3028,6 @@ GROUPS = {
     "nccl": NCCL,
     "leftovers": LEFTOVERS,
     "checker": CHECKER,
+    "reading": READING,
     "terminal": TERMINAL,
 }

@@ -40,6 +40,7 @@ REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfet
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
+CELLS = "share or fails or hangs or killed"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
@@ -96,6 +97,8 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
+    "reading": (0, "tests/test_reading.py", "tests/test_lessons.py", "-k", "stand_in_order or handed"),
+    "cells": (0, "tests/test_notebooks.py", "-k", CELLS),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
 FIRST = {  # by group, where it is not the order above
@@ -139,6 +142,7 @@ FIRST = {  # by group, where it is not the order above
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
     "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
+    "reading": ["reading", "cells"],
     "terminal": ["terminal"],
 }
 FAILED = re.compile(
