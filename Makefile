@@ -1,5 +1,6 @@
 # make train   set up .venv, then train on four ranks
-# make test   every mechanism once, 6 minutes on two idle cores; make test-all   every combination
+# make test   every mechanism once, under 4 minutes on two idle cores; make test-all   every combination;
+#             JOBS=1 runs one test after another instead of two at a time
 # make learn   the exercises: each is checked whenever its file is saved
 # make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
 # make gpu-check   on a machine with a GPU: what only a GPU can show, in one file to send, gpu-check.txt
@@ -10,6 +11,8 @@
 PYTHON ?= python3
 CUDA ?= $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA Version: \([0-9]*\).*/\1/p')
 VENV := .venv
+JOBS ?= 2
+PYTEST = python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .PHONY: setup train learn compare test test-rest test-all test-hosts bench gpu-check figures readme lint fuzz planted mutants check-lessons explore clean
@@ -34,10 +37,10 @@ readme: setup
 	python tests/pages.py
 
 test: setup
-	python -m pytest --part quick
+	$(PYTEST) --part quick
 
 test-rest: setup
-	python -m pytest --part rest
+	$(PYTEST) --part rest
 
 # In one call, `make test test-all`, no test runs twice.
 test-all: test test-rest

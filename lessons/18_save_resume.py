@@ -1,12 +1,12 @@
 # %% [markdown] id="18-title" lang="zh"
 # # 18 四个 rank 存，两个、三个 rank 接着训练
 #
-# 上一课里每一步都算对了，可是进程一停，什么都没了：参数、m、v 分散在四个 rank 的内存里，每个 rank 只有自己的分片。保存不难，每个 rank 把自己的
+# 前面的课里每一步都算对了，可是进程一停，什么都没了：参数、m、v 分散在四个 rank 的内存里，每个 rank 只有自己的分片。保存不难，每个 rank 把自己的
 # 分片写成一个文件，谁也不用收集。难的是读回来：下次也许只有两个 rank，切法全变了。光有分片不够，还要一张**地图**：分片里的每个数，属于哪个张量、
 # 是第几个元素。
 #
 # 这一课自己只有一个进程，它在一个临时目录里运行真正的命令，和你自己敲的一样。
-# %% [markdown] id="18-title" lang="en" src="6f1b837d"
+# %% [markdown] id="18-title" lang="en" src="8492bcc6"
 # # 18 Save on four ranks, resume on two or three
 #
 # Every step is right, and when the processes end all is gone: parameters, m and v lie in the memory of four ranks, each with its own shards. To save,

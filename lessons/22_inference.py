@@ -1,12 +1,12 @@
 # %% [markdown] id="22-title" lang="zh"
 # # 22 推理：用到哪层，收集哪层
 #
-# 上一课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：
+# 第 18 课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：
 # 把所有 rank 的参数收集成完整的模型。先照做一次，核对结果；再看为什么其实不必这样做。
-# %% [markdown] id="22-title" lang="en" src="f791dea0"
+# %% [markdown] id="22-title" lang="en" src="e178729b"
 # # 22 Inference by gathering
 #
-# With the last lesson's checkpoint training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
+# With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
 # all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first
 # and compared; then we see why it is not even necessary.
 # %%

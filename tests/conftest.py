@@ -10,6 +10,12 @@ sys.path.insert(0, str(Path(__file__).parent))  # tests share helpers: launching
 import pages
 import parts
 
+# A thousand commands and ranks would each compile the package anew: a fifth of what a short run takes.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# Three ranks on two cores: who waits leaves its core to who computes, or to another test.
+os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
+
 
 def pytest_addoption(parser):
     parser.addoption("--part", choices=parts.PARTS, help="which tests: see tests/parts.py")

@@ -18,10 +18,13 @@ import pytest
 REST = {  # fixture: why a test that asks for it is in the rest
     "chromium": "a browser",
     "copy_of_project": "the commands of the pages",
+    "others": "six runs beside the one that a file looks at",
     "school": "the work of a class, graded",
+    "student_tree": "a tree for students, made and looked through",
 }
+FIRST = ("test_under_mpirun.py", "test_docs.py")  # the longest files, while others run beside them
 PARTS = {
-    "quick": "every mechanism once, at 3 ranks, in 6 minutes on two idle cores; make test-all: more",
+    "quick": "every mechanism once, at 3 ranks, in under 4 minutes on two idle cores; make test-all: more",
     "rest": "what make test leaves out: all other combinations and numbers of ranks, pages in a browser ...",
     "all": "everything that was named",
 }
@@ -38,8 +41,8 @@ def keep(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave in `items` those of the part that was asked for; the others are told to pytest as deselected."""
     part, chosen = part_of(config), quick(items)
     kept = [i for i in items if part == "all" or (i.nodeid in chosen) == (part == "quick")]
-    config.hook.pytest_deselected(items=[i for i in items if i not in kept])
-    items[:] = kept
+    config.hook.pytest_deselected(items=list(set(items) - set(kept)))
+    items[:] = sorted(kept, key=lambda item: item.path.name not in FIRST)
 
 
 def quick(items: list[pytest.Item]) -> set[str]:

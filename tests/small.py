@@ -76,6 +76,7 @@ class Small:
     code_weights: str | None = None
     code_gradients: str | None = None
     hpz: bool = False
+    error_feedback: str | None = None
     bucket: int | None = None
     tiles: int | None = None
     offload: str | None = None
@@ -108,7 +109,7 @@ class Small:
             "offload",
             "offload_shards",
         )
-        names += ("machine", "code_weights", "code_gradients", "hpz")
+        names += ("machine", "code_weights", "code_gradients", "hpz", "error_feedback")
         vars(o).update({name: getattr(self, name) for name in names}, **settings)
         o.hidden, o.shard_model = list(self.hidden), self.shares or self.rule
         o.prefetch = self.prefetch or (self.overlap and self.stage == 3)  # as options.parse has it
@@ -133,6 +134,7 @@ class Small:
             self.sizes.append(tuple(map(len, parts)))
             ledger.forget_sent()
             arrays = self.batches.arrays(parts)
+            self.comm.step = number + 1
             loss, norm = self.module.step(self.units, self.comm, arrays, loss_grad, self.guard)
             self.losses.append(self.world.sum(loss))
             self.norms.append(norm)

@@ -88,6 +88,7 @@ def test_a_terminal_behind_mpirun_shows_one_progress_bar(quiet, bars):
     assert shown.count("0/3 [") == bars, shown  # a bar begins once, and may be drawn anew at any time
 
 
+@pytest.mark.rest("trains for 100 epochs")
 def test_the_linear_model_learns_diabetes(tmp_path):
     record = recorded(tmp_path, 3, "--model", "linear")
     assert record["test"].keys() == {"loss", "r2"} and record["test"]["r2"] > 0.45
@@ -127,6 +128,7 @@ def test_a_gpu_gives_the_weights_of_the_cpu_with_sums_in_order(tmp_path):
             assert rank["peak_total_bytes"] == rank["predicted"]["peak_total_bytes"]
 
 
+@pytest.mark.rest("compiles; benchmarks and tests/test_optim.py have what is compiled")
 def test_the_dry_run_knows_what_numba_compiles(tmp_path):
     """In float64, where the blocks of an update that is not compiled are the largest buffer of one rank."""
     pytest.importorskip("numba")
@@ -173,6 +175,7 @@ def test_the_record_has_what_other_programs_read(tmp_path):
         *("config", "world_size", "stage", "model", "task", "parameters", "parameters_padded", "owned"),
         *(
             "units",
+            "drift",
             "newton_schulz",
             "first_step",
             "samples_per_step",
@@ -313,7 +316,7 @@ def test_the_options_of_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("0,1,2\n" + "".join(f"{i % 3 + 1},{i},0.5\n" for i in range(9)))
     line = ("--data", "t.csv", "--test-fraction", "0", "--steps", "1", "--hidden", "4")
     said = ("--header", "yes", "--target", "first", "--task", "classes")
-    assert "t.csv, 4 classes: 1 steps of 9 samples" in train(0, *line, *said, cwd=tmp_path).stdout
+    assert "t.csv, 4 classes: 1 step of 9 samples" in train(0, *line, *said, cwd=tmp_path).stdout
     for more, message in (((), "--header no"), ((*said, "--data-limit", "1e-8"), "--data-limit is 1e-08 GB")):
         result = mpirun(0, *TRAIN, *line, *more, cwd=tmp_path)
         assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
@@ -386,7 +389,7 @@ RAISES = [
     ("comm Comm.all_gather", 9),
     ("optim Adam.update", 5),
     ("model Unit.backward", 3),
-    ("train.run evaluate", 0),
+    ("train.held_out evaluate", 0),
     ("checkpoint.weights sha256", 0),
     ("report.record rank_entry", 0),
 ]

@@ -62,11 +62,13 @@ def test_an_optimizer_from_outside_trains_saves_and_goes_on(lion):
     assert (lion / "failed").read_text() == ""
 
 
+@pytest.mark.rest("four runs")
 @pytest.mark.parametrize("name", [0, 1, 2, 3, "narrow", "hash", "r0", "r1", "r2", "r3"])
 def test_every_predicted_byte_of_an_optimizer_from_outside_is_measured(lion, name):
     check(lion / f"{name}.json")
 
 
+@pytest.mark.rest("four runs")
 def test_an_optimizer_from_outside_trains_alike_at_every_stage_and_goes_on_from_checkpoints(lion):
     records = {name: check(lion / f"{name}.json") for name in (0, 1, 2, 3, "0long", "r0", "r1", "r2", "r3")}
     assert records[0]["weights_sha256"] == records[1]["weights_sha256"]

@@ -126,6 +126,7 @@ def test_over_nccl_it_is_a_number_that_the_others_wait_for():
     assert ranks[1].startswith("[rank 1] never came")
 
 
+@pytest.mark.rest("waits")
 def test_a_slow_rank_is_not_a_fault():
     result = failing("model Unit.backward", 1, 3, "import time; time.sleep(3)", *STEPS, "--timeout", "4")
     assert result.returncode == 0 and result.stderr == ""

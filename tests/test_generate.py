@@ -79,6 +79,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.rest("five runs; tests/mpi/check_generate.py has 3 ranks")
 def test_the_text_is_the_same_at_every_number_of_ranks(place):
     line = ("gpt", "--prompt", "abx?yaaaaaaaaaa", "--samples", "4", "--tokens", "30", "--stop", "za")
     line += ("--temperature", "1.2", "--top-k", "6", "--seed", "5", "--language", "en")
@@ -100,6 +101,7 @@ def test_words_and_an_empty_prompt(place):
     assert "a rank held at most" in done[0].stderr and "一个 rank 最多持有" in done[2].stderr
 
 
+@pytest.mark.rest("a run for each", every=4)
 @pytest.mark.parametrize(
     "line, message",
     [
@@ -121,6 +123,7 @@ def test_bad_input_is_one_line(line, message, place):
     assert message in done.stderr
 
 
+@pytest.mark.rest("a run for each", every=3)
 @pytest.mark.parametrize(
     "line, message",
     [

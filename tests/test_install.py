@@ -185,6 +185,7 @@ def test_what_is_installed_is_not_the_checkout(installed, tmp_path):
 TRAIN = ("--steps=12", "--optimizer=sgd", "--momentum=0.9", "--micro-batches=4", "--quiet", "--record")
 
 
+@pytest.mark.rest("two runs")
 def test_a_command_trains_as_its_module_does(installed, tmp_path):
     command = installed("zero-ref", "train", *TRAIN, "a.json", ranks=3, cwd=tmp_path)
     module = installed("python", "-m", "zero_ref.train", *TRAIN, "b.json", ranks=3, cwd=tmp_path)

@@ -181,7 +181,7 @@ def test_an_old_folder_in_which_nobody_works_goes(place):
 def test_what_is_removed_is_said(place, capsys):
     old(place / "mpich_shm_12ab_0").write_bytes(b"x" * (3 << 20))
     old(place / "mpich_shm_12ab_0")
-    for language, text in (("en", "removed 1 files"), ("zh", "没有可以删的")):
+    for language, text in (("en", "removed 1 file"), ("zh", "没有可以删的")):
         (finding,) = doctor.clean_up()
         assert text in doctor.finding_lines(finding, language, True)[0]
         if language == "en":

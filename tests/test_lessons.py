@@ -8,6 +8,7 @@ import sys
 import pytest
 import touched
 from launching import ROOT, mpirun
+from terminal import ONE
 from wcwidth import width
 
 from lessons.checker import words
@@ -36,7 +37,7 @@ def english(line: str) -> set[str]:
     return set(re.findall(r"(?<![\w./`'-])[A-Za-z][a-z_]{2,}(?![\w./(=])", line)) - TERMS
 
 
-@pytest.mark.rest("each lesson in processes of its own", every=8)
+@pytest.mark.rest("each lesson in processes of its own", every=12)
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_runs(name):
     """A lesson asserts what its text says. It puts together both languages, whichever it shows."""
@@ -46,6 +47,7 @@ def test_a_lesson_runs(name):
     lines = found.stdout.splitlines()
     assert bool(CHINESE.search(found.stdout)) == (language == "zh")
     assert max(map(width, lines)) <= 80
+    assert ONE.findall(found.stdout) == []
     assert lines[1].startswith(name[:2]) and ("记住" if language == "zh" else "To remember") in lines
     code = set(inspect_lines("lessons/given/hooks.py"))  # which lesson 24 shows
     if language == "zh":

@@ -51,8 +51,9 @@ def test_at_three_ranks_both_parts_are_launched_and_at_others_all():
 
 
 def test_make_runs_both():
-    assert re.search(r"^test: setup\n\tpython -m pytest --part quick$", MAKEFILE, re.MULTILINE)
-    assert re.search(r"^test-rest: setup\n\tpython -m pytest --part rest$", MAKEFILE, re.MULTILINE)
+    assert re.search(r"^PYTEST = python -m pytest -n \$\(JOBS\) --dist loadfile ", MAKEFILE, re.MULTILINE)
+    assert re.search(r"^test: setup\n\t\$\(PYTEST\) --part quick$", MAKEFILE, re.MULTILINE)
+    assert re.search(r"^test-rest: setup\n\t\$\(PYTEST\) --part rest$", MAKEFILE, re.MULTILINE)
     assert re.search(r"^test-all: test test-rest$", MAKEFILE, re.MULTILINE)
     assert "make test test-all" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from launching import mpirun
-from terminal import width
+from terminal import ONE, width
 
 from zero_ref import launch, report
 from zero_ref.launch import UsageError
@@ -417,6 +417,17 @@ def test_a_record_without_events_has_a_page_without_them(run, opened, tmp_path):
     assert "no events" in view.locator("#timelines").inner_text()
 
 
+def test_one_rank_and_one_step_are_told_in_the_singular(opened, tmp_path):
+    """All that the page says, at each event of the step."""
+    line = "--data synthetic --model linear --samples 1 --features 1 --test-fraction 0 --steps 1"
+    train(tmp_path, 0, f"{line} --record one.json --report one.html")
+    view = opened(tmp_path / "one.html", fragment="#en")
+    assert "The only rank keeps all" in view.locator("#sentence").inner_text()
+    for _ in record_of(tmp_path, "one")["recorded_step"]["ranks"][0]["events"]:
+        assert ONE.findall(view.locator("body").inner_text()) == []
+        view.keyboard.press("ArrowRight")
+
+
 # What is too long
 
 
@@ -513,14 +524,22 @@ def test_many_units_and_ranks_are_named_as_left_out(run, opened, tmp_path):
 # Traffic
 
 
-def test_the_map_of_traffic_adds_up_to_what_was_sent(run, others):
-    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", "wide", *"0123"))):
-        sent = page.traffic(record)
-        for rank, row in enumerate(sent):
-            assert sum(row) == sum(record["ranks"][rank]["sent_bytes_per_step"].values()) and row[rank] == 0
-        received = [sum(column) for column in zip(*sent)]
-        assert sum(received) == sum(map(sum, sent))
-    ring = page.traffic(record)
+def adds_up(record):
+    sent = page.traffic(record)
+    for rank, row in enumerate(sent):
+        assert sum(row) == sum(record["ranks"][rank]["sent_bytes_per_step"].values()) and row[rank] == 0
+    received = [sum(column) for column in zip(*sent)]
+    assert sum(received) == sum(map(sum, sent))
+
+
+def test_the_map_of_traffic_adds_up_to_what_was_sent(run):
+    adds_up(record_of(run))
+
+
+def test_the_map_of_others_adds_up_and_a_ring_sends_to_the_right_only(others):
+    for name in ("uneven", "wide", *"0123"):
+        adds_up(record_of(others, name))
+    ring = page.traffic(record_of(others, "3"))
     assert all(ring[r][(r + 2) % 3] == 2 * 8 < ring[r][(r + 1) % 3] for r in range(3)), "to the right only"
 
 
@@ -569,26 +588,34 @@ def test_the_trace_is_what_perfetto_reads(run):
             assert len(calls) == measured["calls_per_step"][name]
 
 
-def test_no_collective_ends_before_every_rank_has_begun_it(run, others):
+def ends_when_all_have_begun(record):
     """All ranks of a host read one clock: with a zero of its own on each, ends came first by milliseconds."""
-    for record in (record_of(run), *(record_of(others, name) for name in ("uneven", "wide", *"0123"))):
-        found = meetings.meetings(record)
-        calls = sum(sum(rank["calls_per_step"].values()) for rank in record["ranks"])
-        assert sum(len(meeting.ends) for meeting in found) == calls > 0
-        for meeting in found:
-            assert sorted(span.row for span in meeting.begins) == [0, 1, 2]
-            assert min(span.end for span in meeting.ends) >= max(span.begin for span in meeting.begins)
-        first = min(rank["events"][0][0] for rank in record["recorded_step"]["ranks"])
-        assert first >= 0 and record["recorded_step"]["clocks"] == [[0, 0.0]] * 3
-        begun, ended = (
-            {e["id"]: (e["ts"], e["pid"]) for e in trace.make_trace(record)["traceEvents"] if e["ph"] == kind}
-            for kind in "sf"
-        )
-        assert begun.keys() == ended.keys() and len(begun) == 2 * len(found)
-        for arrow, (ts, rank) in begun.items():
-            begins = found[int(arrow.partition(".")[0])].begins
-            assert ts == max(span.begin for span in begins) <= ended[arrow][0]
-            assert rank != ended[arrow][1]
+    found = meetings.meetings(record)
+    calls = sum(sum(rank["calls_per_step"].values()) for rank in record["ranks"])
+    assert sum(len(meeting.ends) for meeting in found) == calls > 0
+    for meeting in found:
+        assert sorted(span.row for span in meeting.begins) == [0, 1, 2]
+        assert min(span.end for span in meeting.ends) >= max(span.begin for span in meeting.begins)
+    first = min(rank["events"][0][0] for rank in record["recorded_step"]["ranks"])
+    assert first >= 0 and record["recorded_step"]["clocks"] == [[0, 0.0]] * 3
+    begun, ended = (
+        {e["id"]: (e["ts"], e["pid"]) for e in trace.make_trace(record)["traceEvents"] if e["ph"] == kind}
+        for kind in "sf"
+    )
+    assert begun.keys() == ended.keys() and len(begun) == 2 * len(found)
+    for arrow, (ts, rank) in begun.items():
+        begins = found[int(arrow.partition(".")[0])].begins
+        assert ts == max(span.begin for span in begins) <= ended[arrow][0]
+        assert rank != ended[arrow][1]
+
+
+def test_no_collective_ends_before_every_rank_has_begun_it(run):
+    ends_when_all_have_begun(record_of(run))
+
+
+def test_none_of_others_either_ends_before_every_rank_has_begun_it(others):
+    for name in ("uneven", "wide", *"0123"):
+        ends_when_all_have_begun(record_of(others, name))
 
 
 def test_ranks_whose_clocks_differ_are_not_compared(run):

@@ -528,6 +528,7 @@ def test_steps_0_tests_and_exports_and_saves(tmp_path):
     assert first == second
 
 
+@pytest.mark.rest("four runs; tests/mpi/check_saving.py resumes")
 def test_a_script_may_be_submitted_again_and_again(tmp_path):
     line = [*TRAIN, "--save", "runs/c", "--save-every", "2", "--resume", "latest"]
     line += ["--export", "m.safetensors", "--record", "r.json", "--report", "r.html"]

@@ -57,7 +57,7 @@ def test_a_constant_rate_is_that_number():
 
 @pytest.mark.parametrize("warmup, last", [(4, 4), (5, 4), (1, 1)])
 def test_a_run_that_is_all_warm_up_is_an_error(warmup, last):
-    with pytest.raises(UsageError, match=f"--warmup {warmup}: .* {last} steps"):
+    with pytest.raises(UsageError, match=f"--warmup {warmup}: .* {last} step"):
         Schedule(0.1, "constant", warmup, last)
     Schedule(0.1, "cosine", warmup, 0)  # of no steps nothing is asked
 
@@ -104,17 +104,30 @@ def run(ranks, *line, code=0):
     return found.stderr
 
 
-def test_a_run_goes_on_at_another_stage_and_number_of_ranks_and_to_another_end(tmp_path):
+LINE = "--batch-size 50 --hidden 7,5 --schedule cosine --warmup 3 --lr 0.01 --steps 8 --optimizer adamw"
+
+
+def test_a_run_goes_on_at_another_stage_and_not_with_a_longer_warmup(tmp_path):
     def record(name):
         return json.loads((tmp_path / name).read_text())
 
-    line = "--batch-size 50 --hidden 7,5 --schedule cosine --warmup 3 --lr 0.01 --steps 8 --optimizer adamw"
-    run(3, line, f"--stage 2 --save {tmp_path}/c --save-every 4 --record {tmp_path}/whole")
+    run(3, f"{LINE} --stage 2 --save {tmp_path}/c --save-every 4 --record {tmp_path}/whole")
     whole, half = record("whole"), f"--resume {tmp_path}/c/step-00000004 --record {tmp_path}"
     rate = Schedule(0.01, "cosine", 3, 8)
     assert whole["lr"] == [rate(done) for done in range(8)]
     run(3, f"{half}/same --stage 3")
     assert record("same")["weights_sha256"] == whole["weights_sha256"]
+    error = run(2, f"{half}/none --warmup 8", code=2)
+    assert error.count("\n") == 1 and "--warmup 8" in error and not (tmp_path / "none").exists()
+
+
+@pytest.mark.rest("five runs")
+def test_and_on_two_ranks_at_any_stage_and_with_another_rule(tmp_path):
+    def record(name):
+        return json.loads((tmp_path / name).read_text())
+
+    run(3, f"{LINE} --stage 2 --save {tmp_path}/c --save-every 4 --record {tmp_path}/whole")
+    whole, half = record("whole"), f"--resume {tmp_path}/c/step-00000004 --record {tmp_path}"
     for stage in (0, 3):
         run(2, f"{half}/{stage} --stage {stage} --shard-model random")
         assert record(f"{stage}")["lr"] == whole["lr"][4:]
@@ -125,5 +138,3 @@ def test_a_run_goes_on_at_another_stage_and_number_of_ranks_and_to_another_end(t
     assert record("longer")["lr"] == [further(done) for done in range(4, 12)]
     run(2, f"{half}/constant --schedule constant --warmup 0")
     assert record("constant")["lr"] is None
-    error = run(2, f"{half}/none --warmup 8", code=2)
-    assert error.count("\n") == 1 and "--warmup 8" in error and not (tmp_path / "none").exists()

@@ -187,3 +187,27 @@ def test_nobody_compares_the_numbers_of_stages():
 def test_a_comparison_would_be_found(line, compares, tmp_path):
     (tmp_path / "a.py").write_text(line)
     assert bool(compares_stages(tmp_path / "a.py")) == compares
+
+
+MOST_LINES = {"of a file": 350, "of a function": 60}
+LISTS = {"zero_ref/train/options.py parser"}  # a line for each option, and nothing to follow
+
+
+def functions(file):
+    """Each function of a file, its name and its length in lines."""
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    kinds = ast.FunctionDef, ast.AsyncFunctionDef
+    return [(n.name, n.end_lineno - n.lineno + 1) for n in nodes if isinstance(n, kinds)]
+
+
+def test_files_and_functions_are_short():
+    files = sorted(PACKAGE.rglob("*.py"))
+    lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    assert {file: n for file, n in lengths.items() if n > MOST_LINES["of a file"]} == {}
+    long = {
+        f"{file.relative_to(ROOT)} {name}"
+        for file in files
+        for name, n in functions(file)
+        if n > MOST_LINES["of a function"]
+    }
+    assert long == LISTS

@@ -185,6 +185,7 @@ def run(folder, *line, **environment):
     return done.stdout
 
 
+@pytest.mark.rest("runs for each", every=2)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_writes_a_file_says_where_and_what_opens_it(language, trained):
     """The environment decides, and --language is asked first."""

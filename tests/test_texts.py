@@ -146,6 +146,7 @@ WORDS = {
 }
 
 
+@pytest.mark.rest("a run for each", every=2)
 @pytest.mark.parametrize("language", WORDS)
 def test_the_summary_has_bits_the_best_and_a_text(language, text, tmp_path):
     saved, record = tmp_path / "saved", tmp_path / "r.json"

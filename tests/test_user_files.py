@@ -144,7 +144,7 @@ BAD_CSV = {
     "a missing value": (b"1,2\n3,\n", "line 2: '' is not a number"),
     "ragged, shorter": (b"1,2,3\n4,5\n", "line 2 has 2 columns, not 3"),
     "ragged, longer": (b"1,2\n\n4,5,6\n", "line 3 has 3 columns, not 2"),
-    "one column": (b"1\n2\n", "line 1 has 1 columns"),
+    "one column": (b"1\n2\n", "line 1 has 1 column,"),
     "NaN": (b"1,2\nnan,4\n", "line 2 holds NaN"),
     "infinity": (b"1,2\n3,-inf\n", "line 2 holds NaN or infinity"),
     "too large": (b"1,2\n1e300,4\n", r"x\[1, 0\] is inf in float32"),

@@ -126,8 +126,38 @@ def test_summary_page_and_map_of_traffic_of_four_ranks_as_two_machines(tmp_path)
         assert rank["peak_total_bytes"] == rank["predicted"]["peak_total_bytes"]
 
 
-def test_a_dry_run_of_many_ranks_needs_none(tmp_path):
-    line = "--device meta --ranks 64 --machine 8 --hpz --code-weights 8 --code-gradients 4 --batch-size 1024"
+@pytest.mark.rest("another run, and its page")
+@pytest.mark.parametrize("more", ["--overlap --code-weights 8", ""])
+def test_summary_page_and_map_of_traffic_of_groups_with_codes_and_feedback(tmp_path, more):
+    line = (
+        f"--group 2 --hidden 7,5 --code-gradients 4/5 --error-feedback 0.5/2 --steps 3 --language en {more}"
+    )
+    files = ("--record", str(tmp_path / "r.json"), "--report", str(tmp_path / "r.html"), "--chart")
+    result = mpirun(4, "-m", "zero_ref.train", *line.split(), *files)
+    assert result.returncode == 0, result.stderr
+    said = " ".join(result.stdout.split())
+    assert "--code-gradients 4/5, --error-feedback 0.5/2" in said
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert f"owed all gradients together lack {record['drift']:.4g} of norm at most" in said
+    for number, (row, rank) in enumerate(zip(page.traffic(record), record["ranks"])):
+        assert sum(row) == sum(rank["sent_bytes_per_step"].values())
+        far = sum(n for other, n in enumerate(row) if other // 2 != number // 2)
+        assert far == sum(rank["between_bytes_per_step"].values()) + 2 * 8, "and the loss"
+        assert rank["between_bytes_per_step"] == rank["formula"]["between_bytes_per_step"]
+        step = record["recorded_step"]["ranks"][number]
+        alive = sum(nbytes for kept in step["kept"] for nbytes, _ in kept.values())
+        assert alive == sum(rank["resting_bytes"].values()), "what is owed is among what is kept"
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        "--machine 8 --hpz --code-weights 8 --code-gradients 4",
+        "--group 8 --code-weights 8 --code-gradients 4 --error-feedback 0.8/1024",
+    ],
+)
+def test_a_dry_run_of_many_ranks_needs_none(tmp_path, codes):
+    line = f"--device meta --ranks 64 {codes} --batch-size 1024"
     result = mpirun(0, "-m", "zero_ref.train", *line.split(), "--record", str(tmp_path / "r.json"))
     assert result.returncode == 0, result.stderr
     for rank in json.loads((tmp_path / "r.json").read_text())["ranks"]:

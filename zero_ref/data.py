@@ -17,6 +17,7 @@ import numpy as np
 
 from zero_ref.array import Array, track, xp
 from zero_ref.launch import UsageError
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import bounds, hash_owner
 
 RULES = ("contiguous", "random", "hash")
@@ -91,7 +92,9 @@ def split(
     order = np.random.default_rng([seed, 0]).permutation(samples)
     test = round(samples * test_fraction)
     if test == samples:
-        raise UsageError(f"--test-fraction {test_fraction} leaves none of {samples} samples to train on")
+        raise UsageError(
+            f"--test-fraction {test_fraction} leaves none of {number_of(samples, 'samples')} to train on"
+        )
     return np.sort(order[test:]), np.sort(order[:test])
 
 

@@ -128,7 +128,18 @@ def find_effect(found: Diagnosis | None, trial: Trial, right: Right) -> Diagnosi
                 continue
             if (parts := read_parts(float(got[place]))) and parts.total() <= RANKS + 1:
                 return replace(found, **name_effect(parts, float(want[place]), rank, trial.size))
+            if more := beside_parts(float(got[place])):
+                params = {"rank": rank, "size": trial.size, "got": barcode_text(float(got[place]) - more)}
+                return replace(found, key="parts_plus", params=params | {"more": more})
     return found
+
+
+def beside_parts(value: float) -> int:
+    """A small number that is in a sum beside codes, such as the number of a hop; 0 where there is none."""
+    for more in (sign * n for n in range(1, 17) for sign in (1, -1)):
+        if (parts := read_parts(value - more)) and parts.total() <= RANKS + 1:
+            return more
+    return 0
 
 
 def name_effect(parts: Counter[Part], want: float, rank: int, size: int) -> dict[str, Any]:

@@ -150,19 +150,32 @@ def put(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
 
 
 def explaining_edit(rule: str, names: Sequence[str], fits: Callable[[CodeType], bool]) -> str | None:
-    """The changed statement of the first edit of `rule` that `fits`; None where none does.
+    """The changed line of the first edit of `rule` that `fits`; None where none does.
 
-    rule: assignments; names: what else they may use; fits: whether the rule, compiled, gives what a student's
-    function gave in all trials
+    rule: assignments, perhaps in a loop; names: what else they may use; fits: whether the rule, compiled,
+    gives what a student's function gave in all trials
     """
-    before = [ast.unparse(statement) for statement in ast.parse(rule).body]
+    before = ast.unparse(ast.parse(rule)).splitlines()
     for text in mutants(rule, names).values():
         try:
             if not fits(compile(text, "rule", "exec")):
                 continue
         except Exception:  # this edit stops the program, in whatever way
             continue
-        now = [ast.unparse(statement) for statement in ast.parse(text).body]
-        changed = [line for line, old in zip(now, before) if line != old]
-        return changed[0] if len(now) == len(before) and len(changed) == 1 else "; ".join(now)
+        return changed_line(before, ast.unparse(ast.parse(text)).splitlines())
     return None
+
+
+def changed_line(before: list[str], now: list[str]) -> str:
+    """What an edit makes of a rule: the line that it changes; the lines around what it leaves out."""
+    begin, end = 0, 0
+    while begin < min(len(before), len(now)) and before[begin] == now[begin]:
+        begin += 1
+    while end < min(len(before), len(now)) - begin and before[-1 - end] == now[-1 - end]:
+        end += 1
+    changed = now[begin : len(now) - end]
+    if len(changed) < len(before) - begin - end or not changed:
+        changed = now[max(0, begin - 1) : len(now) - end + 1]
+    elif len(now) > len(before):  # a line twice: with the one it repeats
+        changed = now[max(0, begin - len(changed)) : len(now) - end]
+    return "; ".join(line.strip() for line in changed)

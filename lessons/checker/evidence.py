@@ -57,6 +57,9 @@ class Unknown:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def __repr__(self) -> str:
+        return self.name
+
 
 def decode(coded: Any) -> Any:
     """What trial.encode() made JSON of."""
@@ -101,6 +104,13 @@ def same(a: Any, b: Any) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True))
 
 
+def exactly(a: Any, b: Any) -> bool:
+    """As same(); whole numbers, which no rounding touches, are equal or not."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and same(a, b) and a.dtype.kind in "iuf":
+        return not (a == a.round()).all() or not (b == b.round()).all() or bool((a == b).all())
+    return same(a, b)
+
+
 def check_kind(trials: Sequence[Trial], right: Right) -> Diagnosis | None:
     """Nothing, or something of another type or shape than it should be."""
     for trial in trials:
@@ -122,7 +132,8 @@ def wrong_kind(value: Any, want: Any) -> tuple[str, dict[str, Any]] | None:
     if isinstance(want, tuple):
         if not isinstance(value, tuple | list) or len(value) != len(want):
             return "returns_type", params
-        return next((found for v, w in zip(value, want) if (found := wrong_kind(v, w))), None)
+        key, params = next((found for v, w in zip(value, want) if (found := wrong_kind(v, w))), ("", {}))
+        return ("returns_type" if key == "returns_nothing" else key, params) if key else None
     if isinstance(want, np.ndarray):
         if not isinstance(value, np.ndarray):
             return "returns_type", params
@@ -163,29 +174,39 @@ def find_part_of_input(trials: Sequence[Trial]) -> Diagnosis | None:
 
 
 def explain(
-    trials: Sequence[Trial], right: Right, mistakes: Iterable[tuple[str, Right]], otherwise: str = "unknown"
+    trials: Sequence[Trial],
+    right: Right,
+    mistakes: Iterable[tuple[str, Right]],
+    otherwise: str = "unknown",
+    alike: Callable[[Any, Any], bool] = same,
 ) -> Diagnosis | None:
-    """The first mistake that explains what all ranks returned in all trials; `otherwise` if none does."""
+    """The first mistake that explains what all ranks returned in all trials; `otherwise` if none does.
+
+    Nor where nothing came from more than two ranks, and several do: two ranks do not tell them apart.
+    """
     values = [trial.values() for trial in trials]
     wants = [[right(trial, rank) for rank in range(trial.size)] for trial in trials]
     bad = [
         number
         for number, trial in enumerate(trials)
-        if not all(same(v, w) for v, w in zip(values[number], wants[number]))
+        if not all(alike(v, w) for v, w in zip(values[number], wants[number]))
     ]
     if not bad:
         return None
     trial, got, want = trials[bad[0]], values[bad[0]], wants[bad[0]]
-    key = otherwise
+    keys: list[str] = []
+    two = max(t.size for t in trials) == 2
     for name, mistake in mistakes:
         if all(
-            same(value, try_mistake(mistake, t, rank))
+            alike(value, try_mistake(mistake, t, rank))
             for t, found in zip(trials, values)
             for rank, value in enumerate(found)
         ):
-            key = name
-            break
-    rank = next(r for r in range(trial.size) if not same(got[r], want[r]))
+            keys.append(name)
+            if not two:
+                break
+    key = keys[0] if len(set(keys)) == 1 else otherwise
+    rank = next(r for r in range(trial.size) if not alike(got[r], want[r]))
     rows = [(r, w, g) for r, (w, g) in enumerate(zip(want, got))]
     params = {"size": trial.size, "rank": rank}
     line, pair = trial.ranks[rank]["line"], (got, want)
@@ -193,10 +214,13 @@ def explain(
 
 
 def check_value(
-    trials: Sequence[Trial], right: Right, mistakes: Iterable[tuple[str, Right]]
+    trials: Sequence[Trial],
+    right: Right,
+    mistakes: Iterable[tuple[str, Right]],
+    alike: Callable[[Any, Any], bool] = same,
 ) -> Diagnosis | None:
     """Type and shape, then what is in it."""
-    return check_kind(trials, right) or explain(trials, right, mistakes)
+    return check_kind(trials, right) or explain(trials, right, mistakes, alike=alike)
 
 
 def try_mistake(mistake: Right, trial: Trial, rank: int) -> Any:
@@ -210,11 +234,19 @@ def try_mistake(mistake: Right, trial: Trial, rank: int) -> Any:
 def check_cost(
     trials: Sequence[Trial], nbytes: Right, messages: Right | None = None, state: str = "wrong"
 ) -> Diagnosis | None:
-    """Bytes or messages, exactly, of each rank; the largest trial tells which way they are off."""
+    """Bytes or messages, exactly, of each rank; the largest trial tells which way they are off, and the
+    smallest that is off in this way is shown."""
+    found = None
+    for trial in reversed(trials):
+        one = cost_of(trial, nbytes, messages, state)
+        found = one if one and (found is None or one.key == found.key) else found
+    return found
+
+
+def cost_of(trial: Trial, nbytes: Right, messages: Right | None, state: str) -> Diagnosis | None:
+    """The same of one trial."""
     for what, want in (("bytes", nbytes), ("messages", messages)):
-        for trial in reversed(trials):
-            if want is None:
-                continue
+        if want is not None:
             wanted = [want(trial, rank) for rank in range(trial.size)]
             sent = [trial.sent(rank) for rank in range(trial.size)]
             got = [sum(e["bytes"] for e in s) if what == "bytes" else len(s) for s in sent]

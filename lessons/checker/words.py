@@ -25,6 +25,7 @@ import numpy as np
 from lessons import ROOT
 from lessons.checker.evidence import Diagnosis
 from zero_ref.launch import printable
+from zero_ref.launch.singular import Text
 
 FOLDER = ROOT / "lessons" / "checks"
 LANGUAGES = ("zh", "en")
@@ -55,13 +56,14 @@ def entry(exercise: str, key: str) -> dict[str, Any]:
 
 def say(key: str, language: str, /, **params: Any) -> str:
     """A string of the interface: common.toml, [ui]."""
-    return catalogue("common")["ui"][key][language].format(**{k: to_text(v) for k, v in params.items()})
+    text = catalogue("common")["ui"][key][language]
+    return Text(text).format(**{k: to_text(v) for k, v in params.items()})
 
 
 def diagnosis_text(exercise: str, diagnosis: Diagnosis, what: str, language: str) -> str:
     """What a diagnosis says, asks or hints at."""
     params = {name: to_text(value) for name, value in diagnosis.params.items()}
-    return entry(exercise, diagnosis.key)[language][what].format(**params)
+    return Text(entry(exercise, diagnosis.key)[language][what]).format(**params)
 
 
 def to_text(value: Any) -> str:

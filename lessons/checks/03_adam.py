@@ -195,10 +195,23 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """m, then v, then w, first where nothing decays; then whether g is left alone."""
     whole = [t for t in trials if not t.ranks[0]["no_step"]]
     plain = [t for t in whole if t.case["settings"]["wd"] == 0]
-    found = next((f for some in (plain, whole) for name in "mvw" if (f := check_array(some, name))), None)
+    found = next((f for name in "mvw" if (f := check_both(plain, whole, name))), None)
     if len(whole) < len(trials) and (found is None or found.key == "t_from_zero"):
         return divided_by_zero(trials, "t_from_zero" if found else "raised")
     return found or evidence.find_changed_input(trials, ("w", "g", "m", "v"))
+
+
+def check_both(plain: Sequence[Trial], whole: Sequence[Trial], name: str) -> Diagnosis | None:
+    """One array, where nothing decays and where something does: what is said has to be so in both.
+
+    Of two mistakes at once it is the one that shows without decay, of which it knows nothing.
+    """
+    first, found = check_array(plain, name), check_array(whole, name)
+    if first is None or found is None or found.key != "unknown" or first.key == "unknown":
+        return found
+    if first.key == "near" or "decay" in first.key:
+        return found
+    return first
 
 
 def divided_by_zero(trials: Sequence[Trial], key: str) -> Diagnosis:

@@ -197,7 +197,13 @@ def not_dealt(trials: Sequence[Trial]) -> Diagnosis | None:
     if not several or any(len(found) > 1 for found in sets):
         return None
     whole = sets[0] == {tuple(range(several[0].case["samples"]))}
-    key = "all_samples" if whole else "same_share_for_all"
+    key = (
+        "all_samples"
+        if whole
+        else "same_share_for_all"
+        if any(sets[0]) and sets[0] != {()}
+        else "nobody_reads"
+    )
     return make_diagnosis(several[0], key, SHARES, table(shares(several[0], FIRST)))
 
 

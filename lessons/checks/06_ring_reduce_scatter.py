@@ -83,10 +83,10 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     barcodes = [t for t in trials if "fractions" not in t.case]
     return (
         (evidence.explain(even, right, (), "rounded") if evidence.only_rounded(even, right) else None)
-        or read_barcodes(evidence.check_value(even, right, MISTAKES), trials)
+        or read_barcodes(evidence.check_value(even, right, MISTAKES, evidence.exactly), trials)
         or tail_lost(barcodes)
         or rest_on_last(barcodes)
-        or read_barcodes(evidence.check_value(barcodes, right, MISTAKES), trials)
+        or read_barcodes(evidence.check_value(barcodes, right, MISTAKES, evidence.exactly), trials)
         or evidence.find_changed_input(trials, ("x",))
         or evidence.find_part_of_input(trials)
         or evidence.explain(trials, right, (), otherwise="rounded")

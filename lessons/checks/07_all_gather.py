@@ -198,9 +198,9 @@ def diagnose_gather(trials: Sequence[Trial]) -> Diagnosis | None:
     """Lengths that N divides, then the tail; shape, then value, then side effects, then cost."""
     even = [t for t in trials if t.case["numel"] % t.size == 0]
     return (
-        by_slots(evidence.check_value(even, gathered, GATHER_MISTAKES), trials)
+        by_slots(evidence.check_value(even, gathered, GATHER_MISTAKES, evidence.exactly), trials)
         or tail_lost(trials)
-        or by_slots(evidence.check_value(trials, gathered, GATHER_MISTAKES), trials)
+        or by_slots(evidence.check_value(trials, gathered, GATHER_MISTAKES, evidence.exactly), trials)
         or evidence.find_changed_input(trials, ("shard",))
         or evidence.find_part_of_input(trials)
         or smallest(trials, one_hop_too_many)
@@ -214,7 +214,7 @@ def diagnose_reduce(trials: Sequence[Trial]) -> Diagnosis | None:
     return (
         (rounded(exact) if evidence.only_rounded(exact, reduced) else None)
         or by_parts(only_a_shard(exact), trials)
-        or by_parts(evidence.check_value(exact, reduced, REDUCE_MISTAKES), trials)
+        or by_parts(evidence.check_value(exact, reduced, REDUCE_MISTAKES, evidence.exactly), trials)
         or rounded(trials)
         or ranks_differ(trials)
         or evidence.find_changed_input(trials, ("x",))

@@ -377,6 +377,7 @@ def updated(calls: Sequence[Call]) -> Diagnosis | None:
             params = {"rank": rank, "times": len(did["updates"]), "got": kind}
             key = "" if kind == "float32" else "stays_float16" if kind == "float16" else "update_dtype"
             key = "updated_twice" if params["times"] > 1 else key
+            key = "update_number" if did["updates"][0].ndim == 0 else key
             if key:
                 return Diagnosis(key, params, line, call.case)
     found = evidence.explain_earliest(about(taken, lambda d: d["updates"][0]), unscaled, UNSCALED)
@@ -499,9 +500,11 @@ else:
 def scaler_wrong(calls: Sequence[Call]) -> Diagnosis | None:
     """The scale and the count that the call leaves behind."""
     left = about(calls, lambda d: pair(d["scaler_after"]))
-    found = evidence.explain_earliest(left, scaled, SCALERS)
+    found = evidence.explain(left, scaled, SCALERS)
     known = lambda c, rank: dict(c.did[rank]["scaler"]) | {"bad": not steps(c)}  # noqa: E731
     found = slips.find_slip(found, left, SCALER_RULE, known, pair, "scaled_step")
+    if found and found.key == "unknown":
+        found = evidence.explain_earliest(left, scaled, SCALERS)
 
     def row(call: Call, rank: int, did: dict[str, Any]) -> Sequence[str]:
         pairs = (pair(did["scaler"]), scaled(call, rank), pair(did["scaler_after"]))

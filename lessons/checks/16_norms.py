@@ -55,6 +55,7 @@ def cases(random: Random) -> list[dict[str, Any]]:
         shards(scaled(1e25, [3]), "float32"),
         *({"size": 1, "norm": norm, "max_norm": limit} for norm in (2.5 * limit, 8 * limit)),
         *({"size": 1, "norm": norm, "max_norm": limit} for norm in (limit / 4, limit, 0.0)),
+        {"size": 1, "norm": limit / 2, "max_norm": limit / 8},
         *({"size": len(one), "counts": one} for one in counts),
     ]
 
@@ -163,13 +164,15 @@ def norm_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     plain = [trial for trial in trials if trial.case["dtype"] == "float64"]
     if found := evidence.check_kind(trials, norm):
         return found
-    found = evidence.explain_earliest(plain, norm, NORMS)
+    found = evidence.explain(plain, norm, NORMS)
+    ranks = lambda t, _: {"ranks": [own(t.case, r) for r in range(t.size)]}  # noqa: E731
+    found = slips.find_slip(found, plain, NORM_RULE, ranks, lambda names: names["norm"], "global_norm")
+    if found and found.key == "unknown":
+        found = evidence.explain_earliest(plain, norm, NORMS)
     if found and found.key == "unknown" and (changed := evidence.find_changed_input(trials, ("shards",))):
         return changed  # and with that its own value
     if found and found.key == "unknown" and not agreed(evidence.trial_of(found, trials)):
         found.key = "ranks_disagree"
-    ranks = lambda t, _: {"ranks": [own(t.case, r) for r in range(t.size)]}  # noqa: E731
-    found = slips.find_slip(found, plain, NORM_RULE, ranks, lambda names: names["norm"], "global_norm")
     found = found or evidence.explain(trials, norm, (), otherwise="narrow_squares")
     for trial in trials:
         if found is None and not agreed(trial):
@@ -242,11 +245,13 @@ def factor_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     if found := evidence.check_kind(done, factor):
         return found
     alike = [with_value(trial, digits) for trial in done]
-    found = evidence.explain_earliest(alike, factor, FACTORS)
+    found = evidence.explain(alike, factor, FACTORS)
     two = lambda t, _: {"norm": t.case["norm"], "max_norm": t.case["max_norm"]}  # noqa: E731
     found = slips.find_slip(
         found, alike, FACTOR_RULE, two, lambda names: digits(names["factor"]), "clip_scale"
     )
+    if found and found.key == "unknown":
+        found = evidence.explain_earliest(alike, factor, FACTORS)
     for trial in trials:
         if found is None and divided(trial):
             found = Diagnosis("divides_by_norm", {}, divided(trial)[0]["line"], trial.case)
@@ -327,11 +332,13 @@ WEIGHTS = (
 def weights_wrong(trials: Sequence[Trial]) -> Diagnosis | None:
     """Type, how many, value, and what becomes of an empty micro-batch."""
     done = [with_value(trial, as_list) for trial in trials if not divided(trial)]
-    found = evidence.check_kind(done, weights) or evidence.explain_earliest(done, weights, WEIGHTS)
-    if found and found.key == "unknown":
-        found = evidence.find_changed_input(done, ("counts",)) or number_wrong(done) or found
+    found = evidence.check_kind(done, weights) or evidence.explain(done, weights, WEIGHTS)
     counts = lambda t, rank: {"counts": t.case["counts"], "rank": rank}  # noqa: E731
     found = slips.find_slip(found, done, WEIGHTS_RULE, counts, lambda names: names["weights"], "loss_weights")
+    if found and found.key == "unknown":
+        found = evidence.explain_earliest(done, weights, WEIGHTS)
+    if found and found.key == "unknown":
+        found = evidence.find_changed_input(done, ("counts",)) or number_wrong(done) or found
     for trial in trials:
         if found is None and divided(trial):
             found = Diagnosis("divides_by_count", {}, divided(trial)[0]["line"], trial.case)

@@ -11,7 +11,7 @@ import numpy as np
 from lessons.checker import evidence
 from lessons.checker.evidence import Diagnosis, Trial, kind_of, same
 from lessons.checker.ranks.messages import Talk
-from lessons.checker.ranks.observe import observe
+from lessons.checker.ranks.observe import encode, observe
 from lessons.checker.stages import world
 from zero_ref.model import Unit
 
@@ -53,11 +53,11 @@ def rounds_of(case: dict[str, Any]) -> int:
 
 
 class NotWhole(Exception):
-    """Parameters that are not whole; line: of the student's file."""
+    """Parameters that are not whole; line: in the student's file; got: what they are; is_shard: its own"""
 
-    def __init__(self, line: Any) -> None:
+    def __init__(self, line: Any, got: Any, is_shard: bool) -> None:
         super().__init__()
-        self.line = line
+        self.line, self.got, self.is_shard = line, got, is_shard
 
 
 def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
@@ -78,7 +78,8 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
     try:
         report = observe(comm, student.predict, units, batches_of(case, comm.rank), rounds_of(case), together)
     except NotWhole as error:
-        return {"short": error.line}
+        short = {"line": error.line, "got": evidence.kind_of(error.got), "is_shard": error.is_shard}
+        return {"short": short}
     return report | {
         "log": log.entries,
         "peak": ledger.peak["gathered"] - before,
@@ -94,7 +95,8 @@ def watch_unit(u: Unit, log: Any) -> None:
     def watched_forward(param: np.ndarray, x: np.ndarray) -> np.ndarray:
         log("forward", name, len(x))
         if np.shape(param) != (padded,):
-            raise NotWhole(log.entries[-1][3])
+            is_shard = np.shape(param) == u.param.shape and np.array_equal(param, u.param)
+            raise NotWhole(log.entries[-1][3], evidence.decode(encode(param)), is_shard)
         return forward(param, x)
 
     def watched_forget() -> None:
@@ -170,10 +172,10 @@ def shard_as_whole(trials: Sequence[Trial]) -> Diagnosis | None:
     """A shard where the whole unit is needed."""
     for trial in trials:
         for report in trial.ranks:
-            if "short" in report:
-                return Diagnosis(
-                    "shard_as_whole", {"size": trial.size}, report["short"], evidence.visible_case(trial)
-                )
+            if short := report.get("short"):
+                key = "shard_as_whole" if short["is_shard"] else "not_parameters"
+                params = {"size": trial.size, "got": short["got"]}
+                return Diagnosis(key, params, short["line"], evidence.visible_case(trial))
     return None
 
 
@@ -257,6 +259,8 @@ def too_much_gathered(trials: Sequence[Trial]) -> Diagnosis | None:
         peaks = [report["peak"] for report in trial.ranks]
         if max(peaks) <= one:
             continue
+        if gathers := too_many_gathers(trial):
+            return gathers
         rank = peaks.index(max(peaks))
         calls = [what for what, *_ in trial.ranks[rank]["log"] if what in ("all_gather", "forward")]
         first = calls.index("forward") if "forward" in calls else len(calls)
@@ -292,6 +296,19 @@ def activations_kept(trials: Sequence[Trial]) -> Diagnosis | None:
                     "forgets_late", {}, line_of(report, "forward"), evidence.visible_case(trial), state="note"
                 )
     return None
+
+
+def too_many_gathers(trial: Trial) -> Diagnosis | None:
+    """More all-gathers than one for each round and unit."""
+    units, rounds = len(WIDTHS) - 1, rounds_of(trial.case)
+    got = [sum(what == "all_gather" for what, *_ in report["log"]) for report in trial.ranks]
+    if got[0] <= rounds * units:
+        return None
+    params = {"got": got[0], "wanted": rounds * units, "rounds": rounds, "units": units}
+    rows = [(r, rounds * units, number) for r, number in enumerate(got)]
+    line = line_of(trial.ranks[0], "all_gather", last=True)
+    case, head = evidence.visible_case(trial), ("rank", "wanted", "got")
+    return Diagnosis("extra_gathers", params, line, case, head, rows, "note")
 
 
 def too_much_done(trials: Sequence[Trial]) -> Diagnosis | None:

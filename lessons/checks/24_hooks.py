@@ -122,13 +122,14 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
     from lessons.checker.stages.log import Log
     from zero_ref.stages import zero2, zero3
 
-    log, padding = Log(comm), []
+    log, padding, zeros = Log(comm), [], []
     together, units, make = WatchedComm(comm, log), units_of(case), OPTIMIZERS[case["numbers"]["optimizer"]]
     reduce_scatter = together.reduce_scatter
 
     def listening(full: np.ndarray, layout: FlatLayout) -> np.ndarray:
         if np.any(np.asarray(full)[layout.elements :] != 0):
             padding.append(layout.name)
+        zeros.append(not np.any(full))
         return reduce_scatter(full, layout)
 
     together.reduce_scatter = listening  # type: ignore[method-assign]
@@ -139,7 +140,8 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
     if found["table"]:
         return found
     found |= run_steps(case, comm.rank, units, HookRecorder(table, log), found) | {
-        "padding": sorted(set(padding))
+        "padding": sorted(set(padding)),
+        "zeros": bool(zeros) and all(zeros),
     }
     if not found["done"] or case["numbers"]["steps"] == 1:
         return found
@@ -405,6 +407,8 @@ def wrong_gradients(trials: Sequence[Gradients]) -> Diagnosis | None:
     if found is None:
         return None
     trial = evidence.trial_of(found, trials)
+    if found.key == "not_kept" and all(report.get("zeros") for report in trial.ranks):
+        found.key = "sends_zeros"
     rows = []
     for rank, got in enumerate(trial.values()):
         pairs = zip(flat(right(trial, rank)), flat(got))

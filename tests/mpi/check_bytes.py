@@ -2,20 +2,12 @@
 
 import numpy as np
 import pytest
+from compared import KEEPS, compare
 from small import NARROW, Small
 
 from zero_ref import array
-from zero_ref.comm import RingComm
-from zero_ref.extras import offload
 from zero_ref.ledger import ledger
-from zero_ref.plan.formulas import bill, model_state_bytes, sent_elements
-from zero_ref.plan.offload import bill_of_offload
-from zero_ref.train import dry_run
-
-# Written out once more: what a stage says of itself is not what it is held against.
-WHOLE = {"parameter": "all", "gradient": "all", "optimizer": "all"}
-KEEPS = {0: WHOLE, 1: WHOLE | {"optimizer": "1/N"}, 2: WHOLE | {"gradient": "1/N", "optimizer": "1/N"}}
-KEEPS[3] = dict.fromkeys(WHOLE, "1/N")
+from zero_ref.plan.formulas import model_state_bytes, sent_elements
 
 RULES = ("contiguous", "random", "hash", "shares")
 
@@ -126,48 +118,6 @@ def test_resting_bytes_with_16_bits_are_the_papers(stage, dtype, comm):
     assert sum(model_state_bytes(stage, psi, n, 2, 2, 12).values()) == paper[stage]
     moved = {0: 2, 1: 2, 2: 2, 3: 3}[stage] * psi * (n - 1) // n
     assert run.sent["reduce_scatter"] + run.sent["all_gather"] == 2 * moved
-
-
-def compare(run):
-    """What was measured is what the formulas say, which know no stage file, and what a dry run says."""
-    o, comm = run.options(), run.comm
-    itemsize = {"float32": 4, "float64": 8}.get(run.dtype, 2)
-    words = 2 if run.optimizer != "sgd" else 1 if run.settings.get("momentum") else 0
-    keeps = KEEPS[run.stage] | ({"gradient": "all"} if run.reduce_once else {})
-    of_rank = keeps, [u.layout for u in run.units], comm.rank
-    about = {"itemsize": itemsize, "micro_batches": run.micro_batches}
-    about |= {"state_bytes": 4 * words + 4 if itemsize == 2 else itemsize * words}
-    about |= {"accumulate": 4 if run.accumulate else None}
-    until = "backward" if run.keep_after_forward else "used"
-    said = bill(
-        *of_rank,
-        **about,
-        prefetch=run.prefetch or (run.overlap and run.stage == 3),
-        overlap=run.overlap,
-        gathered_until=until,
-        ring=isinstance(getattr(comm, "inside", comm), RingComm),
-        groups=run.world.size // comm.size,
-        group=run.world.rank // comm.size,
-    )
-    if run.offload:
-        where = run.offload.partition(":")[0], offload.BLOCK
-        said = bill_of_offload(
-            said, *of_rank, *where, **about, gathered_until=until, shards=run.offload_shards
-        )
-    assert (run.away, run.moved) == (said.away_bytes, said.moved_bytes_per_step)
-    assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
-    assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
-    assert run.sent == said.sent_bytes_per_step
-    assert run.between == said.between_bytes_per_step
-
-    found = dry_run.forecast(o, run.task, run.world.rank, run.world.size, set(run.sizes))
-    assert found.resting_bytes == run.resting
-    assert found.peak_bytes == run.peak
-    assert found.peak_total_bytes == run.peak_total
-    assert found.sent_bytes_per_step == run.sent
-    assert found.between_bytes_per_step == run.between
-    assert found.calls_per_step == run.calls
-    assert (found.away_bytes, found.moved_bytes_per_step) == (run.away, run.moved)
 
 
 def test_the_peak_falls_from_stage_to_stage(comm):

@@ -7,7 +7,8 @@ import itertools
 import random
 
 import pytest
-from check_bytes import RULES, compare, small
+from check_bytes import RULES, small
+from compared import compare
 
 from zero_ref.comm import REDUCE
 from zero_ref.train.dry_run import forecast

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from check_bytes import compare
 from check_saving import contents
+from compared import compare
 from small import SAMPLES, Small
 
 from zero_ref import array, model

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from check_family import compare
 from check_saving import contents, run
+from compared import compare
 from serial import loss_and_gradients
 from small import Small, SmallGpt
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from check_bytes import KEEPS, compare
 from check_saving import contents, run
+from compared import KEEPS, compare
 from small import Small, SmallGpt
 
 from zero_ref import array

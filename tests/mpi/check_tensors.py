@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from check_bytes import compare
+from compared import compare
 from small import Small, SmallGpt
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from check_bytes import compare
 from check_saving import contents, run
+from compared import compare
 from small import Small
 
 from zero_ref.array import xp

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from check_bytes import RULES, compare, small
+from check_bytes import RULES, small
 from check_events import COLLECTIVE, uneven
+from compared import compare
 from small import Small, SmallGpt
 
 from zero_ref import array

@@ -7,9 +7,10 @@ import itertools
 import os
 from pathlib import Path
 
+import check_family
 import numpy as np
 import pytest
-from check_bytes import KEEPS
+from compared import compare
 from small import Small, SmallGpt
 
 from zero_ref import array
@@ -18,9 +19,8 @@ from zero_ref.extras import codes, zeropp
 from zero_ref.extras.codes import Code, code_of
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.plan.formulas import bill
-from zero_ref.plan.zeropp import coded_bill, coded_bytes
-from zero_ref.train import choose, dry_run, options
+from zero_ref.plan.zeropp import coded_bytes
+from zero_ref.train import choose, options
 from zero_ref.train import run as training
 
 DEVICE = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
@@ -42,26 +42,6 @@ def small(rule="contiguous", stage=3, kind=Small, **settings):
         uneven = [1 + (r + 1) % 3 for r in range(N)]
         where = {"shares": uneven if rule == "shares" else [0] * (N - 1) + [1]}
     return kind(stage, **where, **(dict(dtype="float32", steps=6, reduce="ordered") | settings))
-
-
-def compare(run):
-    """What was measured is what the formulas say, and what a dry run says."""
-    o, comm = run.options(), run.comm
-    itemsize, layouts = np.dtype(run.dtype).itemsize, [u.layout for u in run.units]
-    words = 2 if run.optimizer != "sgd" else 1 if run.settings.get("momentum") else 0
-    state = 4 * words + 4 if itemsize == 2 else itemsize * words
-    about = KEEPS[run.stage], layouts, comm.rank, itemsize
-    plain = bill(*about, state, run.micro_batches, prefetch=run.prefetch)
-    names = ("machine", "code_weights", "code_gradients", "hpz")
-    said = coded_bill(plain, *about, run.micro_batches, **{name: getattr(run, name) for name in names})
-    assert run.resting == dict.fromkeys(run.resting, 0) | said.resting_bytes
-    assert {kind: run.peak[kind] for kind in said.peak_bytes} == said.peak_bytes
-    assert (run.sent, run.between) == (said.sent_bytes_per_step, said.between_bytes_per_step)
-    found = dry_run.forecast(o, run.task, run.world.rank, run.world.size, set(run.sizes))
-    assert (found.resting_bytes, found.peak_bytes) == (run.resting, run.peak)
-    assert found.peak_total_bytes == run.peak_total
-    assert (found.sent_bytes_per_step, found.calls_per_step) == (run.sent, run.calls)
-    assert found.between_bytes_per_step == run.between
 
 
 # -- bits --
@@ -149,13 +129,13 @@ class NoCode(Code):
         vector[...] = coded.view("float32")
 
 
-def layouts():
+def layouts(size=N):
     """Of 61 numbers."""
     shapes = {"weight": (10, 6), "bias": (1,)}
     for rule in RULES[:3]:
-        yield FlatLayout("unit", shapes, N, rule, seed=2)
-    yield FlatLayout("unit", shapes, N, shares=[1 + r % 3 for r in range(N)])
-    yield FlatLayout("unit", shapes, N, shares=[0] * (N - 1) + [1])
+        yield FlatLayout("unit", shapes, size, rule, seed=2)
+    yield FlatLayout("unit", shapes, size, shares=[1 + r % 3 for r in range(size)])
+    yield FlatLayout("unit", shapes, size, shares=[0] * (size - 1) + [1])
 
 
 def full_of(rank, layout, dtype="float32"):
@@ -207,6 +187,43 @@ def test_a_sum_is_no_further_off_than_half_a_step_of_each_hop(name, near, comm):
         assert (np.abs(found - exact) <= (bound + across) * (1 + 1e-4) + 1e-6).all()
         if N > 1:
             assert (np.abs(found - exact) > 1e-5).any(), "it is a code"
+
+
+@pytest.mark.parametrize("group", DIVISORS)
+@pytest.mark.parametrize("name", ("8/7", "4/5"))
+def test_groups_get_the_same_sum_within_half_a_step_of_each_code(name, group, comm):
+    """Of every rank's part, of every group's sum, and of the sum of all, which goes back."""
+    kind, most = choose.comm(small(group=group, code_gradients=name).options()), code_of(name).most
+    for layout in layouts(group):
+        fulls = [array.to_numpy(full_of(rank, layout)).astype(float) for rank in range(N)]
+        parts = [array.to_numpy(layout.shard(array.xp.asarray(f), kind.rank)) for f in fulls]
+        found = array.to_numpy(kind.reduce_scatter(full_of(comm.rank, layout), layout))
+        copies = comm.everyone([kind.rank, found.tobytes().hex()])
+        assert len(set(map(tuple, copies))) == len({place for place, _ in copies})
+        if not found.size:
+            continue
+        rounded = [abs(part).max() for r, part in enumerate(parts) if r % group != kind.rank]
+        sums = [abs(sum(parts[first : first + group])).max() for first in range(0, N, group)]
+        rounded += [*sums, sum(sums)] if group < N else []
+        off = abs(found - sum(parts))
+        assert (off <= 1.5 * sum(rounded) / most / 2 + 1e-6).all()
+        assert N == 1 or (off > 1e-5).any(), "it is a code"
+
+
+def test_groups_compute_with_codes_export_what_is_exact_and_send_what_the_formulas_say():
+    for group, stage in itertools.product(DIVISORS, (0, 2, 3)):
+        run_in_groups_with_codes(group, stage)
+
+
+def run_in_groups_with_codes(group, stage):
+    weights = "8/7" if stage == 3 else None
+    run = small("hash", stage, group=group, code_weights=weights, code_gradients="4/5", steps=2).run()
+    check_family.compare(run)
+    for u in run.units if stage == 3 else []:
+        whole, coded = run.module.full_param(u, run.comm), run.comm.all_gather(u.param, u.layout)
+        mine = array.to_numpy(u.layout.shard(whole, run.comm.rank))
+        assert mine.tobytes() == array.to_numpy(u.param).tobytes()
+        assert not np.array_equal(array.to_numpy(coded), array.to_numpy(whole))
 
 
 @pytest.mark.parametrize("near", DIVISORS)

@@ -1,13 +1,15 @@
 """Make each bug of bugs.py in a copy of the package, and show which test finds it.
 
-    python tests/planted/run.py [--only TEXT] [--each N] [--all] [--quick]
+    python tests/planted/run.py [--only TEXT] [--each N] [--most N] [--limit S] [--all] [--quick]
 
-Checks run one after another until one fails: the tests under mpirun come first wherever a stage, a
-collective, clipping or an optimizer is wrong. `--only` takes the bugs with TEXT in their names, `--each` so
-many of each group, spread over it. With `--all` every check runs, and all that fail are shown; with `--quick`
-a check has only those of its tests that `make test` runs (tests/parts.py).
-A bug counts as caught only if a test names it: a run that hangs (see LIMIT) or dies is told, and the next
-check has to find the bug.
+Checks run one after another until one fails: the group's own first (FIRST), then the others; the tests under
+mpirun come first wherever a stage, a collective, clipping or an optimizer is wrong. Two bugs at a time; a
+line says which bug goes into which check. `--only` takes the bugs with TEXT in their group or name, `--each`
+so many of each group, spread over it; `--most` ends a bug after so many checks, and `--limit` a check after
+so many seconds. With `--all` every check runs, and all that fail are shown; with `--quick` a check has only
+those of its tests that `make test` runs (tests/parts.py).
+A bug counts as caught only if a test names it that passes without a bug, which is tried once for each such
+test: a run that hangs or dies is told, and the next check has to find the bug.
 """
 
 import argparse
@@ -15,7 +17,9 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,19 +30,23 @@ sys.path.insert(0, str(ROOT / "tests"))
 from launching import mpirun  # noqa: E402
 from planted.bugs import GROUPS, Bug, plant  # noqa: E402
 
-WORKERS, RANKS, LIMIT = 2, 3, 60  # bugs at a time, ranks, seconds a check
+WORKERS, RANKS, LIMIT = 2, 3, 120  # bugs at a time, ranks, seconds a check
 UNIT = [
     f"tests/test_{name}.py"
     for name in ("autograd", "layout", "optim", "data", "ledger", "formulas", "dry_run")
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
-REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight"
+REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
 CELLS = "share or fails or hangs or killed"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
+WHOLE = (
+    "coded groups",
+    "feedback",
+)  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
     "staged": {"ZERO_REF_TWELFTH": "0"},
@@ -58,6 +66,10 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "groups": (4, "tests/mpi/check_groups.py"),
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups"),
+    "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
+    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or nothing_owed or (measurement and hash)"),
+    "family": (4, "tests/mpi/check_family.py", "-k", "code or hpz"),
     "tensors": (0, "tests/test_tensors.py"),
     "muon": (RANKS, "tests/mpi/check_muon.py", "tests/mpi/check_tensors.py"),
     "buckets": (RANKS, "tests/mpi/check_buckets.py"),
@@ -81,7 +93,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "events": (RANKS, "tests/mpi/check_events.py"),
     "leftovers": (0, "tests/test_leftovers.py"),
     "verdicts": (0, "tests/test_barcode.py", "tests/test_verdicts.py", "-k", "sum or hang or alone or waits"),
-    "own": (0, "tests/test_own.py", "-k", "really"),
+    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
@@ -112,7 +124,9 @@ FIRST = {  # by group, where it is not the order above
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "offload": ["offload"],
-    "ZeRO++": ["codes", "zeropp"],
+    "ZeRO++": ["codes", "zeropp", "family"],
+    "feedback": ["feedback", "owed"],
+    "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
     "tiles": ["tiles"],
     "muon": ["muon", "tensors"],
@@ -137,24 +151,33 @@ FAILED = re.compile(
 
 
 def copy(folder: Path) -> Path:
-    """The package, its lessons and its tests in `folder`, without what Python has compiled."""
+    """The package, its lessons and its tests in `folder`, with what Python has compiled of them."""
     for name in ("zero_ref", "lessons", "tests"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     for file in ROOT.iterdir():  # what a wheel is built from
         if file.is_file() and not file.name.startswith("."):
             shutil.copy(file, folder)
     return folder
 
 
-def run(check: str, part: str, folder: Path, limit: float) -> tuple[str, str]:
-    """(the test that fails, or another end) of a check of the copy in `folder`; ("", "") if all is well."""
+def run(check: str, part: str, folder: Path, limit: float, test: str = "") -> tuple[str, str]:
+    """(the test that fails, or another end) of a check of the copy in `folder`; ("", "") if all is well.
+
+    test: this one alone.
+    """
     ranks, *arguments = CHECKS[check]
+    arguments, part = ([f"tests/{test}"], "all") if test else (arguments, part)
     pytest = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--part", part, *arguments)
     environment = {"PYTHONPATH": f"{folder / 'tests' / 'stacks'}:{folder}"}
+    if check in WHOLE:
+        environment["ZERO_REF_ALL_CASES"] = "1"
     if check in PRETENDED:
         limit *= PATIENT
         environment = {"PYTHONPATH": f"{folder / 'tests' / 'pretend'}:{environment['PYTHONPATH']}"}
         environment |= {"ZERO_REF_TEST_DEVICE": "gpu", **PRETENDED[check]}
+    if test:  # it is no third or twelfth of all
+        environment = {"ZERO_REF_ALL_CASES": "1"} | environment
+        environment.pop("ZERO_REF_TWELFTH", None)
     try:
         result = mpirun(ranks, *pytest, limit=limit, cwd=folder, **environment)
         text, end = f"{result.stdout}\n{result.stderr}", f"{check} ends with code {result.returncode}"
@@ -166,22 +189,43 @@ def run(check: str, part: str, folder: Path, limit: float) -> tuple[str, str]:
     return (found[1] or found[2], "") if found else ("", end)
 
 
-def attempt(group: str, bug: Bug, part: str, every: bool) -> bool:
-    """Plant the bug and run checks; whether a test finds it. Prints a line."""
-    start, found, ends = time.monotonic(), [], []
-    order = FIRST.get(group, [])
-    with tempfile.TemporaryDirectory() as name:
-        folder = copy(Path(name))
-        (folder / "zero_ref" / bug.file).write_text(plant(bug, ROOT / "zero_ref"))
-        for check in checks_of(part, order):
-            test, end = run(check, part, folder, LIMIT)
-            found += [test] if test else []
-            ends += [end] if end else []
-            if found and not every:
-                break
-    said = " ".join(["; ".join(found) or "NOT CAUGHT", *(f"({end})" for end in ends)])
-    print(f"{time.monotonic() - start:3.0f} s  {group}: {bug.name}  <-  {said}", flush=True)
-    return bool(found)
+class Attempts:
+    """Plants bugs and runs checks, as the options say."""
+
+    def __init__(self, o: argparse.Namespace, bugs: list[tuple[str, Bug]], good: Path) -> None:
+        self.o, self.good, self.start = o, good, time.monotonic()
+        self.numbers = {id(bug): f"{n}/{len(bugs)}" for n, (_, bug) in enumerate(bugs, 1)}
+        self.locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self.passes: dict[str, bool] = {}  # tests without a bug
+
+    def tell(self, text: str) -> None:
+        print(f"{time.monotonic() - self.start:4.0f} s  {text}", flush=True)
+
+    def proves(self, check: str, test: str) -> bool:
+        """Whether the test passes without a bug."""
+        with self.locks[f"{check} {test}"]:
+            if test not in self.passes:
+                self.passes[test] = run(check, self.o.part, self.good, 5 * self.o.limit, test) == ("", "")
+        return self.passes[test]
+
+    def attempt(self, group: str, bug: Bug) -> bool:
+        """Plant the bug and run checks; whether a test finds it."""
+        found, ends = [], []
+        name = f"[{self.numbers[id(bug)]}] {group}: {bug.name}"
+        with tempfile.TemporaryDirectory() as folder:
+            copied = copy(Path(folder))
+            (copied / "zero_ref" / bug.file).write_text(plant(bug, ROOT / "zero_ref"))
+            for check in checks_of(self.o.part, FIRST.get(group, []))[: self.o.most]:
+                self.tell(f"{name}: {check} ...")
+                test, end = run(check, self.o.part, copied, self.o.limit)
+                if test and not self.proves(check, test):
+                    test, end = "", f"{test} fails without a bug, too"
+                found += [test] if test else []
+                ends += [end] if end else []
+                if found and not self.o.all:
+                    break
+        self.tell(" ".join([f"{name}  <-", "; ".join(found) or "NOT CAUGHT", *(f"({end})" for end in ends)]))
+        return bool(found)
 
 
 def checks_of(part: str, first: Iterable[str] = ()) -> list[str]:
@@ -201,6 +245,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--only", metavar="TEXT", default="")
     parser.add_argument("--each", metavar="N", type=int, default=sys.maxsize)
+    parser.add_argument("--most", metavar="N", type=int, default=len(CHECKS))
+    parser.add_argument("--limit", metavar="S", type=float, default=LIMIT)
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--quick", dest="part", action="store_const", const="quick", default="all")
     o = parser.parse_args()
@@ -208,19 +254,16 @@ def main() -> int:
     bugs = [(group, bug) for group in groups for bug in spread(groups[group], o.each)]
     for _, bug in bugs:
         plant(bug, ROOT / "zero_ref")  # ValueError before anything runs, if one does not fit
-    start = time.monotonic()
     with ThreadPoolExecutor(WORKERS) as pool, tempfile.TemporaryDirectory() as name:
-        folder = copy(Path(name))
-        ends = list(pool.map(lambda check: run(check, o.part, folder, 5 * LIMIT), checks_of(o.part)))
-        print(f"without a bug: {[a or b for a, b in ends if a or b] or 'every check passes'}", flush=True)
-        well = not any(a or b for a, b in ends)
-        caught = sum(pool.map(lambda b: attempt(*b, o.part, o.all), bugs)) if well else 0
-    print(f"{time.monotonic() - start:.0f} s")
-    if o.part == "quick":  # a share is what is asked for
-        print(f"{caught} of {len(bugs)} caught by what make test runs of these checks")
-        return 0 if well else 1
-    print(f"{caught} passed, {len(bugs) - caught} failed")
-    return 0 if well and caught == len(bugs) else 1
+        attempts = Attempts(o, bugs, copy(Path(name)))
+        attempts.tell(f"{len(bugs)} bugs")
+        caught = sum(pool.map(lambda b: attempts.attempt(*b), bugs))
+    share = " by what make test runs of these checks" if o.part == "quick" else ""
+    attempts.tell(f"{caught} of {len(bugs)} caught{share}")
+    bad = [test for test, passes in attempts.passes.items() if not passes]
+    if bad:
+        attempts.tell(f"without a bug: {bad} failed")
+    return 0 if not bad and (o.part == "quick" or caught == len(bugs)) else 1
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     what there is of every unit (its parameters, and the optimizer's state), and its type. units: unit
     -> tensor -> shape, in model order. prefixes: unit -> what stands before its tensors' names in the
     whole model, where that is not the unit's own name. files: by rank. held_out: of the best of a run, its
-    loss on the samples held out.
+    loss on the samples held out. owed: by rank, of what codes have lost of its gradients, and
+    who_sends_what: where that fits (see owed.py).
     """
 
     format: Literal["zero_ref checkpoint 1"] = FORMAT
@@ -86,6 +87,8 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     prefixes: dict[str, str] = {}
     files: list[File] = []
     held_out: float | None = None
+    owed: list[File] = []
+    who_sends_what: str | None = None
 
     @property
     def task(self) -> Task:
@@ -171,11 +174,12 @@ class Checkpoint:
             raise self._wrong(MANIFEST, error) from None
         self.pieces = {unit: self._tiles(unit) for unit in self.elements}
         self.files = [self._open(file) for file in self.manifest.files]
+        self.everything = [*self.manifest.files, *self.manifest.owed]
 
     def verify(self, numbers: Iterable[int] | None = None) -> None:
         """UsageError unless the files of these ranks (None: all) are as they were written."""
-        for number in range(len(self.files)) if numbers is None else numbers:
-            file = self.manifest.files[number]
+        for number in range(len(self.everything)) if numbers is None else numbers:
+            file = self.everything[number]
             try:
                 with open(self.folder / file.name, "rb") as opened:
                     found = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -220,17 +224,20 @@ class Checkpoint:
     def _check_names(self) -> None:
         """The folder holds the manifest and the files that it names, and nothing else."""
         manifest = self.manifest
+        everything = [*manifest.files, *manifest.owed]
         expected = [file_name(rank) for rank in range(len(manifest.files))]
-        if [file.name for file in manifest.files] != expected:
+        expected += [owed_name(rank) for rank in range(len(manifest.owed))]
+        if [file.name for file in everything] != expected:
             raise ValueError("names files that are not rank-00000.safetensors and so on")
         for name in sorted({*expected, MANIFEST} ^ set(os.listdir(self.folder))):
             raise self._wrong(name, "is missing" if name in expected else "does not belong to it")
-        for file in manifest.files:
+        for file in everything:
             about = (self.folder / file.name).lstat()
             if not stat.S_ISREG(about.st_mode):
                 raise self._wrong(file.name, "is not a regular file")
             if about.st_size != file.bytes:
                 raise self._wrong(file.name, f"has {about.st_size:,} bytes, not {file.bytes:,}")
+        for file in manifest.files:
             if file.ranges.keys() != self.elements.keys():
                 raise ValueError(f"does not give every unit's ranges in {file.name}")
         if len(self.places) != sum(map(len, manifest.units.values())):
@@ -294,3 +301,8 @@ def names_fit(manifest: Manifest, columns: int) -> bool:
 def file_name(rank: int) -> str:
     """The name of a rank's file."""
     return f"rank-{rank:05d}.safetensors"
+
+
+def owed_name(rank: int) -> str:
+    """The name of its file of what codes have lost."""
+    return f"owed-{rank:05d}.safetensors"

@@ -53,7 +53,7 @@ def inspect(folder: str, language: str | None = None) -> str:
     checkpoint, word = Checkpoint(find(folder, "checkpoint")), words_of(__package__, language)
     checkpoint.verify()
     m, total = checkpoint.manifest, sum(checkpoint.elements.values())
-    size = sum(file.bytes for file in m.files) + len(checkpoint.text)
+    size = sum(file.bytes for file in checkpoint.everything) + len(checkpoint.text)
     vectors = (word["vector"].format(name=name, dtype=dtype) for name, dtype in m.vectors.items())
     lines = [
         word["folder"].format(folder=checkpoint.folder.absolute()),
@@ -72,6 +72,8 @@ def inspect(folder: str, language: str | None = None) -> str:
     ]
     if m.loss_scale:
         lines.append(word["scale"].format(scale=f"{m.loss_scale.scale:g}", good=m.loss_scale.good))
+    if m.owed:
+        lines.append(word["owed"].format(ranks=len(m.owed), size=f"{sum(file.bytes for file in m.owed):,}"))
     for unit, tensors in m.units.items():
         for name, shape in tensors.items():
             lines.append(word["tensor"].format(name=f"{unit}.{name}", shape="x".join(map(str, shape))))

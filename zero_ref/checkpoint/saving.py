@@ -12,11 +12,12 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
@@ -34,6 +35,8 @@ from zero_ref.checkpoint import (
     file_name,
     find,
     newest,
+    owed,
+    owed_name,
     owner,
 )
 from zero_ref.checkpoint.originals import by_original, in_originals, prefixes, shapes_of, vectors
@@ -76,7 +79,7 @@ def open_together(where: str, option: str = "--resume", comm: Comm | None = None
     checkpoint = agree(comm, lambda: Checkpoint(find(where, option)))
     if len(set(comm.everyone(hashlib.sha256(checkpoint.text).hexdigest()))) > 1:
         raise UsageError(f"{option} {where}: the ranks find different checkpoints")
-    agree(comm, lambda: checkpoint.verify(range(comm.rank, len(checkpoint.files), comm.size)))
+    agree(comm, lambda: checkpoint.verify(range(comm.rank, len(checkpoint.everything), comm.size)))
     return checkpoint
 
 
@@ -117,7 +120,9 @@ def save(folder: str, keep: int | None, manifest: Manifest, step: int, run: Run)
     part = path.with_name(comm.everyone(agree(comm, lambda: attempt(lambda: begin(path, comm.rank))))[0])
     try:
         files = comm.everyone(agree(comm, lambda: attempt(lambda: write_shards(part, run))))
-        whole = describe(manifest, step, run, [File(**about) for about in files if about])
+        debts = comm.everyone(agree(comm, lambda: attempt(lambda: write_owed(part, run))))
+        both = ([File(**about) for about in found if about] for found in (files, debts))
+        whole = describe(manifest, step, run, *both)
         on_rank_0(comm, lambda: attempt(lambda: finish(part, path, whole)))
         on_rank_0(comm, lambda: attempt(lambda: drop_old(path.parent, keep)))
     except CleanEnd:
@@ -145,7 +150,17 @@ def write_shards(part: Path, run: Run) -> dict[str, Any] | None:
     ranges, tensors = by_original(run.units, keeps, rank)
     if not part.is_dir():
         raise OSError(f"{part.name} is not there: {part.parent} has to be one folder for all ranks")
-    file = part / file_name(rank)
+    return write_file(part / file_name(rank), tensors, ranges)
+
+
+def write_owed(part: Path, run: Run) -> dict[str, Any] | None:
+    """The same of what codes have lost of this rank's gradients, if that is remembered."""
+    tensors = owed.owed_by(run)
+    return write_file(part / owed_name(run.world.rank), tensors, {}) if tensors else None
+
+
+def write_file(file: Path, tensors: dict[str, np.ndarray], ranges: dict[str, Any]) -> dict[str, Any]:
+    """Write a new file with these tensors; return what the manifest says of it."""
     mode = create(file)
     save_file(tensors, file)
     give_mode(file, mode)
@@ -155,7 +170,9 @@ def write_shards(part: Path, run: Run) -> dict[str, Any] | None:
     return msgspec.structs.asdict(File(file.name, file.stat().st_size, digest, ranges))
 
 
-def describe(manifest: Manifest, step: int, run: Run, files: list[File]) -> Manifest:
+def describe(
+    manifest: Manifest, step: int, run: Run, files: list[File], debts: Sequence[File] = ()
+) -> Manifest:
     """The manifest of the checkpoint of `step`."""
     units, guard = run.units, run.guard
     return msgspec.structs.replace(
@@ -167,12 +184,14 @@ def describe(manifest: Manifest, step: int, run: Run, files: list[File]) -> Mani
         units=shapes_of(units),
         prefixes=prefixes(units),
         files=files,
+        owed=list(debts),
+        who_sends_what=owed.who_sends_what(run) if debts else None,
     )
 
 
 def finish(part: Path, path: Path, manifest: Manifest) -> None:
     """Add the manifest, and give the folder its name, which makes it a checkpoint."""
-    for about in manifest.files:  # written by other ranks, perhaps on other machines
+    for about in [*manifest.files, *manifest.owed]:  # written by other ranks, perhaps on other machines
         if not (part / about.name).is_file():
             raise OSError(f"{about.name} is not there: {path.parent} has to be one folder for all ranks")
     (part / MANIFEST).write_bytes(encode(manifest))
@@ -198,6 +217,7 @@ def restore(checkpoint: Checkpoint, run: Run) -> None:
                 copy(vector[place : place + stop - start], values)
         take_state(u.optimizer, state)
         u.optimizer.steps = m.optimizer_steps
+    agree(run.world, lambda: owed.take(checkpoint, run))
     guard.steps = m.step
     if isinstance(guard, LossScale) and m.loss_scale:
         guard.scale, guard.good, guard.skipped = msgspec.structs.astuple(m.loss_scale)

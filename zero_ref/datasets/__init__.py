@@ -13,6 +13,7 @@ from zero_ref.data import DataSet, Task
 from zero_ref.datasets import csv_files, npz_files, texts
 from zero_ref.datasets.reading import AS_WRITTEN, LIMIT, Reading, Samples, ending
 from zero_ref.launch import UsageError
+from zero_ref.launch.singular import number_of
 
 MOST_CLASSES = 1_000_000  # a greater label is more likely a number that was stored as whole
 TELLING, NOISE = 32, 0.1  # of synthetic data: features that tell of y; noise beside targets of size 1
@@ -152,7 +153,9 @@ def load_inputs(
         raise UsageError(f"--data {name}: x holds {x.dtype} in shape {x.shape}, not numbers")
     x = _rounded(x.reshape(len(x), -1), dtype, name, "x")
     if x.shape[1] != task.features:
-        raise UsageError(f"--data {name}: x has {x.shape[1]} features, the model needs {task.features}")
+        raise UsageError(
+            f"--data {name}: x has {number_of(x.shape[1], 'features')}, the model needs {task.features}"
+        )
     if y is None:
         return x, None
     y = _one_column(y) if task.classes and y.dtype.kind in "iufb" else y

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zero_ref.datasets.reading import Reading, Samples, check_bytes
+from zero_ref.launch.singular import number_of
 
 MISSING = {"", "?", "-", ".", "*", "na", "n/a", "#n/a", "null", "none", "missing"}  # stand for no number
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
@@ -123,8 +124,8 @@ def names_of(row: Row, columns: int, said: str | None) -> list[str] | None:
     names = [cell.strip() for cell in row.cells]
     if said is None and len(names) != columns and not len(names) == 1 < columns - 1:
         raise ValueError(
-            f"line {row.line} has {len(names)} names for {columns} columns: is the first column an index? "
-            "--header yes leaves the line out"
+            f"line {row.line} has {number_of(len(names), 'names')} for {number_of(columns, 'columns')}: is "
+            "the first column an index? --header yes leaves the line out"
         )
     if len(names) != columns:
         return None
@@ -173,7 +174,7 @@ def numbers(rows: Iterable[Row], places: list[int], how: Reading) -> tuple[np.nd
             raise ValueError(wrong(row, header=columns == 0 and how.header == "no")) from None
         columns = columns or max(len(found), 1 if how.features else 2)
         if len(found) != columns:
-            raise ValueError(f"line {row.line} has {len(found)} columns, not {columns}")
+            raise ValueError(f"line {row.line} has {number_of(len(found), 'columns')}, not {columns}")
         if not all(map(math.isfinite, found)):
             raise ValueError(f"line {row.line} holds NaN or infinity")
         if any("_" in cell for cell in row.cells):

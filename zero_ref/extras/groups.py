@@ -28,6 +28,7 @@ from zero_ref import array
 from zero_ref.array import Array
 from zero_ref.comm import Comm, observed
 from zero_ref.launch import UsageError
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 
@@ -40,18 +41,25 @@ def part_of(mpi: Any, ranks: Iterable[int]) -> Any:
 class Groups(Comm):
     """The ranks of one group of `group` neighbours, whose sums are over all groups. rank, size: in it.
 
-    kind: makes the Comm of some ranks from their communicator; mpi: of all ranks. Raises UsageError, on all
-    ranks alike, where groups would be of different sizes.
+    kind: makes the Comm of some ranks from their communicator, of a group, and without `across` also of those
+    that have the same shard; mpi: of all ranks. Raises UsageError, on all ranks alike, where groups would be
+    of different sizes.
     """
 
-    def __init__(self, group: int, kind: Callable[[Any], Comm], mpi: Any = None) -> None:
+    def __init__(
+        self,
+        group: int,
+        kind: Callable[[Any], Comm],
+        mpi: Any = None,
+        across: Callable[[Any], Comm] | None = None,
+    ) -> None:
         self.world = Comm(mpi)
         rank, size = self.world.rank, self.world.size
         if size % group:
-            raise UsageError(f"--group {group} does not divide {size} ranks")
+            raise UsageError(f"--group {group} does not divide {number_of(size, 'ranks')}")
         mine, place = divmod(rank, group)
         self.inside = kind(part_of(self.world.mpi, range(mine * group, (mine + 1) * group)))
-        self.between = kind(part_of(self.world.mpi, range(place, size, group)))
+        self.between = (across or kind)(part_of(self.world.mpi, range(place, size, group)))
         super().__init__(self.inside.mpi)
         self.world.observers = self.observers
 
@@ -64,8 +72,10 @@ class Groups(Comm):
     @observed
     def sum_between_groups(self, shard: Array, layout: FlatLayout) -> None:
         """Sum a shard, in place, over the ranks that have the same one: one in every group."""
-        if not shard.size:
-            return
+        if shard.size:
+            self.add_up_groups(shard, layout)
+
+    def add_up_groups(self, shard: Array, layout: FlatLayout) -> None:
         groups, mine = self.between.size, self.between.rank
         cut = FlatLayout(layout.name, {"shard": shard.shape}, groups, shares=[1] * groups)
         wire = self.between.wire_like(shard, cut)
@@ -82,6 +92,9 @@ class Groups(Comm):
         return self.world.everyone(value)
 
     # Inside a group all is as without groups: the Comm of the options has its own wires and algorithms.
+
+    def wire_layout(self, layout: FlatLayout) -> FlatLayout:
+        return self.inside.wire_layout(layout)
 
     def wire_like(self, vector: Array, layout: FlatLayout) -> Array:
         return self.inside.wire_like(vector, layout)

@@ -228,8 +228,9 @@ def by_unit(stage: ModuleType) -> ModuleType:
 
     def setup(units: Sequence[Unit], comm: Comm, new_optimizer: Callable[..., Any]) -> None:
         names, whole = matrices(units), stage.KEEPS["optimizer"] == "all"
+        exact = getattr(comm, "exact", comm)  # neither rounds what is gathered nor keeps a copy of it
         for u in units:
-            share = share_of(u.layout, names, comm, whole)
+            share = share_of(u.layout, names, exact, whole)
             stage.setup([u], comm, functools.partial(new_optimizer, share=share))
 
     same = ModuleType(stage.__name__)

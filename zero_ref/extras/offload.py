@@ -161,11 +161,15 @@ class ShardsOutside(Unit):
         self.unit.forget()
 
 
-def kept_on_device(u: Unit) -> dict[str, list[Array]]:
-    """What of a unit's parameters, gradient and optimizer state lies on the device between steps, by kind."""
-    outside = isinstance(u, ShardsOutside)
+def kept_on_device(u: Unit, comm: Any) -> dict[str, list[Array]]:
+    """What of a unit's parameters, gradient and optimizer state lies on the device between steps, by kind.
+
+    comm: may remember what its codes have lost of the gradient (extras/feedback.py).
+    """
+    outside, feedback = isinstance(u, ShardsOutside), getattr(comm, "feedback", None)
+    owed = [feedback.owed[u.layout]] if feedback else []
     return {
         "parameter": [] if outside else [u.param],
-        "gradient": [] if outside else [u.grad],
+        "gradient": owed if outside else [u.grad, *owed],
         "optimizer": [] if isinstance(u.optimizer, Offloaded) else list(u.optimizer.state().values()),
     }

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zero_ref.launch import UsageError
+from zero_ref.launch.singular import number_of
 
 DECAYS: dict[str, Callable[[float], float]] = {  # from the part of the way, 0 to 1, to a part of the rate
     "constant": lambda part: 1.0,
@@ -42,7 +43,8 @@ class Schedule:
     def __post_init__(self) -> None:
         if 0 < self.last <= self.warmup:
             raise UsageError(
-                f"--warmup {self.warmup}: the run has {self.last} steps, and all would be warm-up"
+                f"--warmup {self.warmup}: the run has {number_of(self.last, 'steps')}, "
+                "and all would be warm-up"
             )
 
     def __call__(self, done: int) -> float:

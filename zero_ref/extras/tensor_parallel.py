@@ -30,6 +30,7 @@ from zero_ref.autograd import Tensor, linear, relu
 from zero_ref.comm import Comm, OrderedComm, observed
 from zero_ref.extras.groups import part_of
 from zero_ref.extras.recompute import Recompute
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import FlatLayout, bounds
 from zero_ref.ledger import ledger
 from zero_ref.model import LayoutOf, LossGrad, Tensors, Unit
@@ -78,7 +79,7 @@ def grid(world: Comm, members: int) -> tuple[Team, Across]:
     """This rank's team of `members` neighbours, and the ranks at its place in all teams. ValueError if they
     do not divide the ranks."""
     if world.size % members:
-        raise ValueError(f"teams of {members} do not divide {world.size} ranks")
+        raise ValueError(f"teams of {members} do not divide {number_of(world.size, 'ranks')}")
     mine, place = divmod(world.rank, members)
     team = Team(part_of(world.mpi, range(mine * members, (mine + 1) * members)))
     return team, Across(part_of(world.mpi, range(place, world.size, members)), world)

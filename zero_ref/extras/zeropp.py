@@ -22,43 +22,17 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from zero_ref import array
 from zero_ref.array import Array, empty, track
-from zero_ref.comm import UNDER_WAY, Comm, Gathering, exchange, observed
+from zero_ref.comm import UNDER_WAY, Comm, Gathering, observed
+from zero_ref.extras.coded_sums import CodedReduce
 from zero_ref.extras.codes import Code
-from zero_ref.extras.groups import part_of
+from zero_ref.extras.feedback import Feedback
+from zero_ref.extras.machines import Machines
 from zero_ref.launch import UsageError
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import FlatLayout
-from zero_ref.ledger import ledger
 from zero_ref.model import Unit
-
-
-class Machines(Comm):
-    """All ranks; `near` neighbours share a machine. The ledger is told what goes to other machines.
-
-    exact: the ranks as they are without codes and copies; inside: those of this rank's machine; between:
-    those that stand where it stands in theirs.
-    """
-
-    exact: Comm
-
-    def on_machines(self, near: int, kind: Callable[[Any], Comm]) -> None:
-        """Find the neighbours; all ranks call it together."""
-        self.near, (self.machine, self.place) = near, divmod(self.rank, near)
-        first = self.machine * near
-        self.inside = kind(part_of(self.mpi, range(first, first + near)))
-        self.between = kind(part_of(self.mpi, range(self.place, self.size, near)))
-        self.far = [rank for rank in range(self.size) if rank // near != self.machine]
-
-    def _reduce_scatter(self, send: Array, receive: Array, layout: FlatLayout) -> int:
-        ledger.count_between("reduce_scatter", send.itemsize * sum(layout.counts[rank] for rank in self.far))
-        return super()._reduce_scatter(send, receive, layout)
-
-    def _to_each_other(self, wire: Array, layout: FlatLayout) -> int:
-        ledger.count_between("all_gather", layout.counts[self.rank] * wire.itemsize * len(self.far))
-        return super()._to_each_other(wire, layout)
 
 
 class CodedLayout(FlatLayout):
@@ -98,84 +72,6 @@ class CodedGather(Machines):
         codes = CodedLayout(layout, self.weights)
         for rank in range(self.size):
             self.weights.decode(coded[codes.slice_of(rank)], vector[layout.slice_of(rank)])
-
-
-class CodedReduce(Machines):
-    """qgZ: what is reduced travels as codes of `gradients`, inside the machine and then between machines."""
-
-    gradients: Code
-
-    def reduce_scatter(self, full: Array, layout: FlatLayout) -> Array:
-        """Sum `full` over the ranks; return this rank's shard of the sum."""
-        sums = self.reduce_inside(full, layout)
-        shard = empty(layout.counts[self.rank], full.dtype, "gradient")
-        shard[...] = self.reduce_between(sums[self.machine], layout, sums)
-        return shard
-
-    @observed
-    def reduce_inside(self, full: Array, layout: FlatLayout) -> list[Array]:
-        """Whoever stands at place p of my machine gets the shards of all that stand at p, summed."""
-        ranked = layout.rank_order(full)
-        to_place = [
-            [ranked[layout.slice_of(rank)] for rank in range(place, self.size, self.near)]
-            for place in range(self.near)
-        ]
-        return self.hop(self.inside, to_place)
-
-    @observed
-    def reduce_between(self, own: Array, layout: FlatLayout, sums: Sequence[Array]) -> Array:
-        """My machine's sum of each shard goes to its owner. own: that of mine."""
-        return self.hop(self.between, [[part] for part in sums], between=True)[0]
-
-    def hop(self, comm: Comm, parts: Sequence[list[Array]], between: bool = False) -> list[Array]:
-        """parts[r] go to rank r, coded; return the sums of what comes, of each of parts[own] one.
-
-        The sums are of float32 (of float64 for such), made in the order of ranks.
-        """
-        mine = parts[comm.rank]
-        if comm.size == 1:
-            return mine
-        sizes = [self.gradients.nbytes(part.size) for part in mine]
-        going = {rank: self.coded(parts[rank]) for rank in comm.others}
-        coming = {rank: array.wire_like(empty(sum(sizes), "uint8", "buffer")) for rank in comm.others}
-        array.finish()
-        exchange(comm.mpi, going, coming)
-        ledger.count_sent("reduce_scatter", sum(part.size for part in going.values()), between=between)
-        sums = [empty(part.size, max(part.dtype, "float32", key=_size), "buffer") for part in mine]
-        for rank in range(comm.size):
-            start = 0
-            for own, total, size in zip(mine, sums, sizes):
-                arrived = None if rank == comm.rank else coming[rank][start : start + size]
-                term = own if arrived is None else self.decoded(arrived, own.size)
-                if rank == 0:
-                    total[...] = term
-                else:
-                    total += term
-                start += size
-        return sums
-
-    def coded(self, parts: Sequence[Array]) -> Array:
-        """The codes of some vectors, one after another, where MPI can read them."""
-        sizes = [self.gradients.nbytes(part.size) for part in parts]
-        codes, start = empty(sum(sizes), "uint8", "buffer"), 0
-        for part, size in zip(parts, sizes):
-            self.gradients.encode(part, codes[start : start + size])
-            start += size
-        wire = array.wire_like(codes)
-        array.copy(wire, codes)
-        return wire
-
-    def decoded(self, wire: Array, n: int) -> Array:
-        """The n numbers of codes that have arrived."""
-        codes = empty(wire.size, "uint8", "buffer") if array.staged() else wire
-        array.copy(codes, wire)
-        part = empty(n, "float32", "buffer")
-        self.gradients.decode(codes, part)
-        return part
-
-
-def _size(dtype: Any) -> int:
-    return np.dtype(dtype).itemsize
 
 
 class SecondCopy(Machines):
@@ -246,6 +142,7 @@ def around(
     weights: Code | None = None,
     gradients: Code | None = None,
     second: bool = False,
+    feedback: Feedback | None = None,
 ) -> Machines:
     """The ranks of `exact`, with the parts that are asked for over a Comm of this kind.
 
@@ -254,26 +151,36 @@ def around(
     """
     near = near or exact.size
     if exact.size % near:
-        raise UsageError(f"--machine {near} does not divide {exact.size} ranks")
+        raise UsageError(f"--machine {near} does not divide {number_of(exact.size, 'ranks')}")
     if second and near == exact.size:
-        raise UsageError(f"--hpz: one machine has all of {exact.size} ranks, so nothing would be saved")
+        raise UsageError(f"--hpz: one machine has all ranks, {exact.size}, so nothing would be saved")
     if array.on_gpu() and any(code and code.kind == "fp8" for code in (weights, gradients)):
         raise UsageError("codes of fp8 are for --device cpu: CuPy has no such numbers")
     asked = {SecondCopy: second, CodedGather: weights, CodedReduce: gradients, Machines: True}
     parts = [part for part, wanted in asked.items() if wanted]
     comm: Any = type("ZeroPlusPlus", (*parts, kind), {})(exact.mpi)
     comm.on_machines(near, kind)
-    comm.exact, comm.weights, comm.gradients, comm.copies = exact, weights, gradients, {}
-    exact.observers = comm.observers
+    comm.weights, comm.gradients, comm.copies, comm.feedback = weights, gradients, {}, feedback
+    comm.exact = type("Exact", (Machines, kind), {})(exact.mpi)
+    comm.exact.near, comm.exact.machine, comm.exact.far = near, comm.machine, comm.far
+    exact.observers = comm.exact.observers = comm.observers
     return comm
 
 
 def exactly(stage: ModuleType) -> ModuleType:
-    """The same stage, whose full_param gathers without codes, and leaves no copy."""
+    """The same stage, whose full_param gathers without codes, and leaves no copy.
+
+    Who remembers what codes lose begins to, unit by unit, as the stage is set up.
+    """
+
+    def setup(units: Sequence[Unit], comm: Any, new_optimizer: Callable[..., Any]) -> None:
+        stage.setup(units, comm, new_optimizer)
+        for u in units if comm.feedback else []:
+            comm.feedback.keep(u.layout)
 
     def full_param(u: Unit, comm: Machines) -> Array:
         return stage.full_param(u, comm.exact)
 
     same = ModuleType(stage.__name__)
-    vars(same).update(vars(stage), full_param=full_param)
+    vars(same).update(vars(stage), setup=setup, full_param=full_param)
     return same

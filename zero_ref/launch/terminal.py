@@ -14,6 +14,7 @@ import tabulate
 import wcwidth
 
 from zero_ref import launch
+from zero_ref.launch.singular import Text
 
 tabulate.MIN_PADDING = 0
 OPENS, CLOSES = "“‘（《", "”’，。；：！？）、》,.;:!?)…"
@@ -32,7 +33,7 @@ def both_languages(package: str) -> dict[str, dict[str, str]]:
 def words_of(package: str, language: str | None = None) -> dict[str, str]:
     """Every word of a package in one language; None: in that of the environment. Key -> text."""
     language = language or launch.language()
-    return {key: texts[language] for key, texts in both_languages(package).items()}
+    return {key: Text(texts[language]) for key, texts in both_languages(package).items()}
 
 
 def columns() -> int:

@@ -17,17 +17,25 @@ import argparse
 from decimal import Decimal
 
 from zero_ref import launch, optim
+from zero_ref.comm import REDUCE
 from zero_ref.launch.cli import Parser, above_0, add_language, positive, rate, widths
 from zero_ref.plan import compare, paper, timing
 from zero_ref.plan.answer import plan
+from zero_ref.plan.ways import EVERYWHERE, HERE, WAYS
 from zero_ref.plan.why import why
-from zero_ref.train.options import DTYPES, NARROW, parts
+from zero_ref.train import family
+from zero_ref.train.options import DTYPES, NARROW, parts, shard_model
 
 K_HELP = """
 bytes of optimizer state a parameter, beside a parameter and a gradient of 16 bits (default: that of
 --optimizer, 12 for adam). 12: float32 master, momentum and variance, 4 each (ZeRO). 16: a float32 gradient,
 too, as DeepSpeed keeps it. 8: master and one moment. The 18 and 20 quoted elsewhere are sums: 16 and the
 16-bit gradient are 18 (DeepSpeed's estimator), and with the 16-bit parameter 20 (ZeRO-Infinity): --k 16"""
+GROUP = (
+    "G neighbours share a machine. Also: shard in groups of G ranks, replicate over N/G; and hpZ (the "
+    "--machine G of zero_ref.train)"
+)
+WITHOUT = "a plan without --model"
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9, "t": 10**12}
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -71,22 +79,18 @@ def parser() -> argparse.ArgumentParser:
 
     model = p.add_argument_group("model: its size, or its shape").add_argument
     model("--parameters", type=parameters, metavar="PSI", help="how many, such as 7.5e9 or 7.5B")
-    model("--model", choices=("linear", "mlp", "transformer"), help="linear and mlp: those of zero_ref.train")
-    model("--hidden", type=widths, metavar="128,64", help="widths of the mlp; of the transformer one")
+    model("--model", choices=(*HERE, "transformer"), help="all but the last are those of zero_ref.train")
+    model("--hidden", type=widths, metavar="128,64", help="widths of the mlp; of gpt and transformer one")
     model("--features", type=positive, metavar="F", help="numbers in a sample of an mlp")
     model("--classes", type=positive, metavar="C", help="classes that an mlp tells apart, or")
     model("--targets", type=positive, metavar="T", help="numbers that it learns")
     model("--layers", type=positive, metavar="L", help="blocks of a transformer; units without a shape")
-    model("--heads", type=positive, metavar="A", help="attention heads of a transformer")
+    model("--heads", type=positive, metavar="A", help="attention heads of a transformer, or gpt")
     model("--sequence", type=positive, metavar="S", help="tokens in a sample of a transformer")
     model("--vocab", type=positive, metavar="V", help="tokens that a transformer knows: count everything")
     model("--positions", type=positive, metavar="P", help="learned positions, beside --vocab (default: none)")
     model("--untied", action="store_true", help="the output's matrix is not the embedding's, beside --vocab")
     model("--checkpointing", action="store_true", help="of activations: keep each block's input alone")
-    model("--tiles", type=positive, metavar="T", help="cut wide layers, as zero_ref.train does")
-    model(
-        "--bucket", type=positive, metavar="ELEMENTS", help="merge neighbouring units, as zero_ref.train does"
-    )
 
     train = p.add_argument_group("training").add_argument
     train("--dtype", choices=DTYPES, default="float16", metavar="TYPE", help=f"{', '.join(DTYPES)} (float16)")
@@ -95,10 +99,14 @@ def parser() -> argparse.ArgumentParser:
     train("--k", type=above_0, metavar="K", help=" ".join(K_HELP.split()))
     train("--batch-size", type=positive, metavar="B", help="of all ranks together (mlp 64; else one each)")
     train("--micro-batches", type=parts, default=1, metavar="K", help="parts of a batch (default 1)")
+    train("--shard-model", type=shard_model, metavar="RULE", help="as of zero_ref.train (default contiguous)")
+    train("--reduce", choices=tuple(REDUCE), help="as of zero_ref.train (default auto)")
+    train("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
+    family.add(p, without=("--group", "--machine"))
 
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--ranks", type=positive, metavar="N", help="how many")
-    ranks("--group", type=positive, metavar="G", help="also: shard in groups of G ranks, replicate over N/G")
+    ranks("--group", type=positive, metavar="G", help=GROUP)
     ranks("--memory", type=memory, metavar="BYTES", help="of one rank's device, such as 80GB or 80GiB")
 
     time = p.add_argument_group("time: measured, or given").add_argument
@@ -106,6 +114,8 @@ def parser() -> argparse.ArgumentParser:
     time("--bandwidth", type=above_0, metavar="B/s", help="bytes a second that one rank can send")
     time("--bandwidth-between", type=above_0, metavar="B/s", help="the same between groups (as inside)")
     time("--latency", type=rate, default=0.0, metavar="S", help="seconds of one hop (default 0)")
+    time("--latency-between", type=above_0, metavar="S", help="the same between groups (as inside)")
+    time("--bandwidth-offload", type=above_0, metavar="B/s", help="bytes a second to and from --offload")
     time("--flops", type=above_0, metavar="F", help="operations a second of one rank (without: no compute)")
     add_language(p)
     return p
@@ -129,33 +139,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error(f"--ranks {o.ranks}: more than a million")
     if o.why:
         check_why(p, o)
-    here = o.model in ("linear", "mlp")
-    given = {name for name, value in vars(o).items() if value is not None and value is not False}
-    allowed: dict[str | None, set[str]] = {
-        None: {"parameters", "layers", "k", "group"},
-        "linear": {"features", "classes", "targets", "bucket", "tiles"},
-        "mlp": {"features", "classes", "targets", "hidden", "bucket", "tiles"},
-        "transformer": {
-            *("parameters", "layers", "hidden", "heads", "sequence", "checkpointing", "k", "group"),
-            *("vocab", "positions", "untied"),
-            *(("bucket",) if o.why else ()),
-        },
-    }
-    shape = set().union(*allowed.values())
-    for name in sorted((given & shape) - allowed[o.model]):
-        p.error(f"--{name} is not for {f'--model {o.model}' if o.model else 'a plan without --model'}")
-    if here and (o.features is None or (o.classes is None) == (o.targets is None)):
-        p.error(f"--model {o.model} needs --features, and --classes or --targets")
-    if o.model == "transformer" and not (o.layers and o.hidden and o.heads and o.sequence):
-        p.error("--model transformer needs --layers, --hidden, --heads and --sequence")
-    if o.model == "transformer" and len(o.hidden) > 1:
-        p.error("--hidden of a transformer is one number")
-    if (o.positions or o.untied) and not o.vocab:
-        p.error("--positions and --untied need --vocab")
-    if o.parameters and o.vocab:
-        p.error("--parameters says how many there are, and --vocab counts them: give one of them")
-    if o.classes == 1:
-        p.error("--classes: one class leaves nothing to tell apart")
+    check_shape(p, o)
     if o.momentum and o.optimizer != "sgd":
         p.error("--momentum is for --optimizer sgd")
     if o.k and o.dtype not in NARROW:
@@ -164,11 +148,48 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         p.error(f"--group {o.group} has to divide --ranks {o.ranks} into groups of more than one")
     if o.machine and (o.bandwidth or o.flops or o.latency):
         p.error("--machine has bandwidth, latency and flops; give those or that")
-    if (o.bandwidth_between or o.flops or o.latency) and not o.bandwidth:
-        p.error("--flops, --latency and --bandwidth-between need --bandwidth")
-    if o.bandwidth_between and not o.group:
-        p.error("--bandwidth-between needs --group")
+    rates = ("flops", "latency", "bandwidth_between", "latency_between", "bandwidth_offload")
+    for name in rates:
+        if getattr(o, name) and not o.bandwidth:
+            p.error(f"--{name.replace('_', '-')} needs --bandwidth")
+        if getattr(o, name) and name.endswith("between") and not o.group:
+            p.error(f"--{name.replace('_', '-')} needs --group")
     return o
+
+
+def check_shape(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
+    """An error of the parser where an option is not for this model, or one that it needs is not there."""
+    given = {name for name, value in vars(o).items() if value is not None and value is not False}
+    runs = {*EVERYWHERE, *WAYS, "group"} - {"momentum"}
+    blocks = {"layers", "hidden", "heads", "sequence", "vocab"}
+    formulas = {"parameters", "layers", "k", "group", "positions", "untied", "checkpointing"}
+    allowed: dict[str | None, set[str]] = {
+        None: {"parameters", "layers", "k", "group"},
+        "linear": {"features", "classes", "targets", *runs},
+        "mlp": {"features", "classes", "targets", "hidden", *runs},
+        "gpt": blocks | runs,
+        "transformer": blocks | formulas | ({"bucket"} if o.why else set()),
+    }
+    shape = set().union(*allowed.values())
+    for name in sorted((given & shape) - allowed[o.model]):
+        p.error(f"--{name.replace('_', '-')} is not for {f'--model {o.model}' if o.model else WITHOUT}")
+    if o.model in ("linear", "mlp") and (o.features is None or (o.classes is None) == (o.targets is None)):
+        p.error(f"--model {o.model} needs --features, and --classes or --targets")
+    if o.model in ("gpt", "transformer"):
+        if not (o.layers and o.hidden and o.heads and o.sequence):
+            p.error(f"--model {o.model} needs --layers, --hidden, --heads and --sequence")
+        if len(o.hidden) > 1:
+            p.error(f"--hidden of --model {o.model} is one number")
+    if o.model == "gpt" and not o.vocab:
+        p.error("--model gpt needs --vocab, the number of tokens that it knows")
+    if (o.positions or o.untied) and not o.vocab:
+        p.error("--positions and --untied need --vocab")
+    if o.parameters and o.vocab:
+        p.error("--parameters says how many there are, and --vocab counts them: give one of them")
+    if o.classes == 1:
+        p.error("--classes: one class leaves nothing to tell apart")
+    if o.hpz and not o.group:
+        p.error("--hpz needs --group G: the copy is dealt to the ranks of a machine")
 
 
 def check_why(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:

@@ -1,14 +1,12 @@
 """The planner's answer, in words and tables, from the numbers of sizing.py and timing.py."""
 
 import argparse
-import math
 from dataclasses import dataclass, replace
-from decimal import ROUND_HALF_UP, Decimal
 
 from zero_ref import model, optim
-from zero_ref.data import Task
 from zero_ref.launch.terminal import fitting, fold, words_of
 from zero_ref.plan import timing
+from zero_ref.plan.cells import briefly, count, duration, rows_in_bytes, rows_in_seconds, size
 from zero_ref.plan.formulas import (
     state_bytes,
     transformer_activation_bytes,
@@ -25,15 +23,17 @@ from zero_ref.plan.sizing import (
     times,
     trained_here,
 )
-from zero_ref.plan.timing import Link, Machine, Times
-from zero_ref.train import choose, options
+from zero_ref.plan.timing import Link, Machine, outside
+from zero_ref.plan.traffic import to_others
+from zero_ref.plan.ways import HERE, WAYS, given, task_of, ways, written
+from zero_ref.train import choose
 
 
 @dataclass(frozen=True)
 class Plan:
     """What a plan is printed from. name: of the model; sent: what the exact bytes sent are; step: what a
     step needs on top of the model's state, in words; setting: for the formulas; rows: their results; counted:
-    what the number of parameters counts, in words."""
+    what the number of parameters counts, in words; notes: on the rows."""
 
     name: str
     setting: Setting
@@ -42,6 +42,7 @@ class Plan:
     sent: str
     step: str
     counted: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def words(o: argparse.Namespace) -> dict[str, str]:
@@ -109,29 +110,18 @@ def counted(o: argparse.Namespace, word: dict[str, str]) -> str:
 
 
 def plan_for_training(o: argparse.Namespace) -> Plan:
-    """A model that zero_ref.train can run, exact to the byte."""
-    task = Task(o.features, o.classes or o.targets, o.classes or 0)
-    rows = [trained_here(options_here(o, stage), task, o.ranks) for stage in range(4)]
-    units = choose.units(options_here(o, 0), task, o.ranks)
+    """A model that zero_ref.train can run, exact to the byte, with all that is asked of it."""
+    task, (found, left_out), word = task_of(o), ways(o), words(o)
+    rows = [trained_here(way.options, task, o.ranks, o.group, way.name) for way in found]
+    units = choose.units(found[0].options, task, o.ranks)
     psi, padded = (sum(numbers) for numbers in zip(*((u.layout.elements, u.layout.padded) for u in units)))
-    s, word = replace(setting(o), parameters=psi, units=len(units)), words(o)
-    name = f"{o.model} {model.describe(units)}"
-    return Plan(name, s, rows, padded, word["sent_by_training"], word["step_exact"])
-
-
-def options_here(o: argparse.Namespace, stage: int) -> argparse.Namespace:
-    """What zero_ref.train makes of the same options."""
-    here = {"transformer": "gpt"}.get(o.model, o.model)
-    line = [f"--stage={stage}", f"--model={here}", f"--dtype={o.dtype}", f"--optimizer={o.optimizer}"]
-    line += [f"--batch-size={o.batch_size or 64}", f"--micro-batches={o.micro_batches}", "--device=cpu"]
-    line += [f"--momentum={o.momentum}"] if o.momentum else []
-    line += [f"--{name}={getattr(o, name)}" for name in ("bucket", "tiles") if getattr(o, name)]
-    if here == "gpt":
-        line += [f"--width={o.hidden[0]}", f"--context={o.sequence}"]
-        line += [f"--{name}={getattr(o, name)}" for name in ("layers", "heads")]
-    else:
-        line += [f"--hidden={','.join(map(str, o.hidden))}"] if o.hidden else []
-    return options.parse(line)
+    s = replace(setting(o), parameters=psi, units=len(units))
+    name = "gpt" if o.model == "gpt" else f"{o.model} {model.describe(units)}"
+    extras = written(given(o, WAYS))
+    refused = word["and"].join(named(name, word) for name in left_out)
+    notes = [word["with_extras"].format(extras=extras)] if extras else []
+    notes += [word["left_out"].format(ways=refused)] if refused else []
+    return Plan(name, s, rows, padded, word["sent_by_training"], word["step_exact"], notes=tuple(notes))
 
 
 def machine_of(o: argparse.Namespace) -> Machine | None:
@@ -141,35 +131,17 @@ def machine_of(o: argparse.Namespace) -> Machine | None:
     if o.bandwidth is None:
         return None
     link = Link(o.latency, o.bandwidth)
-    between = Link(o.latency, o.bandwidth_between) if o.bandwidth_between else None
-    return Machine(reduce_scatter=link, all_gather=link, between=between, flops=o.flops)
-
-
-# Numbers with their units. The paper's GB are 1e9 bytes, and so are ours.
-
-
-def size(nbytes: float) -> str:
-    """Bytes with thousands separators below 10 million, then GB."""
-    return f"{nbytes:,.0f} B" if nbytes < 1e7 else f"{significant(nbytes / 1e9)} GB"
-
-
-def significant(x: float) -> str:
-    """Four digits, or all of those before the point; a half is rounded up, as on the page."""
-    digits = max(0, 3 - math.floor(math.log10(abs(x)))) if x else 0
-    return f"{Decimal(x).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):,}"
-
-
-def duration(seconds: float) -> str:
-    """s, ms or us."""
-    for unit, factor in (("s", 1.0), ("ms", 1e3)):
-        if seconds * factor >= 1:
-            return f"{significant(seconds * factor)} {unit}"
-    return f"{significant(seconds * 1e6)} us"
+    between = None
+    if o.bandwidth_between or o.latency_between:
+        between = Link(o.latency_between or o.latency, o.bandwidth_between or o.bandwidth)
+    away = {"host": o.bandwidth_offload, "disk": o.bandwidth_offload}
+    return Machine(reduce_scatter=link, all_gather=link, between=between, flops=o.flops, **away)
 
 
 # The parts of a plan, in the order in which they are printed.
 
 KINDS = ("parameter", "gradient", "optimizer")
+SHOWN = {"compute", "bandwidth", "inside", "latency", "step"}  # columns of times; others if they have any
 HELD = "stage parameter gradient optimizer at_rest sent"
 
 
@@ -178,11 +150,12 @@ def header(names: str, word: dict[str, str]) -> list[str]:
     return [word[name] for name in names.split()]
 
 
-def named(row: Row, word: dict[str, str], key: str = "named") -> str:
-    """What a row is called: 3, 3 in groups, hpZ; with the key "label": Stage 3, Stage 3 in groups, hpZ."""
-    if not row.name[0].isdigit():
-        return row.name
-    return word[key if row.name == str(row.stage) else f"{key}_in_groups"].format(stage=row.stage)
+def named(name: str, word: dict[str, str], key: str = "named") -> str:
+    """What a row is called: 3, 3+, 3 in groups, hpZ; with the key "label": Stage 3, Stage 3 in groups."""
+    stage = name.removesuffix(" in groups")
+    if not stage[0].isdigit():
+        return name
+    return word[key if stage == name else f"{key}_in_groups"].format(stage=stage)
 
 
 def paper_part(s: Setting, word: dict[str, str]) -> str:
@@ -198,7 +171,7 @@ def exact_part(made: Plan, word: dict[str, str]) -> str:
     """Bytes to the last one."""
     rows = [
         [
-            named(row, word),
+            named(row.name, word),
             *(f"{row.state[kind]:,.0f}" for kind in KINDS),
             f"{row.rest:,.0f}",
             f"{row.sent:,.0f}",
@@ -211,19 +184,38 @@ def exact_part(made: Plan, word: dict[str, str]) -> str:
     return f"{head}\n{fitting(rows, header(HELD, word))}"
 
 
-def group_part(rows: list[Row], ranks: int, group: int, word: dict[str, str]) -> str:
-    """Where the bytes go, with groups."""
-    cells = [[named(row, word), size(row.rest), size(row.inside), size(row.between)] for row in rows]
-    head = word["groups"].format(groups=ranks // group, group=group)
-    table = fitting(cells, header("stage at_rest sent_inside sent_between", word))
-    return f"{head}\n{table}\n{word['groups_note']}"
+def traffic_part(made: Plan, o: argparse.Namespace, word: dict[str, str]) -> str:
+    """Where the bytes of a step go; between groups, each of which may be a machine, direct and by ring."""
+    rows = made.rows
+    sent = {"sent": [row.sent for row in rows]}
+    if o.group:
+        direct, ring = zip(*(to_others(row.legs, o.group) for row in rows))
+        sent = {"inside": [row.inside for row in rows], "between": [row.between for row in rows]}
+        sent |= {"direct": list(direct), "ring": list(ring)}
+    if any(row.work.away for row in rows):
+        sent["outside"] = [sum(nbytes for _, nbytes in row.work.away) for row in rows]
+    large, cells = rows_in_bytes(sent.values())
+    unit = "GB" if large else word["bytes"]
+    heads = ["stage", *sent, "calls_heading"]
+    lines = [[named(row.name, word), *line, f"{row.calls:,.0f}"] for row, line in zip(rows, cells)]
+    if not o.model:  # else its own table says what is held
+        heads.insert(1, "at_rest")
+        lines = [[line[0], size(row.rest), *line[1:]] for row, line in zip(rows, lines)]
+    notes = list(made.notes)
+    if o.group:
+        head = word["groups"].format(groups=o.ranks // o.group, group=o.group, unit=unit)
+        notes = [word["to_others_note"], word["groups_note"], *notes]
+    else:
+        head = word["traffic"].format(unit=unit)
+    notes = ([word["outside_note"]] if "outside" in sent else []) + notes
+    return "\n".join([head, fitting(lines, [word[name] for name in heads]), *notes])
 
 
 def memory_part(made: Plan, memory: int | None, word: dict[str, str]) -> str:
     """What a rank needs, what fits, and why not."""
     s, heads = made.setting, header("stage at_rest in_a_step needed", word)
     cells = [
-        [named(row, word), size(row.rest), size(row.step) if row.step else "-", size(row.needed)]
+        [named(row.name, word), size(row.rest), size(row.step) if row.step else "-", size(row.needed)]
         for row in made.rows
     ]
     if memory is None:
@@ -242,25 +234,9 @@ def memory_part(made: Plan, memory: int | None, word: dict[str, str]) -> str:
     )
 
 
-def count(psi: float) -> str:
-    """A number of parameters: 7.642B."""
-    for name, unit in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("K", 1e3)):
-        if psi >= unit:
-            return significant(psi / unit) + name
-    return f"{math.floor(psi):,}"
-
-
-def briefly(psi: int) -> str:
-    """A number of parameters without losing any: 7.5B, 17,226."""
-    for name, unit in (("T", 10**12), ("B", 10**9), ("M", 10**6)):
-        if psi >= unit and psi * 1000 % unit == 0:
-            return f"{psi / unit:g}{name}"
-    return f"{psi:,}"
-
-
 def verdict(row: Row, memory: int, word: dict[str, str]) -> str:
     """One line: whether it fits, by how much, and what takes most."""
-    stage = named(row, word, "label")
+    stage = named(row.name, word, "label")
     if row.needed <= memory:
         return word["fits_with"].format(stage=stage, left=size(memory - row.needed))
     kinds = {row.state[kind]: kind for kind in KINDS} | {row.step: "step"}
@@ -269,31 +245,41 @@ def verdict(row: Row, memory: int, word: dict[str, str]) -> str:
     return word["fits_not"].format(stage=stage, more=more, most=mostly, size=size(most))
 
 
-def time_part(
-    rows: list[Row], found: list[Times], memory: int | None, machine: Machine, word: dict[str, str]
-) -> str:
-    """How long a step takes, and which stage is fastest."""
-    cells = [
-        [
-            named(row, word),
-            *map(duration, (t.compute, t.bandwidth, t.latency, t.total)),
-            word[t.largest],
-        ]
-        for row, t in zip(rows, found)
-    ]
-    heads = header("stage compute bandwidth latency step most_of_it", word)
-    lines = [word["time"], fitting(cells, heads)]
+def time_part(made: Plan, o: argparse.Namespace, machine: Machine, word: dict[str, str]) -> str:
+    """How long a step takes, and which stage is fastest; directly, and beside it around a ring."""
+    rows, memory = made.rows, o.memory
+    found, rings = ([times(row, machine, o.ranks, o.group, ring) for row in rows] for ring in (False, True))
+    there = {
+        "compute": [t.compute for t in found],
+        "codes": [t.codes for t in found],
+        "outside": [t.outside for t in found],
+        "bandwidth" if not o.group else "inside": [t.bandwidth - t.between for t in found],
+        "between": [t.between for t in found],
+        "latency": [t.latency for t in found],
+        "step": [t.total for t in found],
+        "by_ring": [t.total for t in rings] if o.group else [],
+    }
+    shown = [name for name, seconds in there.items() if any(seconds) or name in SHOWN]
+    unit, cells = rows_in_seconds(there[name] for name in shown)
+    heads = header(" ".join(["stage", *shown, "most_of_it"]), word)
+    table = [[named(row.name, word), *line, word[t.largest]] for row, line, t in zip(rows, cells, found)]
+    if o.group:  # 80 columns have no room for it
+        heads, table = heads[:-1], [line[:-1] for line in table]
+    lines = [word["time"].format(unit=unit), fitting(table, heads)]
+    lines += [word["ring_note"]] if o.group else []
     if machine.flops is None:
         lines.append(word["no_compute"])
     elif not rows[0].work.flop:
         lines.append(word["no_passes"])
-    there = [pair for pair in zip(rows, found) if memory is None or pair[0].needed <= memory]
-    if not there:
+    if any(row.work.away and not outside(row.work, machine) for row in rows):
+        lines.append(word["no_outside"])
+    fit = [pair for pair in zip(rows, found) if memory is None or pair[0].needed <= memory]
+    if not fit:
         return "\n".join([*lines, word["none_fits"]])
-    row, t = min(there, key=lambda pair: (pair[1].total, pair[0].needed))
-    share = getattr(t, t.largest) / t.total if t.total else 0.0
+    row, t = min(fit, key=lambda pair: (pair[1].total, pair[0].needed))
+    share = t.parts[t.largest] / t.total if t.total else 0.0
     key = "fastest" if memory is None else "fastest_that_fits"
-    lines.append(word[key].format(stage=named(row, word, "label"), time=duration(t.total)))
+    lines.append(word[key].format(stage=named(row.name, word, "label"), time=duration(t.total)))
     lines.append(word[f"share_of_{t.largest}"].format(share=f"{share:.0%}"))
     return "\n".join(lines)
 
@@ -301,7 +287,7 @@ def time_part(
 def plan(o: argparse.Namespace) -> str:
     """The whole answer."""
     made = {None: plan_for_size, "transformer": plan_for_transformer}.get(o.model, plan_for_training)(o)
-    s, rows, machine, word = made.setting, made.rows, machine_of(o), words(o)
+    s, machine, word = made.setting, machine_of(o), words(o)
     e, k = s.itemsize, s.k
     parts = [
         word["head"].format(name=made.name, parameters=briefly(s.parameters), ranks=f"{o.ranks:,}")
@@ -311,11 +297,10 @@ def plan(o: argparse.Namespace) -> str:
     parts += [made.counted] if made.counted else []
     parts += [word["note_k"].format(k=f"{k:g}")] if k in (18, 20) else []
     parts += [paper_part(s, word), exact_part(made, word)]
-    if o.group:
-        parts.append(group_part(rows, o.ranks, o.group, word))
+    if o.group or o.model in HERE:
+        parts.append(traffic_part(made, o, word))
     if o.memory or o.model:
         parts.append(memory_part(made, o.memory, word))
     if machine:
-        found = [times(row, machine, o.ranks) for row in rows]
-        parts.append(time_part(rows, found, o.memory, machine, word))
+        parts.append(time_part(made, o, machine, word))
     return fold("\n\n".join(parts))

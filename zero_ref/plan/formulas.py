@@ -220,17 +220,10 @@ def bill(
     rest = {"parameter": itemsize * state["parameter"], "gradient": kept * state["gradient"]}
     rest["optimizer"] = state_bytes * state["optimizer"]
 
+    peak = rest | peaks(keeps, layouts, itemsize, prefetch, overlap, gathered_until)
     # Beside what is kept: the sum of one unit, or of all units where they are reduced before the update.
     reduced_at_the_end = keeps["gradient"] == "all" and keeps["optimizer"] == "1/N"
-    peak = rest | {"full_gradient": itemsize * max(whole), "gathered": 0}
-    pairs = [a + b for a, b in zip(whole, whole[1:])] or whole  # neighbours, one of them on its way
-    if overlap:  # where blocks move, what travels is a copy: a buffer
-        travels = [0 if each.blocks is not None else each.padded for each in layouts]
-        peak["full_gradient"] = itemsize * max(map(sum, zip(whole, [*travels[1:], 0])))
     peak["gradient"] += reduced * (sum(own) if reduced_at_the_end else max(own))
-    if keeps["parameter"] == "1/N":
-        at_once = [sum(whole)] if gathered_until == "backward" else pairs if prefetch else whole
-        peak["gathered"] = itemsize * max(at_once)
 
     times = passes_of(keeps, micro_batches, gathered_until)
     gathered = sum(whole) - sum(next_has) if ring else sum(own) * (size - 1)
@@ -244,3 +237,24 @@ def bill(
     reduces, gathers = (reduced * sum(each) * times["reduce_scatter"] for each in zip(*hops))
     between = {"reduce_scatter": reduces, "all_gather": gathers, "other": 0}
     return Bill(rest, peak, {name: sent[name] + between[name] for name in sent}, between)
+
+
+def peaks(
+    keeps: dict[str, str],
+    layouts: Sequence[FlatLayout],
+    itemsize: int,
+    prefetch: bool,
+    overlap: bool,
+    gathered_until: str,
+) -> dict[str, int]:
+    """Bytes of whole units alive at once, at most: of gradients, and of gathered parameters. See `bill`."""
+    whole = [each.padded for each in layouts]
+    pairs = [a + b for a, b in zip(whole, whole[1:])] or whole  # neighbours, one of them on its way
+    peak = {"full_gradient": itemsize * max(whole), "gathered": 0}
+    if overlap:  # where blocks move, what travels is a copy: a buffer
+        travels = [0 if each.blocks is not None else each.padded for each in layouts]
+        peak["full_gradient"] = itemsize * max(map(sum, zip(whole, [*travels[1:], 0])))
+    if keeps["parameter"] == "1/N":
+        at_once = [sum(whole)] if gathered_until == "backward" else pairs if prefetch else whole
+        peak["gathered"] = itemsize * max(at_once)
+    return peak

@@ -35,10 +35,11 @@ def with_muon(
     rank: int,
     itemsize: int,
     ring: bool = False,
+    machine: int | None = None,
 ) -> Bill:
     """The bill of a rank, which has one vector of state (and a master), with what Muon has besides.
 
-    names: of the model's matrices; itemsize: of the state.
+    names: of the model's matrices; itemsize: of the state; machine: how many ranks share one.
     """
     size, everything = len(layouts[0].counts), keeps["optimizer"] == "all"
     own = sum(each.padded if everything else each.counts[rank] for each in layouts)
@@ -47,12 +48,14 @@ def with_muon(
     resting = bill.resting_bytes | {"optimizer": bill.resting_bytes["optimizer"] + rest}
     peak = bill.peak_bytes | {"optimizer": bill.peak_bytes["optimizer"] + rest}
     cut = [] if everything else [each for each in layouts if is_cut(each, names)]
-    sent = dict(bill.sent_bytes_per_step)
+    sent, between = dict(bill.sent_bytes_per_step), dict(bill.between_bytes_per_step)
     for each in cut:
         right = each.counts[(rank + 1) % size]
+        between["all_gather"] += itemsize * each.counts[rank] * (size - (machine or size))
         sent["all_gather"] += itemsize * (each.padded - right if ring else each.counts[rank] * (size - 1))
     peak["gathered"] = max([peak["gathered"], *(itemsize * each.padded for each in cut)])
-    return replace(bill, resting_bytes=resting, peak_bytes=peak, sent_bytes_per_step=sent)
+    found = {"resting_bytes": resting, "peak_bytes": peak, "sent_bytes_per_step": sent}
+    return replace(bill, **found, between_bytes_per_step=between)
 
 
 def work(keeps: dict[str, str], layouts: Sequence[FlatLayout], names: set[str]) -> list[int]:

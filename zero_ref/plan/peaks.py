@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from zero_ref.data import Task
-from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS, ledger
 from zero_ref.plan.formulas import passes
 from zero_ref.plan.sizing import deal
@@ -58,8 +57,8 @@ class Peak:
 
 def rank_of_most(o: argparse.Namespace, ranks: int) -> int:
     """The first of the ranks that compute most samples: equal slices make them alike in all else."""
-    ends = bounds(o.batch_size // o.micro_batches, [1] * ranks)
-    return max(range(ranks), key=lambda rank: ends[rank + 1] - ends[rank])
+    dealt = deal(o, ranks)
+    return dealt.index(max(dealt))
 
 
 def peak_of(o: argparse.Namespace, task: Task, ranks: int) -> Peak:
@@ -70,7 +69,7 @@ def peak_of(o: argparse.Namespace, task: Task, ranks: int) -> Peak:
         held = live["optimizer"]
         events = Events(0, run)
         with events.watching(0):
-            step(run, samples(o, task, deal(o.batch_size, o.micro_batches, rank, ranks)))
+            step(run, samples(o, task, (deal(o, ranks)[rank],) * o.micro_batches))
         most, line, unit = dict(live), 0, ""
         for _, what, name, number, nbytes, at, _ in events.rows:
             live[name] += nbytes if what in ("born", "died") else 0

@@ -1,11 +1,20 @@
 """How long a step takes: the alpha-beta model, and what it needs to know of a machine.
 
-    time of a step = compute + bandwidth + latency
+    time of a step = compute + codes + outside + bandwidth + latency
     bandwidth      = sum over collectives of bytes sent / bandwidth     (beta is 1 / bandwidth)
     latency        = sum over collectives of alpha * hops
+    outside        = bytes read and written of what --offload has put away / bandwidth of where it lies
 
 Nothing overlaps. A collective has N-1 hops around a ring, as for long vectors, or ceil(log2 N) by halving
 and doubling, as MPI does it for short ones. calibrate.py measures a machine and writes it as a JSON file.
+
+Between machines there is another link, and a collective over several machines of G ranks takes
+
+    direct     inside / bandwidth inside + between / bandwidth between: a rank sends to each of the others
+    ring       all / the smaller of: bandwidth inside, G times bandwidth between
+
+for around a ring in the order of machines one rank of each sends to the next machine, and has for itself the
+link that all G share where they send directly.
 """
 
 import math
@@ -48,7 +57,10 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
         and a micro-batch's loss take however small they are: what Python and NumPy cost
     ranks, cores: where it was measured, how many ranks ran on how many cores. More ranks than cores
         take turns, so everything takes longer by their ratio.
-    between: links between groups, where they differ
+    between: the link between machines, of a rank while all ranks of its machine send, where it differs;
+        group: of how many ranks a machine was, where several were measured
+    host, disk: bytes a second read or written of what lies there (--offload)
+    code: seconds of a number that becomes a code, or comes back from one (--code-weights, --code-gradients)
     """
 
     reduce_scatter: Link
@@ -63,9 +75,14 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     loss_call: Seconds = 0.0
     ranks: Annotated[int, msgspec.Meta(ge=1)] | None = None
     cores: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    group: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    host: Rate | None = None
+    disk: Rate | None = None
+    code: Seconds = 0.0
 
     def crowding(self, ranks: int) -> float:
-        """How many times longer everything takes with `ranks` ranks on these cores than as measured."""
+        """How many times longer everything takes with `ranks` ranks on these cores than as measured. Ranks
+        and cores are those of one machine."""
         if self.cores is None or self.ranks is None:
             return 1.0
         return max(1.0, ranks / self.cores) / max(1.0, self.ranks / self.cores)
@@ -74,32 +91,44 @@ class Machine(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
 @dataclass(frozen=True)
 class Work:
     """What one rank computes in one step. flop: multiplications and additions; updated: parameters that
-    it updates; moved: bytes that handling the gradient reads and writes; units, micro_batches: how many."""
+    it updates; moved: bytes that handling the gradient reads and writes; units, micro_batches: how many;
+    coded: numbers that become codes or come back; away: bytes read, written or used by tier (ledger.TIERS).
+    """
 
     flop: float
     updated: float
     moved: float
     units: int
     micro_batches: int
+    coded: float = 0.0
+    away: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one step, by what they are spent on."""
+    """Seconds of one step, by what they are spent on. between: of `bandwidth`, what is between machines."""
 
     compute: float
     bandwidth: float
     latency: float
+    codes: float = 0.0
+    outside: float = 0.0
+    between: float = 0.0
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """What adds up to the step, by name."""
+        return {name: seconds for name, seconds in vars(self).items() if name != "between"}
 
     @property
     def total(self) -> float:
         """Of the whole step."""
-        return self.compute + self.bandwidth + self.latency
+        return sum(self.parts.values())
 
     @property
     def largest(self) -> str:
-        """The name of the largest of the three."""
-        return max(vars(self), key=lambda name: vars(self)[name])
+        """The name of the largest part."""
+        return max(self.parts, key=lambda name: self.parts[name])
 
 
 def gradient_bytes_moved(own: float, micro_batches: int) -> float:
@@ -118,19 +147,48 @@ def compute(work: Work, machine: Machine) -> float:
     return work.flop / machine.flops + machine.update * work.updated + moving + calls
 
 
-def communication(legs: Sequence[Leg], units: int, machine: Machine) -> tuple[float, float]:
+def outside(work: Work, machine: Machine) -> float:
+    """Seconds for what lies outside the device; none where the machine's file has no bandwidth for it."""
+    rates = {"host": machine.host, "disk": machine.disk}
+    return sum(nbytes / rate for tier, nbytes in work.away if (rate := rates[tier]))
+
+
+def communication(
+    legs: Sequence[Leg], units: int, machine: Machine, near: int = 1, ring: bool = False
+) -> tuple[float, float]:
     """Seconds for (bandwidth, latency) of one step. legs: of formulas.py, with bytes in place of elements.
 
-    A collective that leaves its group has the latency of the link between groups at every hop.
+    near: ranks of a machine; ring: collectives over several machines go around a ring in their order.
     """
-    bandwidth = latency = 0.0
+    inside, between, latency = by_link(legs, units, machine, near, ring)
+    return inside + between, latency
+
+
+def by_link(
+    legs: Sequence[Leg], units: int, machine: Machine, near: int = 1, ring: bool = False
+) -> tuple[float, float, float]:
+    """Seconds for (bandwidth inside, between machines, latency) of one step.
+
+    A ring is as slow as its slowest link, all of which is counted as between where that is the slower one.
+    Directly, as many hops are inside as a collective of one machine has; in a ring the others wait for the
+    slowest at each hop.
+    """
+    inside = between = latency = 0.0
     for leg in legs:
         link = machine.reduce_scatter if leg.collective == "reduce_scatter" else machine.all_gather
-        between = machine.between or link
-        bandwidth += leg.inside / link.bandwidth + leg.between / between.bandwidth
-        alpha = between.latency if leg.between else link.latency
-        latency += leg.calls * units * hops(machine.hops, leg.ranks) * alpha
-    return bandwidth, latency
+        other = machine.between or link
+        calls, there = leg.calls * units, hops(machine.hops, leg.ranks)
+        if ring and leg.inside and leg.between:
+            together = (leg.inside + leg.between) / min(link.bandwidth, near * other.bandwidth)
+            inside += together if link.bandwidth <= near * other.bandwidth else 0.0
+            between += together if link.bandwidth > near * other.bandwidth else 0.0
+            latency += calls * hops("ring", leg.ranks) * max(link.latency, other.latency)
+            continue
+        inside += leg.inside / link.bandwidth
+        between += leg.between / other.bandwidth
+        here = there if not leg.between else hops(machine.hops, near) if leg.inside else 0
+        latency += calls * (here * link.latency + (there - here) * other.latency)
+    return inside, between, latency
 
 
 def read(path: str, option: str = "--machine") -> Machine:

@@ -4,22 +4,15 @@ import argparse
 from collections.abc import Sequence
 
 from zero_ref import model
-from zero_ref.data import Task
 from zero_ref.launch.terminal import fitting, fold
 from zero_ref.ledger import KINDS
-from zero_ref.plan.answer import options_here, words
+from zero_ref.plan.answer import words
 from zero_ref.plan.peaks import Peak, law, peak_of
+from zero_ref.plan.ways import options_here, task_of
 from zero_ref.train import choose
 
 MOST_TILES = 33  # a layer is tried in fewer
 SYMBOLS = {(0, 1): "-K (Ψ - Ψ/N)", (1, 2): "-e (Ψ - Ψ/N)", (2, 3): "e (Ψ_u + Ψ/N - Ψ)"}
-
-
-def task_of(o: argparse.Namespace) -> Task:
-    """What a model of the planner's options is asked to do; of a transformer, the next token."""
-    if o.model == "transformer":
-        return Task(o.sequence, o.vocab, o.vocab, alphabet="a")
-    return Task(o.features, o.classes or o.targets, o.classes or 0)
 
 
 def peaks_of(o: argparse.Namespace, stages: Sequence[int] = range(4), **changed: int | None) -> list[Peak]:

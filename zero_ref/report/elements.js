@@ -1,7 +1,7 @@
 "use strict";
 
-// Words, numbers, elements. The data: runs (records), compared (losses of others), differences (of losses)
-// and words (key -> language -> text).
+// Words, numbers, elements. The data: runs (records), compared (losses of others), differences (of losses),
+// words (key -> language -> text) and singular (plural -> singular).
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const KEPT = ["parameter", "gradient", "optimizer"];
@@ -16,9 +16,13 @@ function chosenLanguage() {
   return DATA.language || (navigator.language.startsWith("zh") ? "zh" : "en");
 }
 
+// "{ranks} ranks" of one is "1 rank": see launch/singular.py, whose nouns these are.
+const COUNTED = new RegExp(`\\{(\\w+)\\} (${Object.keys(DATA.singular).join("|")})\\b`, "g");
+
 function say(key, values = {}) {
+  const one = (whole, name, noun) => (String(values[name]) === "1" ? `{${name}} ${DATA.singular[noun]}` : whole);
   const fill = (whole, name) => (name in values ? values[name] : whole);
-  return DATA.words[key][language].replace(/\{(\w+)\}/g, fill);
+  return DATA.words[key][language].replace(COUNTED, one).replace(/\{(\w+)\}/g, fill);
 }
 
 // The words for a run, by where its numbers come from: "run", "dry", or "old" (see origin in page.py).

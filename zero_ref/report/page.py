@@ -2,9 +2,8 @@
 
 Everything that comes from a record goes into the page as JSON in which "<", ">" and "&" are escaped, and
 the script makes text of it, never markup. A content-security policy allows this style sheet and this
-script, by their hashes, and nothing else: no other script, no request.
-
-What is too long for a page is thinned out, and the page says so: see MOST_EVENTS and MOST_POINTS.
+script, by their hashes, and nothing else: no other script, no request. What is too long for a page is
+thinned out, and the page says so: see MOST_EVENTS and MOST_POINTS.
 """
 
 import base64
@@ -20,10 +19,11 @@ from string import Template
 from typing import Any
 
 from zero_ref import launch
+from zero_ref.launch.singular import SINGULAR
 from zero_ref.launch.terminal import both_languages
 from zero_ref.layout import bounds
 from zero_ref.ledger import KINDS
-from zero_ref.plan.zeropp import coded_bytes
+from zero_ref.report.in_codes import in_codes
 from zero_ref.report.theatre import against_stage_0, lanes
 from zero_ref.stages import STAGES
 
@@ -50,6 +50,7 @@ def make_page(
     data = {
         "language": language or launch.language(),
         "words": {key: said for key, said in words().items() if not key.startswith(TERMINAL)},
+        "singular": SINGULAR,
         "runs": [for_page(name, record) for name, record in runs.items()],
         "compared": [losses(name, record) for name, record in compared.items()],
         "differences": [difference(name, computed[0][1], record) for name, record in others.items()],
@@ -234,26 +235,11 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
             else:
                 counts = step["units"][unit]["counts"]
                 weights = receivers(name, sender, counts, ranks, ring)
-                weights = in_two_hops(name, sender, counts, record["config"]) or weights
+                weights = in_codes(name, sender, counts, ranks, record["config"]) or weights
             weights.pop(sender, None)
             for rank, weight in weights.items():
                 sent[sender][rank] += nbytes * weight // sum(weights.values())
     return sent
-
-
-def in_two_hops(name: str, sender: int, counts: list[int], config: dict[str, Any]) -> dict[int, int]:
-    """The same for what only extras/zeropp.py calls; nothing for what others do."""
-    near = config.get("machine") or len(counts)
-    mine, place = divmod(sender, near)
-    neighbours = range(mine * near, (mine + 1) * near)
-    if name == "await_second_copy":
-        return dict.fromkeys(neighbours, 1)
-    if name not in ("reduce_inside", "reduce_between"):
-        return {}
-    nbytes = [coded_bytes(n, config["code_gradients"]) for n in counts]
-    if name == "reduce_inside":  # a neighbour gets what all ranks at its place will need
-        return {rank: sum(nbytes[rank % near :: near]) for rank in neighbours}
-    return {rank: nbytes[rank] for rank in range(place, len(counts), near)}
 
 
 def receivers(name: str, sender: int, counts: list[int], ranks: int, ring: bool) -> dict[int, int]:

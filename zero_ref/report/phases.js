@@ -5,6 +5,9 @@
 
 const PASSES = ["forward", "backward", "update"];
 const INITIALS = { reduce_scatter: "RS", sum_between_groups: "GS", sum: "Σ", all_gather: "AG" };
+Object.assign(INITIALS, { start_reduce_scatter: "rs", finish_reduce_scatter: "RS", reduce_between: "RB" });
+Object.assign(INITIALS, { reduce_inside: "RI", await_reduce_inside: "RI" });
+Object.assign(INITIALS, { start_second_copy: "2g", await_second_copy: "2G" });
 const isGather = (name) => name.endsWith("all_gather");
 const initialsOf = (name) => INITIALS[isGather(name) ? "all_gather" : name];
 

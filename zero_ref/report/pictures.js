@@ -28,7 +28,7 @@ function worksOn(keeps, call) {
   const ahead = { start_all_gather: ["parameter"], finish_all_gather: ["parameter"] };
   Object.assign(ahead, { start_second_copy: ["parameter"], await_second_copy: ["parameter"] });
   const sums = ["reduce_scatter", "start_reduce_scatter", "finish_reduce_scatter", "sum_between_groups"];
-  sums.push("reduce_inside", "reduce_between");
+  sums.push("reduce_inside", "await_reduce_inside", "reduce_between");
   if (sums.includes(call)) return ["gradient"];
   return { ...ahead, ...passes }[call] || [];
 }
@@ -264,7 +264,7 @@ function drawCalls(view, x, top, height, small) {
   const gathers = { all_gather: "AG", start_all_gather: "ag", finish_all_gather: "AG" };
   const reduces = { reduce_scatter: "RS", start_reduce_scatter: "rs", finish_reduce_scatter: "RS" };
   Object.assign(gathers, { start_second_copy: "2g", await_second_copy: "2G" });
-  Object.assign(reduces, { reduce_inside: "RI", reduce_between: "RB" });
+  Object.assign(reduces, { reduce_inside: "RI", await_reduce_inside: "RI", reduce_between: "RB" });
   const initials = { ...passes, ...gathers, ...reduces, sum_between_groups: "GS", sum: "Σ" };
   const middle = { class: "tiny", "text-anchor": "middle" };
   const parts = [];

@@ -7,6 +7,8 @@ parameters           how many, without padding; parameters_padded: with it, over
                      with --group the same in every group
 shown_ranks          only of a dry run (--device meta), which has no loss, weights or times: the numbers of
                      the ranks that `ranks` and `recorded_step` are about
+drift                with --error-feedback: a bound on the norm of what all gradients lack that have been sent
+                     since the last reset (extras/feedback.py); null without it, absent in older records
 newton_schulz        of Muon: multiplications and additions of all iterations of a step, by rank; null without
 first_step           0, or the steps done before in a resumed run; the rest is about this run alone
 samples_per_step     of all ranks together: --batch-size, or all samples to train on where these are fewer
@@ -22,6 +24,8 @@ test                 loss, and accuracy or r2; null without test samples. Of tex
 held_out             with --eval-every: per test step, loss, and accuracy or r2; best: the least of these
                      losses and its step, with --save also of what was done before this run; absent in
                      older records
+own                  only with --own: equal (to the reference in every bit), and first, what differs first:
+                     see train/beside.py
 text                 what a GPT writes after training, from nothing; null with --quiet, absent likewise
 seconds_per_step     median, on rank 0; check_seconds_per_step: mean share of --check in it, null without
 ranks                per rank: samples (computed in the whole run), resting_bytes and peak_bytes by
@@ -57,6 +61,7 @@ from zero_ref.extras import offload, storage
 from zero_ref.extras.tensors import matrices
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, in_one_piece
+from zero_ref.launch.singular import number_of
 from zero_ref.ledger import KINDS
 from zero_ref.plan import formulas, muon, zeropp
 from zero_ref.plan.offload import bill_of_offload
@@ -94,6 +99,10 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         "micro_batches": o.micro_batches,
         "accumulate": np.dtype(o.accumulate).itemsize if o.accumulate else None,
     }
+    groups = {
+        "groups": run.world.size // run.comm.size,
+        "group": run.world.rank // run.comm.size,
+    }
     until = "backward" if o.keep_after_forward else "used"
     found = formulas.bill(
         keeps,
@@ -104,8 +113,7 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         overlap=o.overlap,
         gathered_until=until,
         ring=o.reduce == "ring",
-        groups=run.world.size // run.comm.size,
-        group=run.world.rank // run.comm.size,
+        **groups,
     )
     if o.offload:
         where = storage.tier(o.offload), offload.BLOCK
@@ -113,10 +121,11 @@ def bill(o: argparse.Namespace, run: Run) -> formulas.Bill:
         found = bill_of_offload(found, keeps, layouts, rank, *where, **about)
     asked: dict[str, Any] = {name: getattr(o, name, None) for name in ZEROPP}  # older records have none
     if any(asked.values()):
+        asked |= {"gathered_until": until, **groups}
         found = zeropp.coded_bill(found, keeps, layouts, rank, itemsize, o.micro_batches, **asked)
     if o.optimizer == "muon":
         names, wide = matrices(run.units), max(itemsize, 4)
-        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring")
+        found = muon.with_muon(found, keeps, layouts, names, rank, wide, o.reduce == "ring", asked["machine"])
     return found
 
 
@@ -152,6 +161,7 @@ def make_record(
         "parameters_padded": sum(u.layout.padded for u in run.units),
         "owned": owned(run),
         "units": len(run.units),
+        "drift": history.get("drift"),
         "newton_schulz": orthogonalised(o, run),
         "first_step": steps.start,
         "samples_per_step": min(o.batch_size, len(run.batches.ids)) if run.batches else o.batch_size,
@@ -290,12 +300,12 @@ def inconsistency(record: Record) -> str:
     """What in a record contradicts the rest of it; "" if nothing does."""
     shown, ranks = record.shown_ranks, record.ranks
     if not ranks or len(ranks) != (record.world_size if shown is None else len(shown)):
-        return f"{len(ranks)} ranks of {record.world_size}"
+        return f"{number_of(len(ranks), 'ranks')} of {record.world_size}"
     if shown is not None and (len(set(shown)) < len(shown) or max(shown) >= record.world_size):
         return f"shown_ranks are not ranks of {record.world_size}"
     group = record.config.get("group")
     if group is not None and (not isinstance(group, int) or group < 1 or record.world_size % group):
-        return f"groups of {group} of {record.world_size} ranks"
+        return f"groups of {group} of {number_of(record.world_size, 'ranks')}"
     if any((rank.formula is None) != (ranks[0].formula is None) for rank in ranks):
         return "some ranks have a formula and some have none"
     for rank in ranks:

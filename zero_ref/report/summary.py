@@ -88,12 +88,16 @@ def newton_schulz(record: dict[str, Any], word: dict[str, str]) -> list[str]:
 
 
 def zeropp(record: dict[str, Any], word: dict[str, str]) -> list[str]:
-    """The options of ZeRO++, if there are any."""
+    """The options of ZeRO++, if there are any, and what codes have lost that is to be sent yet."""
     config, asked = record["config"], []
-    for name in ("code_weights", "code_gradients", "hpz", "machine"):
+    for name in ("code_weights", "code_gradients", "error_feedback", "hpz", "machine"):
         if value := config.get(name):
             asked.append(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}"))
-    return [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
+    found = [word["summary_zeropp"].format(asked=", ".join(asked))] if asked else []
+    drift, last = record.get("drift"), (record["grad_norm"] or [None])[-1]
+    if drift is not None and last:
+        found.append(word["summary_drift"].format(drift=f"{drift:.4g}", share=f"{drift / last:.1%}"))
+    return found
 
 
 def duration(seconds: float) -> str:
@@ -132,7 +136,7 @@ def scores(test: dict[str, float | None], word: dict[str, str]) -> str:
         unigram = test["unigram"]
         return word["score_text"].format(**units, unigram_bits=score(unigram and bits(unigram), word))
     found = [f"{word.get(f'score_{name}', name)} {score(value, word)}" for name, value in test.items()]
-    return ", ".join(found) or word["summary_no_test"]
+    return word["summary_comma"].join(found) or word["summary_no_test"]
 
 
 def score(value: float | None, word: dict[str, str]) -> str:

@@ -29,7 +29,13 @@ PASSES = {"forward": "F", "backward": "B", "update": "U"}
 AHEAD = {"start_all_gather": "a", "finish_all_gather": "w"}
 AHEAD |= {"start_reduce_scatter": "r", "finish_reduce_scatter": "v"}
 CALLS = {**PASSES, "all_gather": "A", **AHEAD, "reduce_scatter": "R", "sum_between_groups": "G", "sum": "+"}
-CALLS |= {"reduce_inside": "I", "reduce_between": "O", "start_second_copy": "c", "await_second_copy": "C"}
+CALLS |= {
+    "reduce_inside": "I",
+    "await_reduce_inside": "i",
+    "reduce_between": "O",
+    "start_second_copy": "c",
+    "await_second_copy": "C",
+}
 HEIGHT, AXIS = 16, 9  # rows of the chart; columns of the numbers beside it
 
 

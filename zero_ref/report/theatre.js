@@ -16,7 +16,8 @@ function drawSentence(run) {
   const share = say("percent", { number: String(Math.round((100 * kept) / kept_0)) });
   const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share };
   const times = sent === null ? "" : say("sentence_sent", { times: String(Number(sent.toFixed(2))) });
-  tell("sentence", sayOf(run, "sentence", values) + times + say("full_stop"));
+  const sentence = run.world_size === 1 ? "sentence_alone" : "sentence";
+  tell("sentence", sayOf(run, sentence, values) + times + say("full_stop"));
   put("against", KEPT.map((kind) => {
     const [now, before] = kinds[kind];
     const bar = svg(100, 12, say(kind), rect(0.5, 0.5, 99, 11, { class: "outline" }),

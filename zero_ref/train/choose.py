@@ -36,7 +36,9 @@ from zero_ref.extras import (
     tiles,
     zeropp,
 )
+from zero_ref.extras.coded_groups import CodedGroups
 from zero_ref.extras.codes import code_of
+from zero_ref.extras.feedback import feedback_of
 from zero_ref.extras.groups import Groups
 from zero_ref.extras.nccl import NcclComm
 from zero_ref.extras.overlap import OverlapComm, OverlapGroups
@@ -144,14 +146,13 @@ def comm(o: argparse.Namespace, mpi: Any = None) -> Comm:
 
     mpi: the communicator of all ranks, if it is not MPI's own. UsageError where --group does not divide them.
     """
-    if getattr(o, "group", None):  # older records have none
+    group = getattr(o, "group", None)  # older records have none
+    if group and coded(o):
+        return CodedGroups(group, functools.partial(zeropp_of, o), functools.partial(across_of, o), mpi)
+    if group:
         groups = OverlapGroups if getattr(o, "overlap", None) else Groups
-        return groups(o.group, functools.partial(comm_of, o), mpi)
-    if of_zeropp(o):
-        codes = {name: getattr(o, f"code_{name}") for name in ("weights", "gradients")}
-        made = {name: code_of(text) if text else None for name, text in codes.items()}
-        return zeropp.around(comm_of(o, mpi), kind_of(o), o.machine, second=o.hpz, **made)
-    return comm_of(o, mpi)
+        return groups(group, functools.partial(comm_of, o), mpi)
+    return zeropp_of(o, mpi) if of_zeropp(o) else comm_of(o, mpi)
 
 
 def of_zeropp(o: argparse.Namespace) -> bool:
@@ -159,8 +160,32 @@ def of_zeropp(o: argparse.Namespace) -> bool:
     return any(getattr(o, name, None) for name in family.ZEROPP)
 
 
+def coded(o: argparse.Namespace) -> bool:
+    """Whether something travels as codes."""
+    return any(getattr(o, name, None) for name in ("code_weights", "code_gradients"))
+
+
+def zeropp_of(o: argparse.Namespace, mpi: Any = None) -> Comm:
+    """The ranks of `mpi`, with the parts of ZeRO++ that the options ask for."""
+    codes = {name: getattr(o, f"code_{name}") for name in ("weights", "gradients")}
+    made: dict[str, Any] = {name: code_of(text) if text else None for name, text in codes.items()}
+    if remembers := getattr(o, "error_feedback", None):
+        made["feedback"] = feedback_of(remembers)
+    return zeropp.around(comm_of(o, mpi), kind_of(o), o.machine, second=o.hpz, **made)
+
+
+def across_of(o: argparse.Namespace, mpi: Any) -> Comm:
+    """The ranks that have the same shard, one of every group; each has a machine of its own."""
+    if not o.code_gradients:
+        return comm_of(o, mpi)
+    code = code_of(o.code_gradients)
+    return zeropp.around(comm_of(o, mpi), kind_of(o), 1, weights=code, gradients=code)
+
+
 def kind_of(o: argparse.Namespace) -> type[Comm]:
     """The class of the Comm that --reduce asks for; 16-bit numbers are always added in rank order."""
+    if getattr(o, "overlap", None):
+        return OverlapComm
     return OrderedComm if np.dtype(o.dtype).itemsize == 2 else REDUCE[o.reduce]
 
 

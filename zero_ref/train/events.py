@@ -86,7 +86,7 @@ class Events:
     def look_at_what_is_kept(self) -> None:
         """The arrays that a stage has hung on the units, before the step."""
         for number, u in enumerate(self.units):
-            vectors = kept_on_device(u)
+            vectors = kept_on_device(u, self.comm)
             self.kept.append(
                 {kind: [sum(a.nbytes for a in v), v[0].size if v else 0] for kind, v in vectors.items()}
             )

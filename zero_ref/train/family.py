@@ -5,16 +5,18 @@ may choose anew: names in PASSING are not saved with a checkpoint, all others of
 """
 
 import argparse
+from collections.abc import Container
+from typing import Any
 
 from zero_ref import optim
-from zero_ref.extras import codes
+from zero_ref.extras import codes, feedback
 from zero_ref.extras.muon import Muon
 from zero_ref.launch.cli import positive
 from zero_ref.stages import STAGES
 
 optim.KINDS.setdefault("muon", Muon)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
-ZEROPP = ("code_weights", "code_gradients", "hpz", "machine")
+ZEROPP = ("code_weights", "code_gradients", "hpz", "machine", "error_feedback")
 VARYING = ("prefetch", "overlap", "keep_after_forward", "reduce_once")  # a stage's file: see its VARIANTS
 PASSING = {"group", "recompute", "bucket", "tiles", "offload", "offload_shards", *VARYING}
 PASSING |= {"machine", "hpz"}
@@ -39,14 +41,23 @@ CODE_WEIGHTS = (
 CODE_GRADIENTS = (
     "gradients are reduced as codes of 8 or 4 bits or fp8, inside a machine and then between machines"
 )
+FEEDBACK = (
+    "what codes of gradients lose is kept, as a moving average with BETA, and sent with the next ones; "
+    "dropped every T steps (LoCo's example: 0.8/1024); or none"
+)
 HPZ = "stage 3 keeps a second copy in each machine from the forward to the backward pass; needs --machine"
 OVERLAP = "stage 2 or 3 reduces a unit's gradient while the next one computes; stage 3 with --prefetch"
 KEEP = "stage 3 keeps what it gathers until the backward pass, and gathers once a micro-batch"
 
 
-def add(p: argparse.ArgumentParser) -> None:
-    """The options, in a part of the help of their own."""
-    extra = p.add_argument_group("beyond the stages").add_argument
+def add(p: argparse.ArgumentParser, without: Container[str] = ()) -> None:
+    """The options, in a part of the help of their own. without: those that another command has otherwise."""
+    group = p.add_argument_group("beyond the stages").add_argument
+
+    def extra(name: str, **about: Any) -> None:
+        if name not in without:
+            group(name, **about)
+
     extra("--group", type=positive, metavar="G", help=GROUP)
     extra("--bucket", type=positive, metavar="ELEMENTS", help=BUCKET)
     extra("--tiles", type=positive, metavar="T", help=TILES)
@@ -54,6 +65,7 @@ def add(p: argparse.ArgumentParser) -> None:
     extra("--machine", type=positive, metavar="G", help=MACHINE)
     extra("--code-weights", type=codes.named, metavar="8|fp8[/B]", help=CODE_WEIGHTS)
     extra("--code-gradients", type=codes.named, metavar="8|4|fp8[/B]", help=CODE_GRADIENTS)
+    extra("--error-feedback", type=feedback.named, metavar="BETA[/T]", help=FEEDBACK)
     extra("--hpz", action="store_true", help=HPZ)
     extra("--offload", type=place, metavar="PLACE", help=OFFLOAD)
     extra("--offload-shards", action="store_true", help=SHARDS)
@@ -115,8 +127,8 @@ def check(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
 
 def check_zeropp(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """The options of extras/zeropp.py."""
-    o.code_weights = None if o.code_weights == "none" else o.code_weights
-    o.code_gradients = None if o.code_gradients == "none" else o.code_gradients
+    for name in ("code_weights", "code_gradients", "error_feedback"):
+        setattr(o, name, None if getattr(o, name) == "none" else getattr(o, name))
     asked = [f"--{name.replace('_', '-')}" for name in ZEROPP if getattr(o, name)]
     if not asked:
         return
@@ -126,14 +138,16 @@ def check_zeropp(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
         p.error("--code-weights and --hpz are for --stage 3: no other gathers what it computes with")
     if o.hpz and not o.machine:
         p.error("--hpz needs --machine G: the copy is dealt to the ranks of a machine")
-    if o.group:
-        p.error(f"{asked[0]} deals the model to all ranks, and --group to those of a group")
-    if o.overlap or o.keep_after_forward or o.reduce_once or o.optimizer == "muon":
-        p.error(
-            f"{asked[0]} goes neither with a variant of a stage but --prefetch, nor with --optimizer muon"
-        )
+    if o.hpz and o.keep_after_forward:
+        p.error("--hpz is of use in a second gather, and --keep-after-forward gathers once")
+    if o.group and o.machine:
+        p.error("--machine and --hpz do not go with --group, whose groups are what shares a machine")
     if o.own or o.transport == "nccl" or o.reduce == "ring":
         p.error(f"{asked[0]} goes neither with --own nor with --transport nccl nor with --reduce ring")
+    if o.error_feedback and not o.code_gradients:
+        p.error("--error-feedback needs --code-gradients: without codes nothing is lost")
+    if o.error_feedback and o.dtype == "float16":
+        p.error("--error-feedback does not go with float16: its loss scale changes between two gradients")
 
 
 def place(text: str) -> str:

@@ -24,6 +24,7 @@ from zero_ref.launch.cli import (
     rate,
     widths,
 )
+from zero_ref.launch.singular import number_of
 from zero_ref.layout import RULES
 from zero_ref.model import MODELS
 from zero_ref.train import family
@@ -43,7 +44,7 @@ SHARD_MODEL = (
 )
 
 
-def _shard_model(text: str) -> str | list[int]:
+def shard_model(text: str) -> str | list[int]:
     if text in (*RULES, "tensors"):
         return text
     if text.startswith("weights="):
@@ -106,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
 
     ranks = p.add_argument_group("ranks").add_argument
     ranks("--shard-data", choices=samples.RULES, default="contiguous", help="samples (default contiguous)")
-    ranks("--shard-model", type=_shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
+    ranks("--shard-model", type=shard_model, default="contiguous", metavar="RULE", help=SHARD_MODEL)
     ranks("--reduce", choices=tuple(REDUCE), default="auto", help="(default auto)")
     where = ("auto", "cpu", "gpu", "meta")
     ranks("--device", choices=where, default="auto", help="where arrays live; meta: nowhere, a dry run")
@@ -311,5 +312,7 @@ def model_rule(o: argparse.Namespace, size: int) -> tuple[str, list[int] | None]
     if isinstance(o.shard_model, str):
         return o.shard_model, None
     if len(o.shard_model) != size:
-        raise UsageError(f"--shard-model has {len(o.shard_model)} weights for {size} ranks")
+        raise UsageError(
+            f"--shard-model has {number_of(len(o.shard_model), 'weights')} for {number_of(size, 'ranks')}"
+        )
     return "contiguous", o.shard_model

@@ -16,21 +16,24 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from zero_ref import array, launch, model
-from zero_ref.checkpoint import Checkpoint, Manifest, best, owner, saving, weights
+from zero_ref import launch, model
+from zero_ref.checkpoint import Checkpoint, Manifest, owner, saving, weights
 from zero_ref.comm import Comm
-from zero_ref.data import Batches, DataSet, variance
+from zero_ref.data import Batches, DataSet
 from zero_ref.extras import storage
+from zero_ref.extras.feedback import drift_of
 from zero_ref.extras.schedule import Schedule
 from zero_ref.generate import sampling
 from zero_ref.launch import UsageError
 from zero_ref.launch.files import check_readable, check_writable
+from zero_ref.launch.singular import number_of
 from zero_ref.launch.together import agree, check_alike, check_started_alike, each_apart, on_rank_0
 from zero_ref.ledger import ledger
 from zero_ref.report import draw_chart, draw_page, draw_trace, record, tell, tell_where
-from zero_ref.train import choose, options, replicas
+from zero_ref.train import beside, choose, options, replicas
 from zero_ref.train.choose import Run
 from zero_ref.train.events import Events, step_to_record
+from zero_ref.train.held_out import Looks, evaluate
 from zero_ref.train.watch import Check, watch
 
 DATA = "the content of --data"
@@ -90,7 +93,9 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
     steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
     if not steps and o.resume != "latest" and steps.stop > 0:
-        raise UsageError(f"the checkpoint has done {steps.start} steps, and the run ends after {steps.stop}")
+        raise UsageError(
+            f"the checkpoint has done {number_of(steps.start, 'steps')}, and the run ends after {steps.stop}"
+        )
     rate = choose.schedule(o, steps.stop)
     recorded = steps and (o.report or o.trace or o.chart)
     events = Events(step_to_record(steps, batches), run) if recorded else None
@@ -104,21 +109,32 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
         history, measured, sizes = fit(run, steps, rate, after, events, hidden)
     if check:
         history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
+    history["drift"] = drift_of(run.comm, world)
 
     # 5. Gather the parameters of all ranks into the whole model.
-    history["test"] = evaluate(run, held_out)
-    history |= {"held_out": looks.rows, "best": looks.best, "text": write_text(o, run)}
-    if unigram is not None and history["test"]:
-        history["test"] |= {"bits": history["test"]["loss"] / math.log(2), "unigram": unigram}
-    history["weights_sha256"] = weights.sha256(weights.named_tensors(stage, units, comm))
-
+    history |= outcome(o, run, held_out, looks, unigram)
     ranks = world.everyone(record.rank_entry(o, run, measured, sizes))
     result = record.make_record(o, run, steps, history, ranks)
     if events:
         predicted = record.forecast_of(o, run, [sizes[events.step - steps.start]])
         result["recorded_step"] = events.together(predicted)
+    result |= {"own": beside.compare(fit, o, run, steps, history, checkpoint)} if o.own else {}
     report(o, run, result)
     return result
+
+
+def outcome(
+    o: argparse.Namespace, run: Run, held_out: Batches, looks: Looks, unigram: float | None
+) -> dict[str, Any]:
+    """What is known of the model after the last step, under the names of the record.
+
+    unigram: see DataSet.
+    """
+    test: dict[str, Any] | None = evaluate(run, held_out)
+    if unigram is not None and test:
+        test |= {"bits": test["loss"] / math.log(2), "unigram": unigram}
+    found = {"test": test, "held_out": looks.rows, "best": looks.best, "text": write_text(o, run)}
+    return found | {"weights_sha256": weights.sha256(weights.named_tensors(run.stage, run.units, run.comm))}
 
 
 def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> None:
@@ -133,9 +149,7 @@ def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> No
     launch.give_back_freed_memory()
 
 
-def end_step(
-    o: argparse.Namespace, run: Run, manifest: Manifest, looks: "Looks", last: int, step: int
-) -> None:
+def end_step(o: argparse.Namespace, run: Run, manifest: Manifest, looks: Looks, last: int, step: int) -> None:
     """After step `step` (from 1; 0 of a run of none): compare, test and save, as the options say."""
     if o.verify_every and step % o.verify_every == 0:
         replicas.check_equal(step, run)
@@ -164,6 +178,7 @@ def report(o: argparse.Namespace, run: Run, result: dict[str, Any]) -> None:
         actions += [lambda: draw_page(o, drawn)] if o.report else []
     if not o.quiet:
         actions.append(lambda: tell(o, result))
+        actions += [lambda: launch.say("\n" + beside.said(result, o.language))] if o.own else []
         actions += [lambda: draw_chart(o, drawn)] if o.chart and result["loss"] else []
         actions.append(lambda: tell_where(o, result))
     on_rank_0(run.world, lambda: each_apart(actions))
@@ -265,36 +280,6 @@ def last_epoch(losses: list[float], samples: list[int], steps: int) -> dict[str,
     return {"loss": mean, "steps": len(last), "whole": len(last) == steps}
 
 
-class Looks:
-    """What --eval-every finds. rows: step, loss, accuracy or r2; best: loss and step, also of a run before.
-
-    UsageError on all ranks if nothing is held out.
-    """
-
-    def __init__(self, o: argparse.Namespace, run: Run, held_out: Batches, manifest: Manifest) -> None:
-        self.o, self.run, self.held_out, self.manifest = o, run, held_out, manifest
-        self.rows: list[list[Any]] = []
-        self.best: best.Found | None = None
-        if o.eval_every and not len(held_out.ids):
-            raise UsageError(f"--eval-every: --test-fraction {o.test_fraction} holds no samples out")
-        if o.eval_every and o.save:
-            whole = saving.describe(manifest, 0, run, [])
-            ours = agree(run.world, lambda: best.find(o.save, whole) if run.world.rank == 0 else None)
-            self.best = next((tuple(found) for found in run.world.everyone(ours) if found), None)
-
-    def look(self, step: int) -> None:
-        """Test on all ranks, and keep the best. The ledger counts none of it: it is no part of a step."""
-        with ledger.set_aside():
-            found = evaluate(self.run, self.held_out)
-        assert found is not None
-        self.rows.append([step, *found.values()])
-        loss = found["loss"]
-        if loss is not None and loss < (self.best or [math.inf])[0]:  # not if it is no number
-            self.best = loss, step
-            if self.o.save:
-                best.keep(self.o.save, self.manifest, loss, step, self.run)
-
-
 def write_text(o: argparse.Namespace, run: Run) -> str | None:
     """What a GPT writes, for the summary; None where nobody reads it, and of one that has diverged."""
     if o.quiet or not run.task.alphabet:
@@ -306,29 +291,3 @@ def write_text(o: argparse.Namespace, run: Run) -> str | None:
             return sampling.generate(run.units, param_of, run.world, run.task, how)[0]
     except sampling.NoNumbers:
         return None
-
-
-def evaluate(run: Run, held_out: Batches) -> dict[str, float | None] | None:
-    """Loss, and accuracy or r2, on the held-out samples, shared out over the ranks; None without any.
-
-    r2 is 1 - (squared errors) / (squared deviations from the mean), over all targets together.
-    """
-    samples, classes, world = len(held_out.ids), run.task.classes > 0, run.world
-    if not samples:
-        return None
-    tokens = math.prod(held_out.y.shape[1:]) if classes else 1  # of a sample that is a window of text
-    loss_grad = model.loss_grad(classes, samples)
-    loss = right = 0.0
-    for step in range(held_out.steps_per_epoch):
-        for x, y in held_out.arrays(held_out.parts(0, step)):
-            for u in run.units:
-                x = u.forward(run.stage.full_param(u, run.comm), x)
-                u.forget()
-            loss += loss_grad(x, y)[1]
-            right += float((x.argmax(axis=-1) == y).sum()) if classes else 0.0
-    loss = world.sum(loss)
-    if classes:
-        return {"loss": loss, "accuracy": world.sum(right) / (samples * tokens)}
-    targets = array.to_numpy(held_out.y).astype(np.float64)
-    deviations = variance(targets)
-    return {"loss": loss, "r2": 1 - loss / deviations if deviations else None}

@@ -30,6 +30,7 @@ import numpy as np
 
 from zero_ref import extras, launch
 from zero_ref.comm import Call, Comm
+from zero_ref.extras.own import waiting_in
 from zero_ref.launch import CleanEnd
 from zero_ref.launch.start import WAITED
 from zero_ref.launch.together import Patience
@@ -62,6 +63,12 @@ def asked_in(frame: FrameType | None) -> str:
         return "an unknown place"
     file = "/".join(Path(asking.f_code.co_filename).parts[-2:])
     return f"{file}:{asking.f_lineno} in {asking.f_code.co_name}"
+
+
+def whereabouts(frame: FrameType | None) -> str:
+    """What asked_in says; and of somebody's own ring the line at which it is."""
+    inside = waiting_in(frame)
+    return asked_in(frame) + (f"; it is at {inside}" if inside else "")
 
 
 def module_of(frame: FrameType) -> str:
@@ -108,7 +115,7 @@ class Watch:
         while True:
             time.sleep(min(1.0, self.timeout / 4))
             now, now_in = time.monotonic(), self.now_in
-            here = asked_in(sys._current_frames().get(self.main))
+            here = whereabouts(sys._current_frames().get(self.main))  # held no longer: it keeps arrays alive
             if now_in is None:
                 number = 0
                 self.write(-self.calls, now, f"in {here}, step {self.comm.step}")

@@ -46,7 +46,7 @@ def why_sent(stage: int, step: Step, more: bool) -> tuple[str, str]:
         return "all_reduce_and_slice", "all_reduce"
     if stage == 3:
         return why_gathered(step, more)
-    if stage < 2 and step.calls(summing)[0] == k * step.calls(summing)[1]:
+    if stage < 2 and k > 1 and step.calls(summing)[0] == k * step.calls(summing)[1]:
         return "reduces_each_micro_batch", summing
     if stage == 2 and reduces_late(step):
         return "reduced_at_the_end", "reduce_scatter"

@@ -68,7 +68,7 @@ def diagnose(stage: int, trials: Sequence[Trial]) -> Diagnosis | None:
         or not_sharded(steps)
         or wrong_updates(steps)
         or wrong_values(steps)
-        or wrong_norm(steps)
+        or (None if all(same(*s.norm) for s, _ in steps) else exchanged(steps) or wrong_norm(steps))
         or wrong_loss(steps)
         or (wrong_cost(steps) if trials[-1].size > 1 else None)
         or find_remark(steps)
@@ -135,6 +135,10 @@ def wrong_values(steps: AllSteps) -> Diagnosis | None:
     if step is None:
         return None
     key, look = known_mistake(steps)
+    if key not in ("last_micro_batch_only", "not_cleared") and (found := too_early(step)):
+        return found
+    if key == "norm_per_unit" and step.calls("clip")[0] < 2:
+        key = "unknown"
     order = step.order()
     if key == "own_gradient" and {"all_reduce", "reduce_scatter"} & set(order):
         key = "update_before_sum"
@@ -150,6 +154,15 @@ def wrong_values(steps: AllSteps) -> Diagnosis | None:
     return make_diagnosis(
         key, step, look, (head, [(s.rank, s.number + 1, *wrong_parameter(s)) for s in ranks])
     )
+
+
+def too_early(step: Step) -> Diagnosis | None:
+    """A sum, a norm or an update of gradients before there are any."""
+    before = step.order()[: step.first("backward")] if "backward" in step.order() else []
+    for what in ("all_reduce", "reduce_scatter", "clip", "update"):
+        if what in before:
+            return make_diagnosis("before_backward", step, what, what=what)
+    return None
 
 
 def other_calls(steps: AllSteps) -> Diagnosis | None:
@@ -234,6 +247,14 @@ def wrong_norm(steps: AllSteps) -> Diagnosis | None:
             table = numbers_table(ranks, lambda s: s.norm)
             return make_diagnosis("norm_after_clipping" if clipped else "norm_wrong", step, "clip", table)
     return None
+
+
+def exchanged(steps: AllSteps) -> Diagnosis | None:
+    """Loss and norm, each in the other's place."""
+    if not all(same((s.norm[0], s.loss[0]), (s.loss[1], s.norm[1])) for s, _ in steps):
+        return None
+    step, ranks = next(iter(steps))
+    return make_diagnosis("result_exchanged", step, "", numbers_table(ranks, lambda s: s.loss))
 
 
 def after_clipping(step: Step) -> float:

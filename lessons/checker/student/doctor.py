@@ -33,6 +33,7 @@ from lessons.checker.student.doctor_mpi import (
 )
 from lessons.checker.student.finding import CLEAN, INSTALL, Finding, bad, note, ok
 from zero_ref.launch import leftovers, printable, shared
+from zero_ref.launch.singular import Text
 
 COMMON = ROOT / "lessons" / "checks" / "common.toml"
 
@@ -40,7 +41,7 @@ COMMON = ROOT / "lessons" / "checks" / "common.toml"
 def say(key: str, language: str, **params: Any) -> str:
     """A string of the interface, as words.say(), without NumPy."""
     ui = tomllib.loads(COMMON.read_text(encoding="utf-8"))["ui"]
-    return ui[key][language].format(**params)
+    return Text(ui[key][language]).format(**params)
 
 
 def main(language: str, plain: bool, clean: bool = False) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from lessons.checker import words
 from lessons.checker.teacher.results import STATUSES, Grading, Record, Student, short_number
 from zero_ref.launch import printable
+from zero_ref.launch.singular import Text
 
 
 def escape(text: str) -> str:
@@ -118,7 +119,7 @@ def commonest_mistake(grading: Grading, exercise: str, records: Sequence[Record]
     key, number = counts.most_common(1)[0]
     example = next(record for record in records if record.key == key)
     try:
-        ask = words.entry(exercise, key)[grading.language]["ask"].format(**example.params)
+        ask = Text(words.entry(exercise, key)[grading.language]["ask"]).format(**example.params)
     except (KeyError, IndexError):
         ask = ""
     times = grading.say("times", number=number, wrong=sum(counts.values()))

@@ -1,0 +1,216 @@
+# %% [markdown] id="17-title" lang="zh"
+# # 17 阶段更高，为什么内存反而更多？
+#
+# “我从 ZeRO-2 换到 ZeRO-3，怎么反而爆显存了？”这大概是 ZeRO 的用户最常问的问题（DeepSpeed 的 issue #1302、#4305、#6936）。前几课的账单说：阶段越高，一个 rank 存得越少。账单没有错，但它算的是两步**之间**；内存不够却总是发生在一步**中间**。
+#
+# 这一课量一步里的峰值，并用三行公式把它算出来，一个字节也不差。
+# %% [markdown] id="17-title" lang="en" src="51655bcf"
+# # 17 A higher stage: why does it need more memory?
+#
+# "I went from ZeRO-2 to ZeRO-3, and now I run out of memory." It may well be what users of ZeRO ask most (DeepSpeed's issues #1302,
+# #4305, #6936). The bill of earlier lessons says that the higher the stage, the less a rank keeps. The bill is right, but it is of what
+# is kept **between** steps, and memory runs out in the **middle** of one.
+#
+# This lesson measures the peak within a step, and then computes it with three lines of formula, to the byte.
+# %%
+import numpy as np
+from _lesson import ranks, say, show
+
+from zero_ref.extras.buckets import merged
+from zero_ref.extras.tiles import cut
+from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
+from zero_ref.model import Unit, build, loss_grad
+from zero_ref.optim import Adam
+from zero_ref.stages import zero0, zero1, zero2, zero3
+
+comm = ranks(4)
+N, SAMPLES = comm.size, 100
+STAGES = zero0, zero1, zero2, zero3
+E, K = 4, 8  # bytes of a parameter, or of its gradient, in float32; and of Adam's state for it
+
+# %% [markdown] id="17-measure" lang="zh"
+# ## 先量一量
+#
+# 模型是 64-1024-10 的 MLP：两层，一大一小。每个阶段走一步，看账本记下的两个数：两步之间存多少，一步里最多时有多少。
+#
+# 先想一想：从阶段 0 到 3，这两个数会怎么变？
+# %% [markdown] id="17-measure" lang="en" src="27aca382"
+# ## Measure first
+#
+# The model is an MLP of 64-1024-10: two layers, one large and one small. Each stage makes a step, and the ledger tells two numbers:
+# what is kept between steps, and the most that there is in a step.
+#
+# Think first: how do these two change from stage 0 to 3?
+# %%
+
+
+def layout(name, shapes, **more):
+    return FlatLayout(name, shapes, N, **more)
+
+
+def new_units(sizes: list[int]) -> list[Unit]:
+    return build(sizes, layout, "float32", seed=0)
+
+
+def measure(stage, units: list[Unit]) -> tuple[int, int]:
+    """Bytes that this rank keeps between steps, and the most that it has in one."""
+    random = np.random.default_rng(0)
+    inputs = units[0].layout.shapes
+    features = next(iter(inputs.values()))[1]
+    x, y = random.normal(size=(SAMPLES, features)).astype("float32"), random.integers(0, 10, SAMPLES)
+    own = slice(comm.rank * SAMPLES // N, (comm.rank + 1) * SAMPLES // N)
+    stage.setup(units, comm, lambda n: Adam(n, "float32"))
+    kept = ledger.live_total
+    ledger.forget_peaks()
+    stage.step(units, comm, [(x[own], y[own])], loss_grad(True, SAMPLES), lambda *_: (0.0, 1.0))
+    return kept, ledger.peak_total
+
+
+def measure_all(sizes: list[int]) -> list[int]:
+    """The peak of each stage."""
+    found = []
+    for number, stage in enumerate(STAGES):
+        kept, peak = measure(stage, new_units(sizes))
+        show(f"stage {number}: kept {kept:>9,} bytes, at most {peak:>9,} bytes")
+        found.append(peak)
+    return found
+
+
+peaks = measure_all([64, 1024, 10])
+assert peaks[0] > peaks[1] > peaks[2] < peaks[3]
+say(
+    f"两步之间，阶段 3 最少；一步中间，它比阶段 2 多 {peaks[3] - peaks[2]:,} 字节",
+    f"between steps stage 3 has least; within one it has {peaks[3] - peaks[2]:,} more than stage 2",
+)
+
+# %% [markdown] id="17-law" lang="zh"
+# ## 那一刻有什么活着
+#
+# 最多的时刻在反向里，轮到最大的那一层（Ψ_u 个参数）时。除了激活，活着的是：
+#
+# - 两步之间本来就存着的；
+# - 这一层**完整的**梯度，还没来得及 reduce-scatter：每个阶段都有；
+# - 阶段 3：这一层收集来的**完整的**参数。
+#
+# 从一个阶段到下一个，激活和完整的梯度没有变，于是差额只有三行：
+#
+# - 0 → 1：少了别人的优化器状态，K(Ψ − Ψ/N)；
+# - 1 → 2：少了别人的梯度，e(Ψ − Ψ/N)；
+# - 2 → 3：少了别人的参数，e(Ψ − Ψ/N)，**多了**收集来的一层，eΨ_u。
+# %% [markdown] id="17-law" lang="en" src="eb4a1cc0"
+# ## What is alive at that moment
+#
+# There is most in the backward pass, when it is the turn of the largest layer, of Ψ_u parameters. Beside activations, what is alive is
+#
+# - what is kept between steps anyway;
+# - the **whole** gradient of this layer, before its reduce-scatter: at every stage;
+# - at stage 3, the **whole** parameters of this layer, which have been gathered.
+#
+# From one stage to the next, activations and the whole gradient stay as they are. So the differences are three lines:
+#
+# - 0 → 1: without the others' optimizer state, K(Ψ − Ψ/N) less;
+# - 1 → 2: without the others' gradients, e(Ψ − Ψ/N) less;
+# - 2 → 3: without the others' parameters, e(Ψ − Ψ/N) less, and **with** one gathered layer, eΨ_u more.
+# %%
+
+
+def law(units: list[Unit]) -> list[int]:
+    """What the peak changes by from stage to stage."""
+    psi = sum(u.layout.padded for u in units)
+    largest = max(u.layout.padded for u in units)
+    others = psi - psi // N
+    return [-K * others, -E * others, E * (largest - others)]
+
+
+for number, (says, a, b) in enumerate(zip(law(new_units([64, 1024, 10])), peaks, peaks[1:])):
+    show(f"{number} -> {number + 1}: measured {b - a:>+9,}, by the law {says:>+9,}")
+    assert b - a == says
+
+# %% [markdown] id="17-who" lang="zh"
+# ## 谁说了算
+#
+# 第三行是正是负，只看 Ψ_u 和 (1 − 1/N)Ψ 谁大。刚才最大的一层占了整个模型的 87 %，别人的参数只占 75 %：为了扔掉 75 %，临时收集了 87 %。
+#
+# 换成八层一样宽的模型，每次收集的只是一小部分。先想一想再运行：阶段 3 还会更多吗？
+# %% [markdown] id="17-who" lang="en" src="586ab2ac"
+# ## What decides
+#
+# Whether the third line is more or less depends on Ψ_u and (1 − 1/N)Ψ alone. Above, the largest layer is 87 % of the model and the
+# others' parameters 75 %: to be rid of 75 %, 87 % are gathered.
+#
+# In a model of many layers, all of the same width, only a small part is gathered at a time. Think before you run it: does stage 3
+# still need more?
+# %%
+DEEP = [128] * 9 + [10]
+deep = measure_all(DEEP)
+assert deep[3] < deep[2] and [b - a for a, b in zip(deep, deep[1:])] == law(new_units(DEEP))
+largest, psi = (f(u.layout.padded for u in new_units(DEEP)) for f in (max, sum))
+say(
+    f"最大的一层只占 {largest / psi:.0%}：阶段 3 比阶段 2 少 {deep[2] - deep[3]:,} 字节",
+    f"the largest layer is {largest / psi:.0%}: stage 3 needs {deep[2] - deep[3]:,} bytes less than stage 2",
+)
+
+# %% [markdown] id="17-buckets" lang="zh"
+# ## 桶
+#
+# 可是真实的模型都有很多层，为什么用户还会遇到？因为框架常把几层并成一个**桶**（bucket）再收集：消息少而长，通信快。公式里的 Ψ_u 就成了一个桶。DeepSpeed 的桶默认是 5e8 个元素：按这样的桶来收集，参数不到 5 亿的模型整个就是一个桶。
+#
+# 极端情形 Ψ_u = Ψ：第三行是 +eΨ/N，阶段 3 一定比阶段 2 多。
+# %% [markdown] id="17-buckets" lang="en" src="e5337672"
+# ## Buckets
+#
+# But real models have many layers: why do their users meet it, too? Because systems often put several layers into one **bucket** that is
+# gathered at once. Fewer, longer messages are faster, and Ψ_u of the formula is now a bucket. DeepSpeed's buckets have 5e8 elements
+# by default: gathered in such buckets, a model of fewer parameters is one of them as a whole.
+#
+# At the extreme Ψ_u = Ψ, the third line is +eΨ/N: stage 3 always needs more than stage 2.
+# %%
+for elements in (0, 40_000, psi):
+    peak = {}
+    for stage in (zero2, zero3):
+        units = merged(new_units(DEEP), layout, elements)
+        ledger.forget_sent()
+        _, peak[stage] = measure(stage, units)
+    difference = peak[zero3] - peak[zero2]
+    show(
+        f"units: {len(units)}   stage 3 at most {peak[zero3]:>9,} bytes, "
+        f"{difference:>+8,} to stage 2, {sum(ledger.calls.values()):>2} calls"
+    )
+    assert difference == law(units)[2] and sum(ledger.calls.values()) == 3 * len(units)
+assert len(units) == 1 and difference == E * psi // N
+del units  # or the next cell would measure it, too
+
+# %% [markdown] id="17-tiles" lang="zh"
+# ## 反过来：切小
+#
+# 64-1024-10 的问题出在一层太宽。把这一层按输出切成几块**瓦片**（tile），每块是一个 unit，一次只收集一块（ZeRO-Infinity 的 memory-centric tiling）。要切成几块，阶段 3 才不比阶段 2 多？由公式：Ψ_u 要降到 (1 − 1/N)Ψ 以下，两块就够了。
+# %% [markdown] id="17-tiles" lang="en" src="4794dd8c"
+# ## The other way: cut it
+#
+# The trouble with 64-1024-10 is one wide layer. Cut by its outputs into **tiles**, each of which is a unit, only one tile is gathered at
+# a time (memory-centric tiling of ZeRO-Infinity). How many until stage 3 needs no more than stage 2? By the formula Ψ_u has to be
+# below (1 − 1/N)Ψ: two will do.
+# %%
+for tiles in (1, 2, 4):
+    second, third = (measure(stage, cut(new_units([64, 1024, 10]), layout, tiles))[1] for stage in STAGES[2:])
+    show(f"tiles: {tiles}   stage 2 at most {second:>9,} bytes, stage 3 {third:>9,}")
+    assert (third > second) == (tiles == 1)
+
+# %% [markdown] id="17-end" lang="zh"
+# ## 记住
+#
+# - 账单算的是两步之间；爆内存看的是峰值。峰值 = 存着的 + 最大 unit 的完整梯度 + 阶段 3 收集来的最大 unit + 激活。
+# - 阶段 3 比阶段 2 多，当且仅当 Ψ_u > (1 − 1/N)Ψ：一次收集了几乎整个模型。层多而匀的模型不会；一层特别大，或者桶特别大，就会。
+# - 办法：桶调小，宽层切成瓦片；或者就留在阶段 2。
+# - 对你自己的模型问这个问题：`python -m zero_ref.plan --why --model mlp --features 64 --hidden 1024 --classes 10 --dtype float32 --ranks 4`。
+# %% [markdown] id="17-end" lang="en" src="ec59e4f7"
+# ## To remember
+#
+# - The bill is of what lies between steps; what runs out of memory is the peak: what is kept + the whole gradient of the largest unit +
+#   at stage 3 the largest unit gathered + activations.
+# - Stage 3 needs more than stage 2 if and only if Ψ_u > (1 − 1/N)Ψ, where nearly the whole model is gathered at once. Models of many even
+#   layers do not; those with one very large layer, or with very large buckets, do.
+# - The remedy: smaller buckets, tiles for wide layers; or to stay at stage 2.
+# - To ask it of a model of your own:
+#   `python -m zero_ref.plan --why --model mlp --features 64 --hidden 1024 --classes 10 --dtype float32 --ranks 4`.

@@ -1,0 +1,186 @@
+# %% [markdown] id="23-title" lang="zh"
+# # 23 矩阵不能切：Muon
+#
+# 到现在为止，切模型从不看张量：摊平、切成 N 片，一片里可以有半个矩阵。这能行，是因为 SGD 和 Adam 都是逐元素的，每个元素的更新只看自己。
+#
+# Muon 不是。它要的是整个矩阵：取动量矩阵 M = U S Vᵀ，用 U Vᵀ 来更新，让所有方向一样长。半个矩阵的 U Vᵀ，不是整个矩阵的 U Vᵀ 的一半。切片的规则得换了。
+# %% [markdown] id="23-title" lang="en" src="c56b3bbf"
+# # 23 A matrix that cannot be cut: Muon
+#
+# So far nobody who cut the model looked at tensors: it was laid flat and cut into N shards, and there may be half a matrix in one. That is
+# fine because SGD and Adam go element by element, and each needs itself alone.
+#
+# Muon does not. It takes a matrix as a whole: of the momentum M = U S Vᵀ it makes U Vᵀ, in which all directions are of one length, and
+# updates with that. The U Vᵀ of half a matrix is not half of the whole one's U Vᵀ. So another rule has to say who owns what.
+# %%
+import functools
+
+import numpy as np
+from _lesson import each, ranks, say, show
+
+from zero_ref.comm import OrderedComm
+from zero_ref.extras import muon, tensors
+from zero_ref.layout import FlatLayout
+from zero_ref.ledger import ledger
+from zero_ref.model import build, loss_grad
+from zero_ref.stages import zero0, zero1, zero2, zero3
+
+comm = ranks(4)
+N = comm.size
+ordered = OrderedComm()
+
+# %% [markdown] id="23-turn" lang="zh"
+# ## 不做分解，只做乘法
+#
+# 求 U Vᵀ 不用 SVD。Newton–Schulz 迭代只用矩阵乘法：X ← aX + (bXXᵀ + c(XXᵀ)²)X，对每个奇异值 s 来说就是 s ← as + bs³ + cs⁵。五次以后，差不多所有的 s 都到了 1 附近。
+# %% [markdown] id="23-turn" lang="en" src="5d5461e7"
+# ## No decomposition, only products
+#
+# U Vᵀ takes no SVD. The Newton–Schulz iteration has matrix products alone: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which to each singular value s
+# does s ← as + bs³ + cs⁵. After five of them nearly every s is near 1.
+# %%
+M = np.random.default_rng(0).normal(size=(8, 12))
+before, after = (np.linalg.svd(m, compute_uv=False) for m in (M / np.linalg.norm(M), muon.orthogonal(M)))
+for name, values in (("before", before), ("after ", after)):
+    show(f"singular values {name} {' '.join(f'{s:.2f}' for s in values)}")
+assert after.min() > 0.6 and after.max() < 1.25
+
+# %% [markdown] id="23-half" lang="zh"
+# ## 半个不行
+#
+# 先想一想：上半个矩阵单独做一遍，和整个做完取上半个，一样吗？
+# %% [markdown] id="23-half" lang="en" src="f4de2c8f"
+# ## A half will not do
+#
+# Think first: is it the same to do the upper half alone, and to do the whole and take the upper half?
+# %%
+alone, whole = muon.orthogonal(M[:4]), muon.orthogonal(M)[:4]
+off = np.linalg.norm(alone - whole) / np.linalg.norm(whole)
+assert off > 0.1
+say(f"两者相差 {off:.0%}", f"they differ by {off:.0%}")
+
+# %% [markdown] id="23-deal" lang="zh"
+# ## 整个矩阵归一个 rank
+#
+# 那就不切矩阵，一个矩阵归一个 rank。按 unit 平分没有用：一个 unit 只有一个矩阵和一点偏置，谁拥有矩阵谁就几乎拥有一切。要在**整个模型**上平分：从大到小，每个矩阵给当时最少的 rank；偏置、最后一层这些可以切的，用来填缝。
+# %% [markdown] id="23-deal" lang="en" src="1e3dc0ba"
+# ## A whole matrix has one owner
+#
+# So matrices are not cut, and each has one owner. To balance within a unit is no use: it has one matrix and a few biases, and who owns
+# the matrix owns nearly everything. It is the **whole model** that has to be balanced: from large to small, each matrix goes to the rank
+# that has least so far; what may be cut, such as biases and the last layer, fills the gaps.
+# %%
+SIZES = [32] * 9 + [4]
+
+
+def on_one(name, shapes, **more):
+    return FlatLayout(name, shapes, 1, **more)
+
+
+def new_units(dealt: bool):
+    """The model, whose matrices are whole on one rank each, or which is cut in equal slices."""
+    slices = functools.partial(FlatLayout, size=N)
+    layout = tensors.dealing(build(SIZES, on_one, "float64", seed=3), N) if dealt else slices
+    return build(SIZES, layout, "float64", seed=3)
+
+
+units = new_units(dealt=True)
+owned = [sum(u.layout.counts[rank] for u in units) for rank in range(N)]
+of_matrices = [
+    sum(b - a >= 32 * 32 for u in units[:-1] for a, b in u.layout.ranges(rank)) for rank in range(N)
+]
+mean, within = sum(owned) / N, N * 32 * 32 / units[0].layout.elements
+each(comm, f"rank {comm.rank} owns {of_matrices[comm.rank]} of 8 matrices, {owned[comm.rank]:,} elements")
+say(
+    f"最多的是平均的 {max(owned) / mean:.2f} 倍；按 unit 平分会是 {within:.2f} 倍",
+    f"the most is {max(owned) / mean:.2f} of the mean; within units it would be {within:.2f}",
+)
+assert sum(of_matrices) == 8 and max(owned) < 1.1 * mean
+
+# %% [markdown] id="23-step" lang="zh"
+# ## 训练
+#
+# 阶段文件一个字也没改：reduce-scatter 和 all-gather 本来就允许各片不一样长。每个矩阵由它的 rank 正交化**一次**，更新完的参数照旧 all-gather。所以比 Adam 一个字节也不多发。
+#
+# 另一条路：照旧平均切片，正交化之前把矩阵收集起来。这样每个 rank 都做全部的矩阵（N 倍的计算），还多发 Ψ(N − 1)/N。
+# %% [markdown] id="23-step" lang="en" src="19f86074"
+# ## Training
+#
+# Not a word of a stage file changes: reduce-scatter and all-gather have always allowed shards of unequal lengths. Each matrix is made
+# orthogonal **once**, by its owner, and the new parameters are gathered as before. So not one byte more is sent than with Adam.
+#
+# The other way: equal slices as before, and matrices are gathered before they are made orthogonal. Then every rank does all of them, N
+# times the work, and Ψ(N − 1)/N more is sent.
+# %%
+random = np.random.default_rng(0)
+X, Y = random.normal(size=(24, SIZES[0])), random.integers(0, SIZES[-1], 24)
+OWN = slice(comm.rank * 6, comm.rank * 6 + 6)
+
+
+def train(stage, dealt: bool) -> tuple[bytes, int]:
+    """Three steps: all weights, and the bytes that all ranks send in the last."""
+    units = new_units(dealt)
+    stage = muon.by_unit(stage)  # the optimizer is told which elements are whose matrix
+    stage.setup(units, ordered, functools.partial(muon.Muon, dtype="float64", lr=0.01))
+    for _ in range(3):
+        ledger.forget_sent()
+        stage.step(units, ordered, [(X[OWN], Y[OWN])], loss_grad(True, 24), lambda *_: (0.0, 1.0))
+    sent = int(comm.sum(sum(ledger.sent.values())))
+    values = [u.layout.views(stage.full_param(u, ordered)) for u in units]
+    weights = b"".join(views[name].tobytes() for views in values for name in views)
+    return weights, sent
+
+
+results = {}
+for stage in (zero0, zero1, zero2, zero3):
+    for dealt in (True, False):
+        results[stage, dealt] = train(stage, dealt)
+assert len({weights for weights, _ in results.values()}) == 1
+psi = sum(u.layout.elements for u in units)
+for stage, legs in ((zero1, 2), (zero3, 3)):
+    name = stage.__name__[-1]
+    whole, gathered = results[stage, True][1], results[stage, False][1]
+    show(f"stage {name}, bytes of all ranks: owned {whole:,} = {legs} x 8 psi (N-1), gathered {gathered:,}")
+    assert whole == legs * 8 * psi * (N - 1) < gathered
+say(
+    "四个阶段、两条路，权重全都逐比特相同",
+    "four stages, two ways: all weights are equal in every bit",
+)
+
+# %% [markdown] id="23-once" lang="zh"
+# ## 一步一次
+#
+# 梯度可以一个 micro-batch 一个 micro-batch 地加起来，因为求和是线性的。正交化**不是**：先加再正交化，和先正交化再加，是两回事。DeepSpeed 的 ZeRO-3 曾在每个 micro-batch 之后都做一遍（issue #8600），结果就和 micro-batch 的个数有关了。
+# %% [markdown] id="23-once" lang="en" src="af3f366e"
+# ## Once a step
+#
+# Gradients can be added up one micro-batch after another, for a sum is linear. To make a matrix orthogonal is **not**: first to add and
+# then to turn is one thing, first to turn and then to add another. DeepSpeed's ZeRO-3 did it after each micro-batch (issue #8600), and
+# then results depend on how many there are.
+# %%
+a, b = (np.random.default_rng(number).normal(size=(8, 12)) for number in (1, 2))
+once, twice = muon.orthogonal(a + b), (muon.orthogonal(a) + muon.orthogonal(b)) / 2
+say(
+    f"两种次序相差 {np.linalg.norm(once - twice) / np.linalg.norm(once):.0%}",
+    f"the two orders differ by {np.linalg.norm(once - twice) / np.linalg.norm(once):.0%}",
+)
+assert np.linalg.norm(once - twice) > 0.1 * np.linalg.norm(once)
+
+# %% [markdown] id="23-end" lang="zh"
+# ## 记住
+#
+# - 摊平来切，靠的是优化器逐元素。Muon 要整个矩阵：要么一个矩阵归一个 rank，要么先收集。
+# - 归一个 rank：通信不多一个字节，每个矩阵只算一次；代价是各片不一样长，所以要在整个模型上平分，不能在 unit 里平分。
+# - 矩阵比 rank 少，或者有一个特别大，就怎么也分不匀。嵌入表不走 Muon，正好用来填缝。
+# - 正交化不是线性的：一步一次，在所有 micro-batch 的和上做。
+# - 真正的命令：`mpirun -n 4 python -m zero_ref.train --optimizer muon --shard-model tensors`。
+# %% [markdown] id="23-end" lang="en" src="f3411f0a"
+# ## To remember
+#
+# - To lay the model flat and cut it relies on optimizers that go element by element. Muon needs whole matrices: either each has one owner,
+#   or they are gathered first.
+# - With one owner nothing more is sent, and each matrix is computed once. The price: shards are unequal, so the whole model has to be
+#   balanced, and not each unit.
+# - With fewer matrices than ranks, or one that is very large, nothing makes it even. Embeddings are not Muon's, and so they fill the gaps.
+# - To make orthogonal is not linear: once a step, on the sum over all micro-batches.
+# - The real command: `mpirun -n 4 python -m zero_ref.train --optimizer muon --shard-model tensors`.
