@@ -14,7 +14,7 @@
 # This lesson measures the peak within a step, and then computes it with three lines of formula, to the byte.
 # %%
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say
 
 from zero_ref.extras.buckets import merged
 from zero_ref.extras.tiles import cut
@@ -69,12 +69,10 @@ def measure(stage, units: list[Unit]) -> tuple[int, int]:
 
 def measure_all(sizes: list[int]) -> list[int]:
     """The peak of each stage."""
-    found = []
-    for number, stage in enumerate(STAGES):
-        kept, peak = measure(stage, new_units(sizes))
-        show(f"stage {number}: kept {kept:>9,} bytes, at most {peak:>9,} bytes")
-        found.append(peak)
-    return found
+    found = [measure(stage, new_units(sizes)) for stage in STAGES]
+    head = pick("阶段 两步之间 最多", "stage kept most").split()
+    rows(head, [(n, f"{kept:,}", f"{peak:,}") for n, (kept, peak) in enumerate(found)])
+    return [peak for _, peak in found]
 
 
 peaks = measure_all([64, 1024, 10])
@@ -124,7 +122,10 @@ def law(units: list[Unit]) -> list[int]:
 
 
 for number, (says, a, b) in enumerate(zip(law(new_units([64, 1024, 10])), peaks, peaks[1:])):
-    show(f"{number} -> {number + 1}: measured {b - a:>+9,}, by the law {says:>+9,}")
+    say(
+        f"{number} -> {number + 1}：量到 {b - a:>+9,}，公式 {says:>+9,}",
+        f"{number} -> {number + 1}: measured {b - a:>+9,}, by the law {says:>+9,}",
+    )
     assert b - a == says
 
 # %% [markdown] id="17-who" lang="zh"
@@ -166,6 +167,7 @@ say(
 #
 # At the extreme Ψ_u = Ψ, the third line is +eΨ/N: stage 3 always needs more than stage 2.
 # %%
+lines = []
 for elements in (0, 40_000, psi):
     peak = {}
     for stage in (zero2, zero3):
@@ -173,11 +175,9 @@ for elements in (0, 40_000, psi):
         ledger.forget_sent()
         _, peak[stage] = measure(stage, units)
     difference = peak[zero3] - peak[zero2]
-    show(
-        f"units: {len(units)}   stage 3 at most {peak[zero3]:>9,} bytes, "
-        f"{difference:>+8,} to stage 2, {sum(ledger.calls.values()):>2} calls"
-    )
+    lines.append((len(units), f"{peak[zero3]:,}", f"{difference:+,}", sum(ledger.calls.values())))
     assert difference == law(units)[2] and sum(ledger.calls.values()) == 3 * len(units)
+rows(pick("unit 阶段3最多 比阶段2 次数", "units stage-3 to-stage-2 calls").split(), lines)
 assert len(units) == 1 and difference == E * psi // N
 del units  # or the next cell would measure it, too
 
@@ -194,7 +194,10 @@ del units  # or the next cell would measure it, too
 # %%
 for tiles in (1, 2, 4):
     second, third = (measure(stage, cut(new_units([64, 1024, 10]), layout, tiles))[1] for stage in STAGES[2:])
-    show(f"tiles: {tiles}   stage 2 at most {second:>9,} bytes, stage 3 {third:>9,}")
+    say(
+        f"{tiles} 块：阶段 2 最多 {second:>9,} 字节，阶段 3 最多 {third:>9,}",
+        f"tiles: {tiles}   stage 2 at most {second:>9,} bytes, stage 3 {third:>9,}",
+    )
     assert (third > second) == (tiles == 1)
 
 # %% [markdown] id="17-end" lang="zh"

@@ -15,7 +15,7 @@
 # device, how many bytes move, and whether the slow way holds everything up.
 # %%
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say, show
 
 from zero_ref.extras import offload
 from zero_ref.extras.storage import Host
@@ -71,11 +71,11 @@ def train(new_optimizer) -> tuple[bytes, dict[str, int]]:
 
 inside, told = train(adam)
 outside, moved = train(lambda n: offload.Offloaded(n, adam, Host))
-for name, numbers in (("inside", told), ("outside", moved)):
-    show(
-        f"{name:8} on the device {numbers['kept']:>6,}, in an update {numbers['most']:>6,}; "
-        f"outside {numbers['outside']:>6,}"
-    )
+lines = [
+    (name, *(f"{numbers[what]:,}" for what in ("kept", "most", "outside")))
+    for name, numbers in ((pick("在里面", "inside"), told), (pick("在外面", "outside"), moved))
+]
+rows(pick("状态 设备上 更新时 外面", "state on-the-device in-an-update outside").split(), lines)
 psi = sum(FlatLayout("", {"w": (b, a + 1)}, N).padded for a, b in zip(SIZES, SIZES[1:]))
 K = 8
 assert told["kept"] == moved["outside"] == K * psi // N and moved["kept"] == 0
@@ -94,7 +94,10 @@ say("权重逐比特相同：算的是同一个 Adam", "weights are equal in eve
 # ways of all machines are used together.
 # %%
 assert moved["read"] == moved["written"] == K * psi // N
-show(f"read {moved['read']:,}, written {moved['written']:,} = 8 psi/N each")
+say(
+    f"读 {moved['read']:,} 字节，写 {moved['written']:,} 字节，都是 8Ψ/N",
+    f"read {moved['read']:,} bytes, written {moved['written']:,}, 8 psi/N each",
+)
 
 # %% [markdown] id="19-order" lang="zh"
 # ## 双缓冲
@@ -161,9 +164,9 @@ def efficiency(bandwidth: float, batch: int) -> float:
     return intensity * bandwidth / (intensity * bandwidth + PEAK)
 
 
-for batch in (1, 2, 16):
-    cells = [f"{efficiency(bandwidth * 1e9, batch):>5.0%}" for bandwidth in (3, 12, 300, 1500)]
-    show(f"batch {batch:>2}: 3, 12, 300, 1500 GB/s give {' '.join(cells)}")
+widths = (3, 12, 300, 1500)
+lines = [(batch, *(f"{efficiency(w * 1e9, batch):.0%}" for w in widths)) for batch in (1, 2, 16)]
+rows(("batch", *(f"{w} GB/s" for w in widths)), lines)
 assert efficiency(1500e9, 2) > 0.9 and efficiency(12e9, 16) > 0.4
 say(
     "一条 PCIe（12 GB/s）在 batch 小的时候远远不够；batch 大了，或者许多 rank 各搬一片，才够",

@@ -21,7 +21,7 @@
 # How do numbers become 8 bits, or even 4, and how far are they off? This lesson begins with one number.
 # %%
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say
 
 from zero_ref.comm import OrderedComm
 from zero_ref.extras import zeropp
@@ -61,8 +61,7 @@ def through(code: Code, x: np.ndarray) -> np.ndarray:
 x = np.array([0.02, -0.5, 0.31, 1.27], "float32")
 s = np.abs(x).max() / 127
 codes = np.rint(x / s).astype(np.int8)
-show(f"x      {x}")
-show(f"codes  {codes}, scale {s:.3f}")
+say(f"数 {x}，码 {codes}，步长 {s:.3f}", f"numbers {x}, codes {codes}, scale {s:.3f}")
 x = np.random.default_rng(0).normal(size=4096).astype("float32")
 s = np.abs(x).max() / 127
 off = np.abs(np.rint(x / s) * s - x).max()
@@ -93,7 +92,11 @@ for block in (4096, 256, 64):
     code = Code("8", block)
     off = (through(code, x) - x)[others]
     relative = np.sqrt((off**2).mean() / (x[others] ** 2).mean())
-    show(f"blocks of {block:>4}: error {relative:.4f}, {code.nbytes(x.size) / x.size:.4f} bytes a number")
+    per = f"{code.nbytes(x.size) / x.size:.4f}"
+    say(
+        f"每块 {block:>4} 个：误差 {relative:.4f}，每个数 {per} 字节",
+        f"blocks of {block:>4}: error {relative:.4f}, {per} bytes a number",
+    )
 
 # %% [markdown] id="20-sum" lang="zh"
 # ## 求和：每转一手，就再舍入一次吗？
@@ -116,7 +119,10 @@ for part in parts[1:]:
     ring = through(four, ring) + part
 once = sum(through(four, part) for part in parts[:-1]) + parts[-1]
 errors = [np.sqrt(((found - exact) ** 2).mean()) for found in (ring, once)]
-show(f"ring, coded at each hop {errors[0]:.3f}; coded once {errors[1]:.3f}")
+say(
+    f"误差：环形，每跳编一次码 {errors[0]:.3f}；只编一次 {errors[1]:.3f}",
+    f"error: ring, coded at each hop {errors[0]:.3f}; coded once {errors[1]:.3f}",
+)
 assert errors[1] < errors[0] / 2
 
 # %% [markdown] id="20-bytes" lang="zh"
@@ -156,11 +162,14 @@ WAYS = {
     "all": {"weights": Code("8"), "second": True, "gradients": Code("4")},
 }
 found = {name: train(**asked) for name, asked in WAYS.items()}
-for name, (far, held, loss) in found.items():
-    show(
-        f"{name:6} gathers {far['all_gather']:>7,}  sums {far['reduce_scatter']:>7,}  "
-        f"parameters {held:>7,}  loss {loss:.4f}"
-    )
+lines = [
+    (name, *(f"{n:,}" for n in (far["all_gather"], far["reduce_scatter"], held)), f"{loss:.4f}")
+    for name, (far, held, loss) in found.items()
+]
+rows(
+    pick("做法 出机器的收集 出机器的求和 参数 loss", "way far-gathers far-sums parameters loss").split(),
+    lines,
+)
 units = build(SIZES, lambda name, shapes: FlatLayout(name, shapes, N), "float32", seed=3)
 psi = sum(u.layout.padded for u in units)
 gather = 4 * psi // N * 2  # one's shard, to the two ranks of the other machine
@@ -201,7 +210,10 @@ for _ in range(100):
     rounded[1:] -= step / 10
     rounded = through(Code("8"), rounded)
 moved = [(a[1:] - b[1:]).mean() / step for a, b in ((master, weights), (rounded, start))]
-show(f"100 updates of -0.1 step: kept exactly {moved[0]:+.1f} steps, kept as codes {moved[1]:+.1f}")
+say(
+    f"100 次各减 0.1 格：精确保存走了 {moved[0]:+.1f} 格，按码保存走了 {moved[1]:+.1f}",
+    f"100 updates of -0.1 step: kept exactly {moved[0]:+.1f} steps, kept as codes {moved[1]:+.1f}",
+)
 assert abs(moved[0] + 10) < 0.1 and abs(moved[1]) < 0.1
 
 # %% [markdown] id="20-end" lang="zh"

@@ -16,7 +16,7 @@
 import functools
 
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, ranks, say
 
 from zero_ref.comm import OrderedComm
 from zero_ref.extras import muon, tensors
@@ -41,8 +41,9 @@ ordered = OrderedComm()
 # %%
 M = np.random.default_rng(0).normal(size=(8, 12))
 before, after = (np.linalg.svd(m, compute_uv=False) for m in (M / np.linalg.norm(M), muon.orthogonal(M)))
-for name, values in (("before", before), ("after ", after)):
-    show(f"singular values {name} {' '.join(f'{s:.2f}' for s in values)}")
+for zh, en, values in (("之前", "before", before), ("之后", "after ", after)):
+    numbers = " ".join(f"{s:.2f}" for s in values)
+    say(f"奇异值，{zh} {numbers}", f"singular values {en} {numbers}")
 assert after.min() > 0.6 and after.max() < 1.25
 
 # %% [markdown] id="23-half" lang="zh"
@@ -90,7 +91,12 @@ of_matrices = [
     sum(b - a >= 32 * 32 for u in units[:-1] for a, b in u.layout.ranges(rank)) for rank in range(N)
 ]
 mean, within = sum(owned) / N, N * 32 * 32 / units[0].layout.elements
-each(comm, f"rank {comm.rank} owns {of_matrices[comm.rank]} of 8 matrices, {owned[comm.rank]:,} elements")
+number, elements = of_matrices[comm.rank], f"{owned[comm.rank]:,}"
+each(
+    comm,
+    f"rank {comm.rank} 有 8 个矩阵里的 {number} 个，{elements} 个元素",
+    f"rank {comm.rank} owns {number} of 8 matrices, {elements} elements",
+)
 say(
     f"最多的是平均的 {max(owned) / mean:.2f} 倍；按 unit 平分会是 {within:.2f} 倍",
     f"the most is {max(owned) / mean:.2f} of the mean; within units it would be {within:.2f}",
@@ -140,7 +146,10 @@ psi = sum(u.layout.elements for u in units)
 for stage, legs in ((zero1, 2), (zero3, 3)):
     name = stage.__name__[-1]
     whole, gathered = results[stage, True][1], results[stage, False][1]
-    show(f"stage {name}, bytes of all ranks: owned {whole:,} = {legs} x 8 psi (N-1), gathered {gathered:,}")
+    say(
+        f"阶段 {name}，所有 rank 的字节：各管整个矩阵 {whole:,} = {legs} × 8Ψ(N−1)，收集来算 {gathered:,}",
+        f"stage {name}, bytes of all ranks: owned {whole:,} = {legs} x 8 psi (N-1), gathered {gathered:,}",
+    )
     assert whole == legs * 8 * psi * (N - 1) < gathered
 say(
     "四个阶段、两条路，权重全都逐比特相同",
