@@ -2292,6 +2292,12 @@ CHECKER = [
         "None",
     ),
     Bug(
+        "the watch looks at the variables of a step, which lives longer for it",
+        "extras/own.py",
+        "if each.f_code in CALLS_OF_MESSAGES:",
+        'if isinstance(each.f_locals.get("self"), Messages):',
+    ),
+    Bug(
         "own stages are said to be equal if their losses are",
         "train/beside.py",
         "            if ours != right:\n",
