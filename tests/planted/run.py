@@ -105,7 +105,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
         "-k",
         "sum or hang or alone or waits or message",
     ),
-    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock"),
+    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock or alive"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
