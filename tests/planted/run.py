@@ -171,7 +171,7 @@ FAILED = re.compile(
 def copy(folder: Path) -> Path:
     """The package, its lessons and its tests in `folder`, with what Python has compiled of them."""
     for name in ("zero_ref", "lessons", "tests"):
-        shutil.copytree(ROOT / name, folder / name)
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc.*"))  # half written
     for file in ROOT.iterdir():  # what a wheel is built from
         if file.is_file() and not file.name.startswith("."):
             shutil.copy(file, folder)
