@@ -222,8 +222,8 @@ def waiting_in(frame: FrameType | None) -> str:
     """
     call = ""
     for each in _outwards(frame):
-        owner = each.f_locals.get("self")
-        if isinstance(owner, Messages):
+        # Of no other frame: f_locals is a copy that stays with it, and keeps a step's arrays alive.
+        if each.f_globals is globals() and isinstance(each.f_locals.get("self"), Messages):
             given = [f"{name}={each.f_locals[name]}" for name in ("to", "source") if name in each.f_locals]
             call = f", in comm.{each.f_code.co_name}({', '.join(given)})"
         elif is_own(each):
