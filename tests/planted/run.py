@@ -37,7 +37,8 @@ UNIT = [
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
-EXPLORE = "bills or hsdp or again or first_number or no_result_stays or one_color or believed or agree"
+EXPLORE = "bills or hsdp or again"
+PAGE = "first_number or no_result_stays or one_color or believed or agree"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
@@ -105,6 +106,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
     "explore": (0, "tests/test_explore.py", "-k", EXPLORE),
+    "page": (0, "tests/test_explore.py", "-k", PAGE),
     "reading": (0, "tests/test_reading.py", "tests/test_lessons.py", "-k", "stand_in_order or handed"),
     "cells": (0, "tests/test_notebooks.py", "-k", CELLS),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
@@ -152,7 +154,7 @@ FIRST = {  # by group, where it is not the order above
     "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
     "reading": ["reading", "cells"],
     "terminal": ["terminal"],
-    "explore": ["explore"],
+    "explore": ["explore", "page"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M
