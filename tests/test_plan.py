@@ -283,7 +283,9 @@ def test_parameters_have_units(text, psi):
         (9_999_999, "9,999,999 B"),
         (1e7, "0.01000 GB"),
         (31.40625e9, "31.41 GB"),
-        (2e12, "2,000 GB"),
+        (999.94e9, "999.9 GB"),
+        (2e12, "2.000 TB"),
+        (1.6e17, "160.0 PB"),
     ],
 )
 def test_sizes_have_units(nbytes, text):
