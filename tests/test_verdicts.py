@@ -1,9 +1,10 @@
 """What the checker says where a program is stopped, slow, or keeps something; and of single edits."""
 
+import runpy
 from dataclasses import replace
 
 import pytest
-from confusion import answers
+from confusion import HERE, answers
 from mutants import check, is_named, sample, truths
 from truth import judge
 
@@ -11,6 +12,7 @@ from lessons.checker import checking, edits, progress, slips, words
 from lessons.checker.evidence import Diagnosis
 from lessons.checker.ranks.runner import Job
 from lessons.checker.student import attempt, screen
+from lessons.checks import cases_of
 
 RING = "06_ring_reduce_scatter"
 FIRST = "    partial = x"
@@ -137,7 +139,6 @@ def test_a_slip_in_a_rule_is_found_and_nothing_else():
     assert edits.explaining_edit("y = 2 * x + 1", (), fits(7, 9)) is None
     loop = "y = 1\nfor _ in range(2):\n    y += x"
     assert edits.explaining_edit(loop, (), fits(3, 1)) == "for _ in range(3):"
-    assert edits.explaining_edit(loop, (), fits(4, 1)) is None  # a line twice: all of the rule would be said
 
 
 @pytest.mark.rest("twelve answers for each", every=20)
@@ -177,3 +178,37 @@ def test_what_was_false_is_neither_said_nor_taken_for_true(number, old, new, key
     params = result.diagnosis.params | {"rank": 0, "step": 1, "micro_batches": 1, "wanted": "-", "got": "-"}
     result.diagnosis = replace(result.diagnosis, key=key, params=params)
     assert judge(exercise, text, result, right) is False
+
+
+@pytest.mark.rest("sixty answers", every=7)
+@pytest.mark.parametrize("exercise", words.exercises())
+def test_right_answers_written_in_other_ways_pass(exercise):
+    if not (file := HERE / "otherwise" / f"{exercise}.py").exists():
+        pytest.skip("none written")
+    texts = {str(n): text for n, text in enumerate(runpy.run_path(str(file))["RIGHT"])}
+    results = check(exercise, texts, limit=10.0)
+    assert {n: r.diagnosis.key for n, r in results.items() if r.diagnosis} == {}
+
+
+def test_there_are_sixty_of_them():
+    assert sum(len(runpy.run_path(str(file))["RIGHT"]) for file in (HERE / "otherwise").glob("*.py")) >= 60
+
+
+@pytest.mark.parametrize(
+    ("exercise", "lengths"),
+    (
+        ("04_sharding_data", lambda c: "samples" in c and (c["size"], c["samples"])),
+        ("06_ring_reduce_scatter", lambda c: (c["size"], c["length"])),
+        ("07_all_gather", lambda c: c["function"] == "ring_all_gather" and (c["size"], c["numel"])),
+        ("09_flat_vector", lambda c: "numel" in c["given"] and (c["given"]["size"], c["given"]["numel"])),
+        ("10_memory_bill", lambda c: (c["given"]["size"], c["given"]["psi"])),
+        ("14_on_the_wire", lambda c: "psi" in c["given"] and (c["given"]["size"], c["given"]["psi"])),
+    ),
+)
+def test_every_remainder_is_tried(exercise, lengths):
+    for seed in ("s", "t", "u"):
+        pairs = {pair for case in cases_of(exercise, seed) if (pair := lengths(case))}
+        left = {(size, length % size) for size, length in pairs if 1 < size < 5}
+        sizes = {size for size, _ in left}
+        missing = {(size, rest) for size in sizes for rest in range(size)} - left
+        assert not missing, seed

@@ -356,7 +356,7 @@ def gives(codes: Any, values: Values, case: Case) -> bool:
     found, exact = made(values, case), ratio(case)
     if not isinstance(codes, np.ndarray) or codes.shape != found.shape or codes.dtype.kind not in "fiu":
         return False
-    off = np.abs(codes.astype(float) - found)
+    off = np.abs((codes.astype(float) - found + 128) % 256 - 128)  # int8 takes 128 for -128
     if found.size == exact.size:
         off[np.abs(exact - np.rint(exact)) < SLACK] -= 1
     return bool((off < SLACK).all())

@@ -1033,6 +1033,104 @@ BETWEEN = [
     ),
 ]
 
+WAYS = [
+    Bug(
+        "a ring sends between machines what each sends to each",
+        "plan/traffic.py",
+        "leg.inside + leg.between if leg.inside and leg.between else near * leg.between for leg in legs",
+        "near * leg.between for leg in legs",
+    ),
+    Bug(
+        "direct is counted for one rank of a machine",
+        "plan/traffic.py",
+        "direct = sum(near * leg.between for leg in legs)",
+        "direct = sum(leg.between for leg in legs)",
+    ),
+    Bug(
+        "all that goes to other ranks leaves the machine",
+        "plan/traffic.py",
+        "far = sum(weight for other, weight in others.items() if other not in here)",
+        "far = sum(others.values())",
+    ),
+    Bug(
+        "every rank of a ring sends to the next machine",
+        "plan/traffic.py",
+        "return len(weights), nbytes / len(here)",
+        "return len(weights), nbytes",
+    ),
+    Bug(
+        "a sum between groups is one call",
+        "plan/traffic.py",
+        'IN_ONE = {"sum_between_groups": 2}',
+        "IN_ONE: dict[str, int] = {}",
+    ),
+    Bug(
+        "what has only been begun is counted, too",
+        "plan/traffic.py",
+        'if not call.name.startswith("start_") and not one_hop:',
+        "if not one_hop:",
+    ),
+    Bug(
+        "a second copy is gathered without a code and counted with one",
+        "plan/zeropp.py",
+        'gathers = times["all_gather"] // (2 if hpz else 1)',
+        'gathers = times["all_gather"]',
+    ),
+    Bug(
+        "what comes back to be remembered costs no time",
+        "plan/zeropp.py",
+        "sum(coded) * (2 if error_feedback else 1)",
+        "sum(coded)",
+    ),
+    Bug(
+        "the sender of a ring has a rank's part of the link",
+        "plan/timing.py",
+        "together = (leg.inside + leg.between) / min(link.bandwidth, near * other.bandwidth)",
+        "together = (leg.inside + leg.between) / min(link.bandwidth, other.bandwidth)",
+    ),
+    Bug(
+        "a hop between machines costs what one inside does",
+        "plan/timing.py",
+        "here * link.latency + (there - here) * other.latency",
+        "there * link.latency",
+    ),
+    Bug(
+        "bytes between machines go over the link inside",
+        "plan/timing.py",
+        "between += leg.between / other.bandwidth",
+        "between += leg.between / link.bandwidth",
+    ),
+    Bug(
+        "a step has no time for what lies outside",
+        "plan/sizing.py",
+        "crowded * outside(row.work, machine),",
+        "0.0,",
+    ),
+    Bug(
+        "all machines crowd one machine's cores",
+        "plan/sizing.py",
+        "crowded = machine.crowding(near)",
+        "crowded = machine.crowding(ranks)",
+    ),
+    Bug(
+        "of what an extra gives only stage 3 is tried",
+        "plan/ways.py",
+        'with_extras = [(f"{stage}+", stage, asked) for stage in range(4)]',
+        'with_extras = [(f"{stage}+", stage, asked) for stage in (3,)]',
+    ),
+    Bug(
+        "a token is computed once for a sample",
+        "plan/sizing.py",
+        "products = samples * tokens * sum(",
+        "products = samples * sum(",
+    ),
+    Bug(
+        "a text is compared as a table",
+        "plan/compare.py",
+        "return dataclasses.replace(data, **shapes)",
+        "return dataclasses.replace(data, **shapes, alphabet=None)",
+    ),
+]
 PLANS = [
     Bug(
         "the scores of attention count only where a block is computed again",
@@ -1723,7 +1821,7 @@ EVENTS = [
     ),
     Bug(
         "neighbouring events are taken together over a peak",
-        PAGE,
+        "report/thin.py",
         "cut = alive.index(max(alive)) + 1",
         "cut = len(part)",
     ),
@@ -1735,7 +1833,7 @@ EVENTS = [
     ),
     Bug(
         "the losses of a resumed run are compared from its beginning",
-        PAGE,
+        "report/compare.py",
         '[max(0, first - r["first_step"]) :]',
         "[:]",
     ),
@@ -1774,6 +1872,93 @@ EVENTS = [
         "launch/terminal.py",
         "tabulate.MIN_PADDING = 0\n",
         "tabulate.MIN_PADDING = 0\ntabulate.WIDE_CHARS_MODE = False\n",
+    ),
+]
+
+PAGES = [
+    Bug(
+        "equal hashes of runs that train other things are the same weights",
+        "report/compare.py",
+        "len(by_hash) == 1 and not what",
+        "len(by_hash) == 1",
+    ),
+    Bug(
+        "an option that decides weights is taken for one that does not",
+        "report/compare.py",
+        '(PASSING - {"init"})',
+        '(PASSING | {"lr", "seed"})',
+    ),
+    Bug(
+        "the cursors of runs go by the number of the event",
+        "report/runs.js",
+        "other.move(samePhase(each, other))",
+        "other.move(each.position)",
+    ),
+    Bug(
+        "a run without a phase stays at the beginning",
+        "report/runs.js",
+        "before(each))?.to ?? 0",
+        "before(each))?.from ?? 0",
+    ),
+    Bug(
+        "what is packed has units from the first one on",
+        "report/packed.py",
+        "first is None else unit - first",
+        "first is None else unit",
+    ),
+    Bug(
+        "ranks with the same places share their events",
+        "report/page.py",
+        'whole = [(rank["places"], short) for rank, short in zip(ranks, events)]',
+        'whole = [(rank["places"], None) for rank, short in zip(ranks, events)]',
+    ),
+    Bug(
+        "what lies outside the device is not kept",
+        "report/theatre.py",
+        'held["optimizer"] += away',
+        'held["optimizer"] += 0',
+    ),
+    Bug(
+        "around the ring every hop has the same piece",
+        "report/travel.js",
+        "% group) - hop + offset)",
+        "% group) + offset)",
+    ),
+    Bug(
+        "groups send to everyone",
+        "report/travel.js",
+        "if (!same(from, to, group) ||",
+        "if (",
+    ),
+    Bug(
+        "codes look like numbers",
+        "report/travel.js",
+        'coded ? " coded" : ""',
+        '""',
+    ),
+    Bug(
+        "shards of large runs are drawn one by one",
+        "report/pictures.js",
+        "column / pieces < NARROWEST_SHARD",
+        "column / pieces < 0",
+    ),
+    Bug(
+        "a dry run's scene looks like a run's",
+        "report/scene.js",
+        'if (view.run.origin === "dry") parts',
+        "if (false) parts",
+    ),
+    Bug(
+        "the most that a rank keeps is drawn on every rank",
+        "report/figure.js",
+        "placeOfShard([first, own], x, wide, wide / (padded || 1)) : [x, wide]",
+        "[x, wide] : [x, wide]",
+    ),
+    Bug(
+        "what is started ahead is not seen under way",
+        "report/lanes.js",
+        'if (name.startsWith("start_"))',
+        'if (name.startsWith("begin_"))',
     ),
 ]
 
@@ -2919,8 +3104,8 @@ FEEDBACK = [
     Bug(
         "other ranks take up what belongs to others",
         "checkpoint/owed.py",
-        "checkpoint.manifest.who_sends_what != who_sends_what(run)",
-        "not checkpoint.manifest.owed",
+        "checkpoint.manifest.who_sends_what == who_sends_what(run)",
+        "bool(checkpoint.manifest.owed)",
     ),
     Bug(
         "the formula forgets what is owed",
@@ -3157,6 +3342,7 @@ GROUPS = {
     "tiles": IN_TILES,
     "muon": MUON,
     "plans": PLANS,
+    "ways": WAYS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,
@@ -3165,6 +3351,7 @@ GROUPS = {
     "faults": FAULTS,
     "starts": STARTS,
     "events": EVENTS,
+    "pages": PAGES,
     "gpu": ON_A_GPU,
     "nccl": NCCL,
     "leftovers": LEFTOVERS,

@@ -39,6 +39,8 @@ FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
 EXPLORE = "bills or hsdp or again"
 PAGE = "first_number or no_result_stays or one_color or believed or agree"
+SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
+SEVERAL += " or ahead"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
@@ -48,6 +50,7 @@ NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
     "coded groups",
     "feedback",
+    "not owed",
 )  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
@@ -68,9 +71,10 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "groups": (4, "tests/mpi/check_groups.py"),
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
-    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups or muon"),
     "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
-    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or nothing_owed or (measurement and hash)"),
+    "not owed": (4, "tests/mpi/check_feedback.py", "-k", "nothing_owed"),
+    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or (measurement and hash)"),
     "family": (4, "tests/mpi/check_family.py", "-k", "code or hpz"),
     "tensors": (0, "tests/test_tensors.py"),
     "muon": (RANKS, "tests/mpi/check_muon.py", "tests/mpi/check_tensors.py"),
@@ -80,6 +84,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "variants": (RANKS, "tests/mpi/check_variants.py"),
     "teams": (4, "tests/mpi/check_tensor_parallel.py"),
     "plan": (0, "tests/test_plan.py", "-k", PLAN),
+    "ways": (0, "tests/test_ways.py", "tests/test_claims.py", "-k", "not calibration and not refused"),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
@@ -109,6 +114,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "page": (0, "tests/test_explore.py", "-k", PAGE),
     "reading": (0, "tests/test_reading.py", "tests/test_lessons.py", "-k", "stand_in_order or handed"),
     "cells": (0, "tests/test_notebooks.py", "-k", CELLS),
+    "several": (0, "tests/test_report_of_several.py", "-k", SEVERAL),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
 FIRST = {  # by group, where it is not the order above
@@ -129,13 +135,14 @@ FIRST = {  # by group, where it is not the order above
     "predictions": ["unit", "dry_run"],
     "precision": ["precision"],
     "plans": ["plan"],
+    "ways": ["ways"],
     "schedule": ["schedule", "rates"],
     "recompute": ["recompute", "plan"],
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "offload": ["offload"],
     "ZeRO++": ["codes", "zeropp", "family"],
-    "feedback": ["feedback", "owed"],
+    "feedback": ["feedback", "not owed", "owed"],
     "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
     "tiles": ["tiles"],
@@ -148,6 +155,7 @@ FIRST = {  # by group, where it is not the order above
     "faults": ["faults"],
     "starts": ["start", "faults"],
     "events": ["events", "report"],
+    "pages": ["several"],
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],

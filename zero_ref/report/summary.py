@@ -10,14 +10,15 @@ from typing import Any
 from zero_ref.datasets.texts import bits
 from zero_ref.launch.terminal import fitting, folded, words_of
 from zero_ref.ledger import COLLECTIVES, WAYS
-from zero_ref.report.page import formula, numbers, origin
+from zero_ref.report.page import formula, numbers
+from zero_ref.report.vocabulary import origin
 
 NOTHING_SAVED = [("host", "cpu"), ("host", "compiled")]  # the host's memory is the device's
 HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
 
 
 def words_for(record: dict[str, Any], language: str | None) -> dict[str, str]:
-    """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
+    """Every word in a language, as it is where the numbers of this record come from (`origin`)."""
     word, own = words_of(__package__, language), f"_{origin(record)}"
     return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
 
