@@ -3093,7 +3093,8 @@ FEEDBACK = [
         "extras/feedback.py",
         "        return owed\n\n    def encode",
         "        again = self.cleared.setdefault(str(layout), step - 1) == step\n"
-        "        self.cleared[str(layout)] = step\n        return owed.copy() if again else owed\n\n    def encode",
+        "        self.cleared[str(layout)] = step\n"
+        "        return owed.copy() if again else owed\n\n    def encode",
     ),
     Bug(
         "every micro-batch of a step after a reset begins with nothing owed",
