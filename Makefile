@@ -4,7 +4,8 @@
 # make learn   the exercises: each is checked whenever its file is saved
 # make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
 # make gpu-check   on a machine with a GPU: what only a GPU can show, in one file to send, gpu-check.txt
-# make figures   the README's figure, from the records of `make compare`; make readme   the output it shows
+# make figures   the README's figure, from the records of `make compare`, and docs/figures/gpt3.html
+# make readme   the output that the READMEs show
 # Everything comes as wheels from PyPI; PYTHON=python3.12 chooses another interpreter. Where nvidia-smi
 # names a CUDA version, CuPy for it is installed, too; CUDA= leaves it out.
 
@@ -32,6 +33,7 @@ compare: setup
 
 figures: compare
 	python docs/figures/draw.py runs docs/figures
+	python docs/figures/large.py docs/figures
 
 readme: setup
 	python tests/pages.py

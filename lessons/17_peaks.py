@@ -13,8 +13,10 @@
 #
 # This lesson measures the peak within a step, and then computes it with three lines of formula, to the byte.
 # %%
+import gc
+
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import language, pick, ranks, rows, say, show
 
 from zero_ref.extras.buckets import merged
 from zero_ref.extras.tiles import cut
@@ -55,6 +57,7 @@ def new_units(sizes: list[int]) -> list[Unit]:
 
 def measure(stage, units: list[Unit]) -> tuple[int, int]:
     """Bytes that this rank keeps between steps, and the most that it has in one."""
+    gc.collect()  # or what an earlier step has left might go in the middle of this one
     random = np.random.default_rng(0)
     inputs = units[0].layout.shapes
     features = next(iter(inputs.values()))[1]
@@ -69,12 +72,10 @@ def measure(stage, units: list[Unit]) -> tuple[int, int]:
 
 def measure_all(sizes: list[int]) -> list[int]:
     """The peak of each stage."""
-    found = []
-    for number, stage in enumerate(STAGES):
-        kept, peak = measure(stage, new_units(sizes))
-        show(f"stage {number}: kept {kept:>9,} bytes, at most {peak:>9,} bytes")
-        found.append(peak)
-    return found
+    found = [measure(stage, new_units(sizes)) for stage in STAGES]
+    head = pick("阶段|两步之间|一步里最多", "stage|kept between steps|at most in a step").split("|")
+    rows(head, [(number, f"{kept:,}", f"{peak:,}") for number, (kept, peak) in enumerate(found)])
+    return [peak for _, peak in found]
 
 
 peaks = measure_all([64, 1024, 10])
@@ -123,9 +124,12 @@ def law(units: list[Unit]) -> list[int]:
     return [-K * others, -E * others, E * (largest - others)]
 
 
-for number, (says, a, b) in enumerate(zip(law(new_units([64, 1024, 10])), peaks, peaks[1:])):
-    show(f"{number} -> {number + 1}: measured {b - a:>+9,}, by the law {says:>+9,}")
-    assert b - a == says
+differences, says = [b - a for a, b in zip(peaks, peaks[1:])], law(new_units([64, 1024, 10]))
+rows(
+    pick("阶段|量到的差|公式", "stage|measured|by the law").split("|"),
+    [(f"{n} → {n + 1}", f"{d:+,}", f"{s:+,}") for n, (d, s) in enumerate(zip(differences, says))],
+)
+assert differences == says
 
 # %% [markdown] id="17-who" lang="zh"
 # ## 谁说了算
@@ -166,6 +170,7 @@ say(
 #
 # At the extreme Ψ_u = Ψ, the third line is +eΨ/N: stage 3 always needs more than stage 2.
 # %%
+lines = []
 for elements in (0, 40_000, psi):
     peak = {}
     for stage in (zero2, zero3):
@@ -173,11 +178,9 @@ for elements in (0, 40_000, psi):
         ledger.forget_sent()
         _, peak[stage] = measure(stage, units)
     difference = peak[zero3] - peak[zero2]
-    show(
-        f"units: {len(units)}   stage 3 at most {peak[zero3]:>9,} bytes, "
-        f"{difference:>+8,} to stage 2, {sum(ledger.calls.values()):>2} calls"
-    )
+    lines.append((len(units), f"{peak[zero3]:,}", f"{difference:+,}", sum(ledger.calls.values())))
     assert difference == law(units)[2] and sum(ledger.calls.values()) == 3 * len(units)
+rows(pick("桶|阶段 3 最多|比阶段 2|调用次数", "buckets|stage 3 at most|than stage 2|calls").split("|"), lines)
 assert len(units) == 1 and difference == E * psi // N
 del units  # or the next cell would measure it, too
 
@@ -192,10 +195,34 @@ del units  # or the next cell would measure it, too
 # a time (memory-centric tiling of ZeRO-Infinity). How many until stage 3 needs no more than stage 2? By the formula Ψ_u has to be
 # below (1 − 1/N)Ψ: two will do.
 # %%
+lines = []
 for tiles in (1, 2, 4):
     second, third = (measure(stage, cut(new_units([64, 1024, 10]), layout, tiles))[1] for stage in STAGES[2:])
-    show(f"tiles: {tiles}   stage 2 at most {second:>9,} bytes, stage 3 {third:>9,}")
+    lines.append((tiles, f"{second:,}", f"{third:,}"))
     assert (third > second) == (tiles == 1)
+rows(pick("瓦片|阶段 2 最多|阶段 3 最多", "tiles|stage 2 at most|stage 3 at most").split("|"), lines)
+
+# %% [markdown] id="17-curve" lang="zh"
+# ## 把这一步画出来
+#
+# 64-1024-10 的模型，真正的训练命令，阶段 3 的一步：从左到右是时间，高度是活着的字节，一个字母一种。
+#
+# 先想一想：最高的地方是谁的反向？那里小写的 p 和 g 各是什么，有多高？
+# %% [markdown] id="17-curve" lang="en" src="22b14023"
+# ## The step, drawn
+#
+# The model of 64-1024-10 in the real training command, one step of stage 3: from left to right goes time, the height is bytes alive, a letter for
+# each kind.
+#
+# Think first: where it is highest, whose backward pass is that? What are the small p and g there, and how high are they?
+# %%
+from zero_ref.report import summary, text
+from zero_ref.train import options
+from zero_ref.train.run import train
+
+gc.collect()
+drawn = train(options.parse(["--quiet", "--steps", "3", "--stage", "3", "--hidden", "1024", "--chart"]))
+show(text.chart(drawn, summary.words_for(drawn, language())))
 
 # %% [markdown] id="17-end" lang="zh"
 # ## 记住

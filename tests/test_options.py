@@ -67,6 +67,7 @@ DEFAULTS = {
     "machine": None,
     "code_weights": None,
     "code_gradients": None,
+    "error_feedback": None,
     "hpz": False,
     "offload": None,
     "offload_shards": False,
@@ -201,14 +202,16 @@ WRONG = [
     "--code-gradients 3",
     "--code-gradients 8/1048577",
     "--code-gradients 8/x",
-    "--code-gradients 8 --group 2",
+    "--code-gradients 8 --group 2 --machine 2",
     "--code-gradients 8 --own x",
     "--code-gradients 8 --transport nccl",
     "--code-weights 8 --reduce ring",
-    "--code-weights 8 --overlap",
+    "--code-weights 8 --overlap --reduce ring",
     "--hpz --machine 2 --keep-after-forward",
-    "--machine 2 --reduce-once",
-    "--code-weights 8 --optimizer muon",
+    "--error-feedback 0.8",
+    "--code-gradients 4 --error-feedback 1",
+    "--code-gradients 4 --error-feedback 0.8/x",
+    "--code-gradients 4 --error-feedback 0.8 --dtype float16",
     "--export",
     "--report",
     "--compare r.json",
@@ -262,7 +265,12 @@ def test_the_defaults_are_these():
         ("--shard-model weights=2,1,1", {"shard_model": [2, 1, 1]}),
         ("--group 2", {"group": 2}),
         ("--code-weights 8 --code-gradients 4/64", {"code_weights": "8/256", "code_gradients": "4/64"}),
-        ("--code-weights none --code-gradients none", {}),
+        ("--code-weights none --code-gradients none --error-feedback none", {}),
+        (
+            "--code-gradients 4 --error-feedback .8/1024",
+            {"code_gradients": "4/256", "error_feedback": "0.8/1024"},
+        ),
+        ("--code-gradients 4 --error-feedback 0", {"code_gradients": "4/256", "error_feedback": "0.0"}),
         ("--bucket 700", {"bucket": 700}),
         ("--tiles 3", {"tiles": 3}),
         ("--shard-model tensors", {"shard_model": "tensors"}),
@@ -451,7 +459,7 @@ def test_shares_are_for_so_many_ranks():
     o = parse("--shard-model weights=2,1,1")
     assert options.model_rule(o, 3) == ("contiguous", [2, 1, 1])
     for size in (1, 2, 4):
-        with pytest.raises(UsageError, match=f"3 weights for {size} ranks"):
+        with pytest.raises(UsageError, match=f"3 weights for {size} rank"):
             options.model_rule(o, size)
 
 

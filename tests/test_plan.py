@@ -26,6 +26,7 @@ from zero_ref.plan.formulas import (
     transformer_parameters,
 )
 from zero_ref.plan.timing import Link, Machine, Times, Work, hops
+from zero_ref.plan.why import why
 from zero_ref.train import choose, options
 
 PLAN = ("-m", "zero_ref.plan")
@@ -283,7 +284,9 @@ def test_parameters_have_units(text, psi):
         (9_999_999, "9,999,999 B"),
         (1e7, "0.01000 GB"),
         (31.40625e9, "31.41 GB"),
-        (2e12, "2,000 GB"),
+        (999.94e9, "999.9 GB"),
+        (2e12, "2.000 TB"),
+        (1.6e17, "160.0 PB"),
     ],
 )
 def test_sizes_have_units(nbytes, text):
@@ -553,6 +556,8 @@ WRONG = """
 --why --ranks 2 --model transformer --layers 3 --hidden 8 --heads 2 --sequence 4
 --why --ranks 2 --model mlp --features 3 --classes 2 --memory 1GB
 --why --paper table1
+--why --ranks 4 --model mlp --features 3 --classes 2 --group 3
+--why --ranks 4 --model mlp --features 3 --classes 2 --prefetch
 --parameters 1e9 --ranks 2 --bucket 9
 --model transformer --ranks 2 --layers 3 --hidden 8 --heads 2 --sequence 4 --bucket 9
 """
@@ -576,6 +581,26 @@ def test_why_says_where_the_peak_is_and_what_changes_it():
     assert "--bucket 76810       1  76,810  1,643,404  1,797,024" in english
     numbers = [re.findall(r"\d[\d,]*\d", text) for text in (english, chinese)]
     assert sorted(numbers[0]) == sorted(numbers[1]) and "阶段 3 比阶段 2 需要更多" in unfolded(chinese)
+
+
+def why_of(line):
+    return unfolded(why(command.parse(f"--why {line} --batch-size 16".split())))
+
+
+@pytest.mark.rest("dry runs of five lists of units each")
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_why_answers_for_a_gpt_and_for_groups(language):
+    gpt = f"--model gpt --layers 2 --hidden 64 --heads 4 --sequence 64 --language {language}"
+    loss, block = (why_of(f"{gpt} --ranks {n} --vocab {v}") for n, v in ((2, 8192), (4, 256)))
+    said = "where no unit is gathered" if language == "en" else "没有收集任何 unit"
+    assert said in loss and said not in block
+    psi = 2 * 49_984 + 2 * 8192 * 64 + 64 * 64 + 2 * 64
+    psi += psi % 2
+    assert f"{-2 * (psi - psi // 2):,}" in loss and "--bucket" in loss
+    groups = why_of(f"{gpt} --ranks 4 --vocab 256 --group 2")
+    assert "(K + 2e) (Ψ/G - Ψ/N)" in groups and "(Ψ/G - Ψ/N)" not in block
+    own = 136_960 // 4  # of one of 4 ranks; in a group of 2 twice as much
+    assert all(f"{n * own:+,}" in groups for n in (12, 14, 16))
 
 
 def test_bad_input_ends_with_code_2(tmp_path):
@@ -636,11 +661,12 @@ HOSTILE = {
     "a stage that is not there": ({"stage": 9}, {}, "stage"),
     "a step far away": ({}, {"first_step": (1 << 53) - 5}, ""),
     "no time": ({}, {"seconds_per_step": 0.0}, ""),
-    "groups": ({"group": 2}, {}, "made with --group"),
-    "machines": ({"machine": 2, "hpz": True}, {}, "made with --hpz"),
-    "codes": ({"code_gradients": "8/256"}, {}, "made with --code-gradients"),
-    "offload": ({"offload": "host"}, {}, "made with --offload"),
-    "muon": ({"optimizer": "muon"}, {}, "made with --optimizer muon"),
+    "groups": ({"group": 3}, {}, "groups of 3"),
+    "machines": ({"machine": 3, "hpz": True}, {}, "does not divide"),
+    "codes": ({"code_gradients": "8/0"}, {}, "expected"),
+    "feedback of nothing": ({"error_feedback": "0.8"}, {}, "needs --code-gradients"),
+    "offload": ({"offload": "moon"}, {}, "expected host"),
+    "muon": ({"optimizer": "muon", "tiles": 2}, {}, "--tiles goes neither"),
 }
 MEASURED = """
 import resource, sys

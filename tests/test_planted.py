@@ -18,7 +18,9 @@ def test_every_bug_has_a_name_of_its_own():
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_fits_and_compiles(name):
-    compile(plant(BUGS[name], PACKAGE), BUGS[name].file, "exec")
+    planted = plant(BUGS[name], PACKAGE)
+    if BUGS[name].file.endswith(".py"):
+        compile(planted, BUGS[name].file, "exec")
 
 
 def test_a_sample_is_spread_over_its_group():

@@ -17,7 +17,7 @@ from zero_ref import launch, report
 from zero_ref.launch import UsageError
 from zero_ref.launch.terminal import table
 from zero_ref.ledger import COLLECTIVES, KINDS
-from zero_ref.report import meetings, page, summary, text, trace
+from zero_ref.report import compare, meetings, page, summary, text, thin, trace, vocabulary
 from zero_ref.report.__main__ import main
 from zero_ref.report.record import read
 from zero_ref.train import options
@@ -82,7 +82,7 @@ def written(tmp_path, runs, compared=None, language=None):
 
 
 def test_every_word_exists_in_both_languages():
-    for key, texts in page.words().items():
+    for key, texts in vocabulary.words().items():
         assert list(texts) == ["en", "zh"] and all(texts.values()), key
         places = [sorted(set(re.findall(r"\{\w+\}", text))) for text in texts.values()]
         assert places[0] == places[1], key
@@ -101,7 +101,7 @@ def test_every_word_that_is_asked_for_exists():
         asked |= {name, f"begin_{name}", f"end_{name}"}
     for name in ("call_back", "event_back", "event_on", "call_on", "play", "pause"):
         asked |= {name, f"{name}_title"}
-    assert asked <= page.words().keys()
+    assert asked <= vocabulary.words().keys()
 
 
 # The page
@@ -359,7 +359,7 @@ def test_the_difference_to_another_run(run, opened, tmp_path):
     theirs["loss"][3] += 1e-7
     theirs["loss"][5] -= 3e-3
     theirs["weights_sha256"] = "0" * 64
-    found = page.difference("b", ours, theirs)
+    found = compare.difference("b", ours, theirs)
     assert found["steps"] == 9 and found["most"] == pytest.approx(3e-3)
     assert [step for step, _ in found["so_far"]] == [1, 4, 6, 9]
     view = opened(written(tmp_path, {"a": ours}, {"b": theirs}, "en"))
@@ -377,9 +377,9 @@ def test_the_difference_to_another_run(run, opened, tmp_path):
 def test_steps_are_compared_by_their_number(run):
     ours, resumed = record_of(run), record_of(run)
     resumed |= {"first_step": 4, "loss": resumed["loss"][4:]}
-    found = page.difference("b", ours, resumed)
+    found = compare.difference("b", ours, resumed)
     assert (found["steps"], found["most"]) == (5, 0.0)
-    assert page.difference("a", resumed, ours)["most"] == 0.0
+    assert compare.difference("a", resumed, ours)["most"] == 0.0
 
 
 def test_a_loss_that_is_not_finite_is_shown(run, opened, tmp_path):
@@ -387,7 +387,7 @@ def test_a_loss_that_is_not_finite_is_shown(run, opened, tmp_path):
     ours["loss"][4] = None
     view = opened(written(tmp_path, {"a": ours}, {"b": record_of(run)}, "en"))
     assert table_of(view, "loss").locator("tbody tr").nth(4).inner_text().split("\t")[1] == "not finite"
-    assert page.difference("b", ours, record_of(run))["most"] is None
+    assert compare.difference("b", ours, record_of(run))["most"] is None
 
 
 def test_what_was_held_out_is_drawn_beside_the_loss(run, opened, tmp_path):
@@ -457,13 +457,13 @@ def test_many_events_are_thinned_out_without_losing_a_byte_or_a_peak(run):
     record = longer(record_of(run), 200)
     assert sum(len(rank["events"]) for rank in record["recorded_step"]["ranks"]) > 60_000
     for rank in record["recorded_step"]["ranks"]:
-        whole = [dict(live) for live in page.levels(rank)]
+        whole = [dict(live) for live in thin.levels(rank)]
         alive = [sum(at.values()) for at in whole]
         live, peak = dict(whole[0]), 0
-        thin = page.thinned_events(rank, 1000)
-        assert len(thin) <= 1000
+        fewer = thin.thinned_events(rank, 1000)
+        assert len(fewer) <= 1000
         number = 0
-        for event in thin:
+        for event in fewer:
             changes = event[4] if event[1] == "several" else [[event[2], event[3], event[4]]]
             for kind, _, nbytes in changes if event[1] not in ("begin", "end") else []:
                 live[kind] += nbytes
@@ -487,7 +487,7 @@ def test_the_page_says_which_events_are_taken_together(run, opened, tmp_path):
     for _ in range(5):
         view.keyboard.press("ArrowRight")
     assert "taken together" in view.locator("#now-words").inner_text()
-    measured = max(sum(live.values()) for live in page.levels(record["recorded_step"]["ranks"][0]))
+    measured = max(sum(live.values()) for live in thin.levels(record["recorded_step"]["ranks"][0]))
     assert f"measured {measured:,}, also in the dry run" in view.locator("#memory-picture").text_content()
 
 
@@ -496,7 +496,7 @@ def test_a_long_curve_keeps_its_ends_and_its_extremes(run, opened, tmp_path):
     record["loss"] = [1.0 + (i % 7) / 10 for i in range(100_000)]
     record["loss"][54_321], record["loss"][77_777] = 9.0, 0.25
     drawn = page.losses("a", record)["loss"]
-    assert len(drawn) <= page.MOST_POINTS + 3 and (drawn[0][0], drawn[-1][0]) == (1, 100_000)
+    assert len(drawn) <= thin.MOST_POINTS + 3 and (drawn[0][0], drawn[-1][0]) == (1, 100_000)
     assert (54_322, 9.0) in drawn and (77_778, 0.25) in drawn
     view = opened(written(tmp_path, {"a": record}, language="en"))
     assert "of 100,000 steps are drawn" in view.locator("#loss-caption").inner_text()
@@ -517,7 +517,7 @@ def test_many_units_and_ranks_are_named_as_left_out(run, opened, tmp_path):
         rank["elements"] += [rank["elements"][2]] * more
     view = opened(written(tmp_path, {"a": record}, language="en"))
     caption = view.locator("#holdings-caption").inner_text()
-    assert "48 of 83 units" in caption and "16 of 20 ranks" in caption
+    assert "one bar for the whole model" in caption and "16 of 20 ranks" in caption
     assert "8 of 20 ranks" in view.locator("#traffic-caption").inner_text()
 
 
@@ -643,9 +643,9 @@ def test_the_chart_shows_every_kind_and_the_right_numbers(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     record = record_of(run)
     said = text.make_text(record, "en")
-    word = page.words()["text_traffic"]["en"]
+    word = vocabulary.words()["text_traffic"]["en"]
     peaks = [
-        max(sum(live.values()) for live in page.levels(rank)) for rank in record["recorded_step"]["ranks"]
+        max(sum(live.values()) for live in thin.levels(rank)) for rank in record["recorded_step"]["ranks"]
     ]
     assert f"Peak {max(peaks):,} bytes, dry run {max(peaks):,}." in said
     drawn = "".join(line.partition("|")[2] for line in said.splitlines() if "|" in line)

@@ -138,6 +138,8 @@ def test_a_slip_in_a_rule_is_found_and_nothing_else():
 
     assert edits.explaining_edit("y = 2 * x + 1", (), fits(2, 2)) == "y = 2 * x + 2"
     assert edits.explaining_edit("y = 2 * x + 1", (), fits(7, 9)) is None
+    loop = "y = 1\nfor _ in range(2):\n    y += x"
+    assert edits.explaining_edit(loop, (), fits(3, 1)) == "for _ in range(3):"
 
 
 @pytest.mark.rest("twelve answers for each", every=20)

@@ -320,7 +320,7 @@ def wrong_kind(trial: Trial, rank: int, value: Any) -> Diagnosis | None:
     for name, want in right(trial.case).items():
         if found := evidence.wrong_kind(value[name], want):
             key, params = found
-            return told(key, trial, **{what: f"{name}: {text}" for what, text in params.items()})
+            return told(key, trial, **params | {"wanted": f"{name}: {params['wanted']}"})
     return None
 
 
@@ -344,7 +344,9 @@ def name_values(trials: Sequence[Trial], trial: Trial, rank: int) -> Diagnosis:
     if zeros and all(not set(names) & own for _, names, own in off):
         return told("others_empty", trial, **params)
     rows = [(r, " ".join(names) or "-") for r, names, _ in off]
-    return told("unknown", trial, ("rank", "wrong_matrices"), rows, **params)
+    found = told("unknown", trial, ("rank", "wrong_matrices"), rows, **params)
+    found.pair = (trial.values(), [want] * trial.size)
+    return found
 
 
 def wrong_names(trial: Trial, rank: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from small import Small, SmallGpt
 import zero_ref
 from zero_ref.comm import Comm
 from zero_ref.extras import offload
-from zero_ref.report import page, text
+from zero_ref.report import text, vocabulary
 from zero_ref.train import choose, family
 
 N = Comm().size
@@ -135,7 +135,7 @@ def test_every_call_that_an_extra_makes_has_its_sentences(monkeypatch):
     more = [("hpz", "prefetch"), ("overlap", "code gradients"), ("group", "overlap"), ("group", "feedback")]
     for names in [*((name,) for name in EXTRAS), *more]:
         asked(names, steps=1).run()
-    words, initials = page.words(), (PACKAGE / "report" / "phases.js").read_text(encoding="utf-8")
+    words, initials = vocabulary.words(), (PACKAGE / "report" / "phases.js").read_text(encoding="utf-8")
     for name in met:
         assert all(words[key]["zh"] and words[key]["en"] for key in (name, f"begin_{name}", f"end_{name}"))
         assert name in text.CALLS and (name.endswith("all_gather") or f"{name}:" in initials)

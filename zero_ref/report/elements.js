@@ -25,7 +25,7 @@ function say(key, values = {}) {
   return DATA.words[key][language].replace(COUNTED, one).replace(/\{(\w+)\}/g, fill);
 }
 
-// The words for a run, by where its numbers come from: "run", "dry", or "old" (see origin in page.py).
+// The words for a run, by where its numbers come from: "run", "dry", or "old" (see vocabulary.py).
 function sayOf(run, key, values) {
   const own = `${key}_${run.origin}`;
   return say(own in DATA.words ? own : key, values);
@@ -34,6 +34,7 @@ function sayOf(run, key, values) {
 const sentences = (...all) => all.filter((each) => each).join(language === "zh" ? "" : " ");
 const clauses = (...all) => all.filter((each) => each).join(language === "zh" ? "；" : "; ");
 const list = (all) => all.join(language === "zh" ? "、" : ", ");
+const cut = (words, most) => (words.length > most ? `${words.slice(0, most - 1)}…` : words);
 const exact = (number) => number.toLocaleString("en-US");
 const signed = (number) => (number < 0 ? "−" : "+") + exact(Math.abs(number));
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
@@ -64,7 +65,12 @@ function beside(measured, formula) {
 // ---- Elements. Text becomes text and never markup, whatever it says.
 
 const find = (id) => document.getElementById(id);
-const widthOf = (id) => Math.max(240, find(id).clientWidth);
+const widths = new Map(); // until all is drawn anew: to ask in the midst of changes lays out the page each time
+
+function widthOf(id) {
+  if (!widths.has(id)) widths.set(id, Math.max(240, find(id).clientWidth));
+  return widths.get(id);
+}
 
 function fill(element, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
@@ -113,6 +119,13 @@ function swatch(kind) {
   const outline = rect(0, 0, 28, 16, { class: "outline", rx: 2 });
   const filled = rect(0, 0, 28, 16, { ...patternOf(kind), rx: 2 });
   return s("svg", { width: 28, height: 16, "aria-hidden": "true" }, outline, filled);
+}
+
+// A mark beside what nobody has computed.
+function dryBadge(x, y) {
+  const words = say("dry_badge");
+  const wide = 12 + (language === "zh" ? 12 : 6.4) * words.length;
+  return [rect(x + 0.5, y + 0.5, wide, 17, { class: "dry-badge", rx: 3 }), text(x + 6, y + 13, words, { class: "small strong" })];
 }
 
 const legend = (kinds) => kinds.map((kind) => h("li", {}, swatch(kind), say(kind)));

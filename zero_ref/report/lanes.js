@@ -2,6 +2,28 @@
 
 // Lanes of time: one a rank, with its passes, and its collectives as waiting and transfer. All by one clock.
 
+// Collectives that are started and waited for later: [unit, from the start to the end of waiting] of a lane.
+function underWay(lane) {
+  const started = new Map();
+  const found = [];
+  for (const [name, unit, begin, end] of lane) {
+    const what = name.replace(/^(start|finish|await)_/, "");
+    if (name.startsWith("start_")) started.set(`${what} ${unit}`, begin);
+    else if (name !== what && started.has(`${what} ${unit}`)) found.push([unit, started.get(`${what} ${unit}`), end]);
+  }
+  return found;
+}
+
+// What the looks of a lane mean.
+function lanesLegend(lanes) {
+  const key = (name, words) => h("li", {}, s("svg", { width: 28, height: 16, "aria-hidden": "true" },
+    name === "flight" ? rect(0, 11, 28, 4, { class: "flight" }) : rect(0.5, 0.5, 27, 15, { class: `lane ${name}` })), words);
+  const keys = PASSES.map((name) => key(name, say("lane_computes", { pass: say(name) })));
+  keys.push(key("waits", say("lane_waiting")), key("travels", say("lane_travelling")));
+  if (lanes.some((lane) => underWay(lane).length)) keys.push(key("flight", say("lane_under_way")));
+  return keys;
+}
+
 function drawLanes(view, width, { label, changed, tall }) {
   const { lanes } = view.run;
   const calls = lanes.flat();
@@ -13,7 +35,7 @@ function drawLanes(view, width, { label, changed, tall }) {
   const parts = [];
   for (const tick of ticks(last, width < 520 ? 3 : 6)) {
     parts.push(line(x(tick), top - 4, x(tick), bottom, "axis"));
-    parts.push(text(x(tick), bottom + 12, `${exact(Math.round(tick))} µs`, { class: "small", "text-anchor": tick ? "middle" : "start" }));
+    parts.push(text(x(tick), bottom + 12, `${exact(Math.round(tick))} µs`, { class: "small", "text-anchor": !tick ? "start" : x(tick) > right - 36 ? "end" : "middle" }));
   }
   for (const [row, lane] of lanes.entries()) {
     const y = top + row * (height + 3);
@@ -30,10 +52,15 @@ function drawLanes(view, width, { label, changed, tall }) {
         if (until > begin) parts.push(box(begin, until, "lane waits"));
         if (end > until) parts.push(box(until, end, "lane travels"));
       }
-      const word = pass ? `${say(`phase_${name}`)} ${unit}` : `${initialsOf(name)} ${unit ?? ""}`;
+      const word = pass ? `${say(`phase_${name}`)} ${unit}` : `${INITIALS[name]} ${unit ?? ""}`;
       if (x(end) - x(begin) > 7 * word.length) {
         parts.push(text((x(begin) + x(end)) / 2, y + height / 2 + 4, word, { class: "tiny halo", "text-anchor": "middle" }));
       }
+    }
+    for (const [unit, begin, end] of underWay(lane)) {
+      const title = s("title", {}, `${say("lane_under_way")}: ${view.units[unit].name}`);
+      const turn = (unit % 2) * 2; // neighbours overlap
+      parts.push(s("rect", { x: x(begin), y: y + height - 3 - turn, width: Math.max(1, x(end) - x(begin)), height: 2.5, class: "flight" }, title));
     }
   }
   const cursor = line(0, top - 4, 0, bottom, "cursor");

@@ -217,93 +217,10 @@ function memoryTable() {
 function memoryLegend() {
   const rank = view.rank;
   const row = (bytes, ...name) => h("li", {}, name, h("span", { class: "value" }, exact(bytes)));
-  const kinds = [...KINDS].reverse().filter((kind) => rank.live.some((live) => live[kind]));
+  const kinds = [...rank.kinds].reverse();
   const all = row(rank.total[view.position], say("total"));
   all.classList.add("total");
   return [...kinds.map((kind) => row(rank.live[view.position][kind], swatch(kind), say(kind))), all];
-}
-
-// ---- Several runs side by side
-
-// Options in which a run differs from the first; its stage has a column of its own.
-function differs(run) {
-  const names = ["model", "hidden", "data", "seed", "dtype", "batch_size", "micro_batches", "no_shuffle"];
-  names.push("accumulate", "optimizer", "lr", "momentum", "weight_decay", "clip_norm");
-  names.push("shard_data", "shard_model", "reduce", "device");
-  const value = (which, name) => JSON.stringify(which.config[name] ?? null);
-  const found = names.filter((name) => value(run, name) !== value(FIRST, name));
-  return found.length ? ` (${found.map((name) => `${name} ${value(run, name)}`).join(", ")})` : "";
-}
-
-function runsTable() {
-  const header = [say("stage"), say("file"), "N"];
-  const rows = DATA.runs.map((run) => [String(run.stage), run.name + differs(run), String(run.world_size)]);
-  const words = [1];
-  const most = DATA.runs.map(mostOf);
-  const add = (key, cell) => {
-    header.push(say(key));
-    for (const [i, run] of DATA.runs.entries()) rows[i].push(cell(run, most[i]));
-  };
-  add("at_rest", (run, { at_rest }) => beside(...at_rest));
-  add("peak", (run, { peak }) => (run.origin === "old" ? beside(...peak) : exact(peak[0])));
-  const ran = (run) => run.origin === "run";
-  if (DATA.runs.some(ran)) add("dry_run", (run, { peak }) => (ran(run) ? exact(peak[1]) : "–"));
-  add("sent_per_step", (run, { sent_per_step }) => beside(...sent_per_step));
-  if (CURVES.length) {
-    add("last_loss", (run) => (run.loss.length ? lossInWords(run.last_loss) : "–"));
-    words.push(header.length);
-    add("weights", (run) => (run.loss.length ? h("code", {}, hashOf(run) + sameWeights(run)) : "–"));
-  }
-  return table(header, rows, words);
-}
-
-function sameWeights(run) {
-  return run !== CURVES[0] && run.weights_sha256 === CURVES[0].weights_sha256 ? " =" : "";
-}
-
-function timelinesTable() {
-  const most = (run, bytes, kind) => exact(Math.max(...run.ranks.map((rank) => rank[bytes][kind])));
-  const both = (run, kind) => ["resting_bytes", "peak_bytes"].map((bytes) => most(run, bytes, kind));
-  const rows = DATA.runs.flatMap((run) => KINDS.map((kind) => [run.name, say(kind), ...both(run, kind)]));
-  return table([say("file"), say("kind"), say("at_rest"), say("peak")], rows, [1]);
-}
-
-// One run in a column: what it keeps, and its memory over one step, on the scale of all.
-function drawTimeline(place, each, most) {
-  const width = Math.max(240, place.clientWidth);
-  const readout = h("p", { class: "readout" });
-  const stage = say("stage_number", { stage: each.run.stage });
-  const label = `${stage}: ${say("memory_description", { rank: each.rank.number })}`;
-  const changed = () => {
-    follow();
-    readout.textContent = `rank ${each.rank.number} · ${sentences(inWords(each), inNumbers(each))}`;
-  };
-  const [picture, follow] = drawMemory(each, width, { most, small: true, label, changed });
-  const resting = say("resting_formula", { bytes: exact(restingFormula(each)) });
-  const facts = h("p", { class: "facts" }, peakInWords(each), h("br", {}), resting);
-  place.append(drawHoldings(each, width, true, 0), facts, picture, readout);
-  changed();
-}
-
-function drawRuns() {
-  put("runs-table", runsTable());
-  tell("runs-peaks", peaksByKind(DATA.runs));
-  const known = views.filter((each) => each);
-  for (const each of known) {
-    if (each.position) continue;
-    each.chosen = each.ranks.reduce((best, rank) => (rank.peak > best.peak ? rank : best)).row;
-    each.position = each.rank.peakAt;
-  }
-  const peaks = known.flatMap(({ rank }) => [rank.peak, rank.predicted.peak_total_bytes]);
-  const drawn = (kind) => known.some(({ rank }) => rank.live.some((live) => live[kind]));
-  put("runs-legend", legend(KINDS.filter(drawn)));
-  const heading = (run) => h("h3", {}, say("stage_number", { stage: run.stage }));
-  put("timelines", DATA.runs.map((run) => h("figure", {}, heading(run))));
-  for (const [i, place] of [...find("timelines").children].entries()) {
-    if (views[i]) drawTimeline(place, views[i], 1.14 * Math.max(...peaks));
-    else place.append(h("p", { class: "note" }, say("no_events")));
-  }
-  tableIn("timelines-table", timelinesTable);
 }
 
 // ---- Loss
@@ -342,19 +259,45 @@ function lossTable(curves) {
   return table([say("step"), say("loss"), ...curves.slice(1).map((curve) => curve.name)], rows);
 }
 
+// Curves that are the same share a place: [number of the first, its curve, names of all].
+function distinctCurves() {
+  const found = new Map();
+  for (const [number, curve] of CURVES.entries()) {
+    const key = JSON.stringify([curve.loss, curve.held_out]);
+    if (found.has(key)) found.get(key)[2].push(curve.name);
+    else found.set(key, [number, curve, [curve.name]]);
+  }
+  return [...found.values()];
+}
+
+function lossLegend(distinct, held_out) {
+  const line = (number) => s("svg", { width: 36, height: 12, "aria-hidden": "true" }, s("path", { class: penOf(number), d: "M0 6H36" }));
+  const words = (names) => (names.length > 1 ? say("one_curve", { names: list(names) }) : names[0]);
+  const several = CURVES.length > 1 || CURVES[0] !== FIRST;
+  const names = several ? distinct.map(([number, , all]) => h("li", {}, line(number), words(all))) : [];
+  if (!held_out.length) return names;
+  const ring = s("circle", { class: "held-out", cx: 18, cy: 6, r: 4 });
+  return [...names, h("li", {}, s("svg", { width: 36, height: 12, "aria-hidden": "true" }, ring), say("held_out"))];
+}
+
+// Each run's curve by itself, all on one scale.
+function drawLosses() {
+  const places = CURVES.length > 1 ? CURVES.map(({ name }) => h("figure", {}, h("h3", {}, name))) : [];
+  put("losses", places);
+  const around = CURVES.map((curve) => curve.loss);
+  for (const [number, place] of places.entries()) {
+    const description = `${CURVES[number].name}: ${say("loss_description")}`;
+    place.append(drawCurves([around[number]], Math.max(240, place.clientWidth), 130, { description, around, pens: [number] }));
+  }
+}
+
 function drawLoss() {
   find("loss").hidden = !CURVES.length;
   if (!CURVES.length) return;
   const width = widthOf("loss-picture");
-  const pen = (number) => s("path", { class: `curve curve${number % 4}`, d: "M0 6H36" });
-  const names = CURVES.map((curve, number) =>
-    h("li", {}, s("svg", { width: 36, height: 12, "aria-hidden": "true" }, pen(number)), curve.name));
   const { held_out } = CURVES[0];
-  const ring = s("circle", { class: "held-out", cx: 18, cy: 6, r: 4 });
-  const key = s("svg", { width: 36, height: 12, "aria-hidden": "true" }, ring);
-  const rings = h("li", {}, key, say("held_out"));
-  const legend = CURVES.length > 1 || CURVES[0] !== FIRST ? names : [];
-  put("loss-legend", held_out.length ? [...legend, rings] : legend);
+  const distinct = distinctCurves();
+  put("loss-legend", lossLegend(distinct, held_out));
   const tested = new Map(held_out);
   const told = (step, value) => {
     const thinned = leftOut("points_left_out", CURVES[0].loss.length, CURVES[0].steps);
@@ -362,9 +305,11 @@ function drawLoss() {
     tell("loss-caption", say("loss_at", { step: exact(step), loss: lossInWords(value) }), there, thinned);
   };
   const words = () => find("loss-caption").textContent;
-  const options = { description: say("loss_description"), told, words, rings: held_out };
-  const points = CURVES.map((curve) => curve.loss);
+  const pens = distinct.map(([number]) => number);
+  const options = { description: say("loss_description"), told, words, rings: held_out, pens };
+  const points = distinct.map(([, curve]) => curve.loss);
   put("loss-picture", drawCurves(points, width, width < 500 ? 200 : 260, options));
+  drawLosses();
   put("differences", grouped(DATA.differences).map(drawDifference));
   tableIn("loss-table", () => lossTable(CURVES));
 }
@@ -381,14 +326,16 @@ function dryInWords() {
 }
 
 function draw() {
+  widths.clear();
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   for (const button of document.querySelectorAll(".languages button")) {
     button.setAttribute("aria-pressed", String(button.lang === language));
   }
   for (const element of document.querySelectorAll("[data-word]")) {
-    element.textContent = sayOf(SAME, element.dataset.word);
+    if (element.dataset.word in DATA.words) element.textContent = sayOf(SAME, element.dataset.word);
   }
   find("ribbon").setAttribute("aria-label", say("ribbon"));
+  find("runs-ribbon").setAttribute("aria-label", say("ribbon"));
   for (const id of ["runs-table", "ranks-table"]) find(id).setAttribute("aria-label", say("table"));
   const key = ALONE ? (FIRST.world_size === 1 ? "title_alone" : "title") : "title_of_several";
   const stages = list(DATA.runs.map((run) => run.stage));
@@ -402,7 +349,7 @@ function draw() {
   for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
   if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
   for (const id of ["theatre", "holdings", "memory"]) find(id).hidden = !view;
-  find("runs").hidden = ALONE;
+  for (const id of ["runs", "badge"]) find(id).hidden = ALONE;
   if (ALONE) drawRun(FIRST);
   else drawRuns();
   if (view) drawStep();
@@ -424,9 +371,13 @@ find("position").oninput = (event) => choose(Number(event.target.value));
 // Arrow keys anywhere on the page, unless what has the focus uses them itself.
 document.addEventListener("keydown", (event) => {
   const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!view || !direction || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!(view || leader) || !direction || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, .scrolls")) return;
   event.preventDefault();
+  if (!view) {
+    nextPhase(direction);
+    return;
+  }
   choose(event.shiftKey ? view.rank.nextCall(view.position, direction) : view.position + direction);
 });
 

@@ -4,12 +4,11 @@
 // the collectives that belong to it, as positions from..to of a rank's events.
 
 const PASSES = ["forward", "backward", "update"];
-const INITIALS = { reduce_scatter: "RS", sum_between_groups: "GS", sum: "Σ", all_gather: "AG" };
-Object.assign(INITIALS, { start_reduce_scatter: "rs", finish_reduce_scatter: "RS", reduce_between: "RB" });
-Object.assign(INITIALS, { reduce_inside: "RI", await_reduce_inside: "RI" });
-Object.assign(INITIALS, { start_second_copy: "2g", await_second_copy: "2G" });
-const isGather = (name) => name.endsWith("all_gather");
-const initialsOf = (name) => INITIALS[isGather(name) ? "all_gather" : name];
+const INITIALS = { all_gather: "AG", start_all_gather: "AG", finish_all_gather: "AG", start_second_copy: "2G",
+  await_second_copy: "2G", reduce_scatter: "RS", start_reduce_scatter: "RS", finish_reduce_scatter: "RS",
+  reduce_inside: "RI", await_reduce_inside: "RI", reduce_between: "RB", sum_between_groups: "GS", sum: "Σ" };
+const isGather = (name) => ["AG", "2G"].includes(INITIALS[name]);
+const isReduce = (name) => ["RS", "RI", "RB", "GS"].includes(INITIALS[name]);
 
 // Calls that are in no other one: name, unit, and the positions at which each has begun and ended.
 function callsOf(rank) {
@@ -25,14 +24,14 @@ function callsOf(rank) {
 function reducesInBackward(calls) {
   const first = calls.findIndex(({ name }) => name === "backward");
   const after = calls[first + 1];
-  return first >= 0 && after?.name === "reduce_scatter" && after.unit === calls[first].unit;
+  return first >= 0 && isReduce(after?.name) && after.unit === calls[first].unit;
 }
 
 // The phase of a collective, as [name, unit], between the passes before and after it.
 function phaseOfCollective({ name, unit }, before, after, inBackward) {
   const follows = before && before.unit === unit;
   if (isGather(name)) {
-    const ahead = name === "start_all_gather"; // of a unit that comes later
+    const ahead = name.startsWith("start"); // of a unit that comes later
     if (after && after.name !== "update" && (ahead || after.unit === unit)) return [after.name, after.unit];
     return follows && before.name === "update" ? ["update", unit] : ["reduce", unit];
   }
@@ -91,14 +90,15 @@ function rangeOf(units) {
   return known.length === 1 ? `${known[0]}` : `${known[0]}–${known.at(-1)}`;
 }
 
-// The collectives of some phases: "AG 0–2 · RS 2–0".
-function collectivesOf(phases) {
+// The collectives of some phases: "AG 0–2 · RS 2–0", or without units if so many pixels do not hold that.
+function collectivesOf(phases, room) {
   const units = {};
   for (const { name, unit } of phases.flatMap(({ calls }) => calls)) {
-    if (PASSES.includes(name) || name === "start_all_gather") continue;
-    (units[initialsOf(name)] ||= []).push(unit);
+    if (PASSES.includes(name) || name.startsWith("start")) continue;
+    (units[INITIALS[name]] ||= []).push(unit);
   }
-  return Object.entries(units).map(([name, all]) => `${name} ${rangeOf(all)}`.trim()).join(" · ");
+  const whole = Object.entries(units).map(([name, all]) => `${name} ${rangeOf(all)}`.trim()).join(" · ");
+  return 5.6 * whole.length <= room ? whole : Object.keys(units).join("·");
 }
 
 // ---- The ribbon
@@ -113,11 +113,12 @@ function drawRibbon(phases, position, width, go) {
   const now = phaseAt(phases, position);
   const cells = width / phases.length >= NARROWEST;
   const batches = [...new Set(groups.map((group) => group[0].micro))];
+  const each = width / (cells ? phases.length : groups.length); // pixels
   const level = cells ? "cells" : width / groups.length >= NARROWEST_GROUP ? "groups" : "batches";
   return batches.map((micro) => {
     const mine = groups.filter((group) => group[0].micro === micro);
     const inside = level === "batches" && micro ? [mine.flat()] : mine;
-    const boxes = inside.map((group) => ribbonGroup(group, now, position, level, go));
+    const boxes = inside.map((group) => ribbonGroup(group, now, position, level, go, cells ? each * group.length : each));
     const several = batches.filter((each) => each).length > 1 && micro > 0;
     const title = several && level !== "batches" ? h("span", { class: "micro" }, say("micro_batch", { micro })) : [];
     const grow = level === "cells" ? mine.flat().length : inside.length;
@@ -127,7 +128,7 @@ function drawRibbon(phases, position, width, go) {
   });
 }
 
-function ribbonGroup(group, now, position, level, go) {
+function ribbonGroup(group, now, position, level, go, room) {
   const [first] = group;
   const active = group.includes(now);
   const whole = level === "batches" && first.micro > 0;
@@ -143,7 +144,7 @@ function ribbonGroup(group, now, position, level, go) {
   if (level === "cells") {
     const buttons = group.map((phase) => button(phase, `${phase.unit ?? "·"}`, phase.from, words(phase)));
     const box = h("div", { class: "group" }, h("span", {}, name), h("div", { class: "cells" }, buttons),
-      h("small", {}, collectivesOf(group)));
+      h("small", {}, collectivesOf(group, room)));
     box.style.flexGrow = group.length;
     return box;
   }
@@ -153,5 +154,5 @@ function ribbonGroup(group, now, position, level, go) {
   const label = whole ? name : `${name} ${rangeOf(units)}`.trim();
   return h("div", { class: "group" }, h("span", {}, name),
     h("div", { class: "cells" }, button(first, at, active ? next.from : first.from, label)),
-    h("small", {}, collectivesOf(group)));
+    h("small", {}, collectivesOf(group, room)));
 }

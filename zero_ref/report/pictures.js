@@ -15,8 +15,7 @@ function unitsDrawn(view) {
 }
 
 // Pixels: of the bar of what is kept, of the bar of what visits, from rank to rank.
-function heights(view, small) {
-  if (small) return { up: 14, down: 0, row: 20 };
+function heights(view) {
   return view.ranks.length <= 4 ? { up: 32, down: 18, row: 92 } : { up: 22, down: 14, row: 70 };
 }
 
@@ -57,8 +56,8 @@ function placeOfShard([first, count], left, wide, scale) {
 }
 
 // One kind on one rank: what it keeps (above) and what visits it (below), unit by unit.
-function drawCell(view, rank, position, kind, x, y, width, small) {
-  const { up, down } = heights(view, small);
+function drawCell(view, rank, position, kind, x, y, width) {
+  const { up, down } = heights(view);
   const visiting = rank.visiting(position);
   const below = y + up + 3;
   const parts = [];
@@ -86,7 +85,7 @@ function drawCell(view, rank, position, kind, x, y, width, small) {
       end += scale * count;
       parts.push(line(end, y, end, y + up, all ? "divider" : "divider empty"));
     }
-    if (!small && kind !== "optimizer") {
+    if (kind !== "optimizer") {
       parts.push(rect(left, below, wide, down, { class: "outline", opacity: 0.6 }));
       const whole = kind === "parameter" ? "gathered" : "full_gradient";
       if (visiting[whole][unit] > 0) parts.push(rect(left, below, wide, down, patternOf(whole)));
@@ -98,7 +97,7 @@ function drawCell(view, rank, position, kind, x, y, width, small) {
     if (calls.some((name) => worksOn(view.run.keeps, name).includes(kind))) {
       const updates = calls.includes("update"); // each rank what it has optimizer state of
       const summed = updates && kind === "gradient" && visiting.gradient[unit] > 0; // at stage 1
-      const [from, tall] = summed ? [below, down] : [y, updates || small ? up : up + 3 + down];
+      const [from, tall] = summed ? [below, down] : [y, updates ? up : up + 3 + down];
       const [at, reach] = updates && view.run.keeps.optimizer === "1/N" ? [shardAt, shardWide] : [left, wide];
       parts.push(rect(at - 1, from - 1, reach + 2, tall + 2, { class: "busy", rx: 2 }));
     }
@@ -117,20 +116,43 @@ function bytesOf(rank, position, kind) {
 // Letters of "rank 1023".
 const longestName = (run) => Math.max(...run.numbers.slice(0, MOST_CELLS).map((n) => `rank ${n}`.length));
 
-function drawHoldings(view, width, small = false, position = view.position) {
+// Columns for the three kinds, in so many pixels: from the left of each, and how wide they are.
+function columnsIn(view, width) {
   const narrow = width < 480;
-  const left = small || narrow ? 0 : Math.max(68, 22 + 7 * longestName(view.run));
-  const gap = small || narrow ? 12 : 22;
+  const left = narrow ? 0 : Math.max(68, 22 + 7 * longestName(view.run));
+  const gap = narrow ? 12 : 22;
   const column = (width - left - 2 * gap) / 3;
-  const head = small ? 18 : 44;
-  const above = small || !narrow ? 0 : 20; // for the rank's name
-  const { up, down, row } = heights(view, small);
-  const ranks = small ? view.ranks.slice(0, MOST_BARS) : view.ranks;
+  return { narrow, column, starts: KEPT.map((_, i) => left + i * (column + gap)) };
+}
+
+const NARROWEST_SHARD = 5; // pixels, of a shard that is drawn by itself
+
+// Whether shards of units would be too narrow: then a rank has one bar for all of them.
+function isCoarse(view, width) {
+  const pieces = view.group * Math.min(view.units.length, MOST_UNITS);
+  return columnsIn(view, width).column / pieces < NARROWEST_SHARD;
+}
+
+function bytesInWords([kept, ...more]) {
+  return sum(more) ? `${short(kept)} + ${short(sum(more))}` : short(kept);
+}
+
+// "▸ rank 1" beside or above a row.
+function drawName(view, rank, y) {
+  const chosen = rank === view.rank && view.ranks.length > 1;
+  const name = text(12, y, `rank ${rank.number}`, { class: chosen ? "strong" : null });
+  return chosen ? [name, text(0, y, "▸", { class: "strong" })] : [name];
+}
+
+function drawHoldings(view, width) {
+  const { narrow, column, starts } = columnsIn(view, width);
+  const { position, ranks } = view;
+  const [head, above] = [44, narrow ? 20 : 0]; // above: for the rank's name
+  const { up, down, row } = heights(view);
   const parts = [];
   for (const [i, kind] of KEPT.entries()) {
-    const x = left + i * (column + gap);
-    parts.push(text(x, 12, say(small ? `${kind}_short` : kind), { class: "strong" }));
-    for (const [unit, at, wide] of small ? [] : placesOfUnits(view, x, column)) {
+    parts.push(text(starts[i], 12, say(kind), { class: "strong" }));
+    for (const [unit, at, wide] of placesOfUnits(view, starts[i], column)) {
       const name = view.units[unit].name;
       const fits = wide > 6.4 * name.length ? name : name.replace(/^layers/, "");
       if (wide > 6.4 * fits.length) parts.push(text(at, 32, fits, { class: "small" }));
@@ -138,20 +160,90 @@ function drawHoldings(view, width, small = false, position = view.position) {
     for (const rank of ranks) {
       const y = head + rank.row * (row + above) + above;
       const at = rank.asFarAs(view.rank, position);
-      parts.push(...drawCell(view, rank, at, kind, x, y, column, small));
-      const [kept, ...more] = bytesOf(rank, at, kind);
-      const words = sum(more) ? `${short(kept)} + ${short(sum(more))}` : short(kept);
-      if (!small) parts.push(text(x, y + up + down + 17, words, { class: "small" }));
+      parts.push(...drawCell(view, rank, at, kind, starts[i], y, column));
+      parts.push(text(starts[i], y + up + down + 17, bytesInWords(bytesOf(rank, at, kind)), { class: "small" }));
     }
   }
-  for (const rank of small ? [] : ranks) {
-    const y = head + rank.row * (row + above) + above + (narrow ? -6 : up / 2 + 4);
-    const chosen = rank === view.rank && ranks.length > 1;
-    parts.push(text(12, y, `rank ${rank.number}`, { class: chosen ? "strong" : null }));
-    if (chosen) parts.push(text(0, y, "▸", { class: "strong" }));
+  for (const rank of ranks) {
+    parts.push(...drawName(view, rank, head + rank.row * (row + above) + above + (narrow ? -6 : up / 2 + 4)));
   }
   const about = say("holdings_description", { stage: view.run.stage, ranks: ranks.length });
-  return svg(width, head + ranks.length * (row + above) - (small ? 4 : 6), about, parts);
+  return svg(width, head + ranks.length * (row + above) - 6, about, parts);
+}
+
+// ---- The same of a large run: a bar a rank, and the units of the rank that is looked at
+
+// Bytes of a whole unit of one kind, kept by somebody.
+const wholeOf = (view) => Math.max(1, view.units.reduce((all, { padded }) => all + padded, 0));
+
+// A kind on one rank: the share that it keeps, and below it what visits, where it lies in the model.
+function drawTotal(view, rank, at, kind, x, y, width) {
+  const whole = wholeOf(view);
+  const scale = width / whole;
+  const kept = sum(rank.kept.map((unit) => unit[kind][0]));
+  const parts = [rect(x, y, width, 16, { class: "outline" })];
+  if (kept) {
+    const own = sum(view.units.map(({ shards }) => shards[rank.row][1]));
+    const part = view.run.keeps[kind] === "1/N";
+    const [from, wide] = part ? placeOfShard([((whole - own) * (rank.number % view.group)) / Math.max(1, view.group - 1), own], x, width, scale) : [x, width];
+    parts.push(rect(from, y, wide, 16, patternOf(kind)));
+  }
+  if (kind === "optimizer") return parts;
+  const visitor = kind === "parameter" ? "gathered" : "full_gradient";
+  const visiting = rank.visiting(at)[visitor];
+  parts.push(rect(x, y + 19, width, 9, { class: "outline", opacity: 0.6 }));
+  let before = 0;
+  for (const [unit, { padded }] of view.units.entries()) {
+    if (visiting[unit] > 0) {
+      const [from, wide] = placeOfShard([before, padded], x, width, scale);
+      parts.push(rect(from, y + 19, wide, 9, patternOf(visitor)));
+    }
+    before += padded;
+  }
+  return parts;
+}
+
+// Every unit of the rank that is looked at, one beside the other: whole parameters above, whole gradient below;
+// framed what is worked on.
+function drawUnits(view, y, width) {
+  const { rank, position } = view;
+  const visiting = rank.visiting(position);
+  const all = view.run.keeps.parameter === "all";
+  const wide = width / view.units.length;
+  const busy = rank.inside[position].map(([, unit]) => unit);
+  const parts = [text(0, y + 10, say("units_of", { rank: rank.number }), { class: "strong" })];
+  for (const [unit, { name }] of view.units.entries()) {
+    const x = unit * wide;
+    const inner = Math.max(1, wide - (wide > 6 ? 2 : 0.5));
+    const title = s("title", {}, name);
+    parts.push(s("rect", { x, y: y + 18, width: inner, height: 26, class: "outline" }, title));
+    if (all || visiting.gathered[unit] > 0) parts.push(rect(x, y + 18, inner, 13, patternOf(all ? "parameter" : "gathered")));
+    if (visiting.full_gradient[unit] > 0) parts.push(rect(x, y + 31, inner, 13, patternOf("full_gradient")));
+    if (!busy.includes(unit)) continue;
+    parts.push(rect(x - 1, y + 17, inner + 2, 28, { class: "busy", rx: 2 }));
+    const end = x > width / 2;
+    parts.push(text(end ? x + inner : x, y + 58, name, { class: "small strong", "text-anchor": end ? "end" : "start" }));
+  }
+  return parts;
+}
+
+function drawTotals(view, width) {
+  const { narrow, column, starts } = columnsIn(view, width);
+  const above = narrow ? 20 : 0;
+  const [top, row] = [96, 48 + above];
+  const parts = drawUnits(view, 0, width);
+  for (const [i, kind] of KEPT.entries()) {
+    parts.push(text(starts[i], top - 12, say(kind), { class: "strong" }));
+    for (const rank of view.ranks) {
+      const y = top + rank.row * row + above;
+      const at = rank.asFarAs(view.rank, view.position);
+      parts.push(...drawTotal(view, rank, at, kind, starts[i], y, column));
+      parts.push(text(starts[i], y + 40, bytesInWords(bytesOf(rank, at, kind)), { class: "small" }));
+    }
+  }
+  for (const rank of view.ranks) parts.push(...drawName(view, rank, top + rank.row * row + above + (narrow ? -6 : 13)));
+  const about = say("holdings_description", { stage: view.run.stage, ranks: view.ranks.length });
+  return svg(width, top + view.ranks.length * row, about, parts);
 }
 
 // ---- The stage's file
@@ -220,12 +312,16 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
 
   const cursor = line(0, top - 6, 0, height, "cursor");
   const dot = s("circle", { class: "dot", r: 4.5 });
-  const follow = () => {
+  const band = small ? rect(0, bottom, 0, 8, { class: "band" }) : null; // the phase, which is that of all runs
+  const moveTo = () => {
     const at = x(view.position + 0.5);
+    const phase = small && phaseAt(view.phases, view.position);
+    const [from, to] = phase ? [x(phase.from), x(phase.to + 1)] : [left, left];
+    if (band) fill(band, { x: from, width: Math.min(right, to) - from }, []);
     fill(cursor, { x1: at, x2: at }, []);
     fill(dot, { cx: at, cy: y(view.rank.total[view.position]) }, []);
   };
-  const picture = svg(width, height, label, parts, cursor, dot);
+  const picture = svg(width, height, label, parts, band, cursor, dot);
   slider(picture, {
     label,
     count: places,
@@ -237,8 +333,8 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
     nearest: (pixels) => Math.floor(((pixels - left) / (right - left)) * places),
     words: () => sentences(inWords(view), inNumbers(view)),
   });
-  follow();
-  return [picture, follow];
+  moveTo();
+  return [picture, moveTo];
 }
 
 // Bytes by kind, one upon the other: each event is a step.
@@ -247,7 +343,7 @@ function drawStack(rank, x, y) {
   let below = rank.live.map(() => 0);
   for (const kind of KINDS) {
     const above = rank.live.map((live, position) => below[position] + live[kind]);
-    if (rank.live.some((live) => live[kind])) {
+    if (rank.kinds.includes(kind)) {
       const there = above.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(p + 1).toFixed(2)}`);
       const back = below.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(p).toFixed(2)}`).reverse();
       const d = `M${x(0)} ${y(below[0])}${there.join("")}${back.join("")}Z`;
@@ -343,14 +439,18 @@ function drawMap(run, width) {
 
 // ---- Loss
 
+const CURVE_STYLES = 8; // of page.css
+const penOf = (number) => `curve curve${number % CURVE_STYLES}`;
+
 // Curves over steps: each a list of [step, value], null where it is not finite. On a logarithmic scale
 // (`log`) they go by steps. told(step, value) makes the first curve a slider and is told what is chosen.
 // rings: points of the first curve beside it.
-function drawCurves(curves, width, height, { log = false, description, told, words, rings = [] }) {
+// around: the curves that the scale has room for; pens: the number of the style of each.
+function drawCurves(curves, width, height, { log = false, description, told, words, rings = [], around = curves, pens }) {
   const [left, right, top, bottom] = [62, width - 8, 10, height - 28];
   const drawable = (value) => value !== null && (!log || value > 0);
-  const steps = curves.flat().map(([step]) => step);
-  const values = [...curves.flat(), ...rings].map(([, value]) => value).filter(drawable);
+  const steps = around.flat().map(([step]) => step);
+  const values = [...around.flat(), ...rings].map(([, value]) => value).filter(drawable);
   const [first, last] = [Math.min(...steps), Math.max(...steps)];
   const scale = log ? Math.log10 : (value) => value;
   let [low, high] = [Math.min(0, ...values), Math.max(0, ...values) || 1];
@@ -383,7 +483,7 @@ function drawCurves(curves, width, height, { log = false, description, told, wor
       }
       pen = drawable(value);
     }
-    parts.push(s("path", { class: `curve curve${number % 4}`, d }));
+    parts.push(s("path", { class: penOf(pens ? pens[number] : number), d }));
   }
 
   for (const [step, value] of rings.filter(([, value]) => drawable(value)))

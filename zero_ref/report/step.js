@@ -7,6 +7,7 @@
 class Rank {
   constructor(run, row) {
     Object.assign(this, run.recorded_step.ranks[row]); // kept, elements, predicted, places, events
+    this.events = unpacked(run.recorded_step, row);
     this.row = row; // its place among the ranks that are drawn
     this.number = run.numbers[row];
     this.formula = run.ranks[row].formula;
@@ -27,19 +28,43 @@ class Rank {
       this.inside.push(inside);
     }
     this.total = this.live.map(total);
-    this.peak = Math.max(...this.total);
+    this.peak = this.total.reduce((a, b) => Math.max(a, b));
     this.peakAt = this.total.indexOf(this.peak);
     this.thinned = this.events.some((event) => event[1] === "several");
+    this.kinds = KINDS.filter((kind) => this.live.some((live) => live[kind])); // that are ever here
+    this.lookUp();
+  }
+
+  // What is asked at every position: when each unit was updated, and where the calls begin.
+  lookUp() {
+    this.updatedAt = new Map();
+    for (const [i, [, what, name, unit]] of this.events.entries()) {
+      if (what === "end" && name === "update" && !this.updatedAt.has(unit)) this.updatedAt.set(unit, i + 1);
+    }
+    this.firstWith = []; // by number of calls: the first position, and the last
+    this.lastWith = [];
+    for (const [position, calls] of this.calls.entries()) {
+      this.firstWith[calls] ??= position;
+      this.lastWith[calls] = position;
+    }
+    this.seen = { position: -1 };
+  }
+
+  // Whether a unit has been updated at a position.
+  updated(unit, position) {
+    return this.updatedAt.get(unit) <= position;
   }
 
   // Bytes that are here for a while, of each unit, by kind.
   visiting(position) {
+    if (this.seen.position === position) return this.seen.found;
     const found = { gathered: {}, full_gradient: {}, gradient: {} };
-    for (const event of this.events.slice(0, position)) {
-      for (const [kind, unit, bytes] of changes(event)) {
+    for (let i = 0; i < position; i++) {
+      for (const [kind, unit, bytes] of changes(this.events[i])) {
         if (kind in found && unit !== null) found[kind][unit] = (found[kind][unit] || 0) + bytes;
       }
     }
+    this.seen = { position, found };
     return found;
   }
 
@@ -47,9 +72,9 @@ class Rank {
   asFarAs(other, position) {
     if (other === this) return position;
     const calls = other.calls[position];
-    const [here, there] = [this.calls.indexOf(calls), other.calls.indexOf(calls)];
-    if (here < 0) return Math.round((position * this.events.length) / other.events.length);
-    return Math.min(here + position - there, this.calls.lastIndexOf(calls));
+    const [here, there] = [this.firstWith[calls], other.firstWith[calls]];
+    if (here === undefined) return Math.round((position * this.events.length) / other.events.length);
+    return Math.min(here + position - there, this.lastWith[calls]);
   }
 
   // The next position at which a call begins that is in no other one, or the end.
@@ -68,6 +93,20 @@ class Rank {
   }
 }
 
+// The events of a row of a step (see packed.py), which may be those of another row.
+function unpacked({ ranks, rows }, row) {
+  const { events } = ranks[row];
+  const mine = Array.isArray(events) ? events : ranks[events].events;
+  return mine.map(([time, first, number]) => {
+    const [what, name, unit, bytes, line, place, ...more] = rows[number];
+    const from = (away) => (away === null ? null : first + away);
+    if (what !== "several") return [time, what, name, from(unit), bytes, line, place];
+    const changed = bytes.map(([kind, each, size]) => [kind, from(each), size]);
+    const [merged, calls] = more;
+    return [time, what, name, null, changed, line, place, merged, calls.map(([call, each]) => [call, from(each)])];
+  });
+}
+
 // What an event changes in memory, as rows of kind, unit, bytes.
 function changes([, what, name, unit, bytes]) {
   if (what === "several") return bytes;
@@ -84,6 +123,7 @@ class View {
     this.chosen = 0; // the row of a rank
     this.position = 0;
     this.group = run.config.group || run.world_size; // ranks among whom the model is dealt
+    this.machine = run.config.machine || this.group; // ranks of a machine, of ZeRO++
     this.phasesBy = new Map();
   }
 
@@ -115,6 +155,8 @@ class View {
     this.chosen = row;
   }
 }
+
+let leader = null; // of several runs: the view whose cursor was moved last (see runs.js)
 
 function inWords(view) {
   if (!view.event) return say("before_the_step");

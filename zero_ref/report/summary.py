@@ -10,14 +10,15 @@ from typing import Any
 from zero_ref.datasets.texts import bits
 from zero_ref.launch.terminal import fitting, folded, words_of
 from zero_ref.ledger import COLLECTIVES, WAYS
-from zero_ref.report.page import formula, numbers, origin
+from zero_ref.report.page import formula, numbers
+from zero_ref.report.vocabulary import origin
 
 NOTHING_SAVED = [("host", "cpu"), ("host", "compiled")]  # the host's memory is the device's
 HELD = ("parameter", "gradient", "optimizer")  # the kinds that a rank keeps between steps
 
 
 def words_for(record: dict[str, Any], language: str | None) -> dict[str, str]:
-    """Every word in a language, as it is where the numbers of this record come from (see page.origin)."""
+    """Every word in a language, as it is where the numbers of this record come from (`origin`)."""
     word, own = words_of(__package__, language), f"_{origin(record)}"
     return word | {key.removesuffix(own): text for key, text in word.items() if key.endswith(own)}
 
@@ -136,7 +137,7 @@ def scores(test: dict[str, float | None], word: dict[str, str]) -> str:
         unigram = test["unigram"]
         return word["score_text"].format(**units, unigram_bits=score(unigram and bits(unigram), word))
     found = [f"{word.get(f'score_{name}', name)} {score(value, word)}" for name, value in test.items()]
-    return ", ".join(found) or word["summary_no_test"]
+    return word["summary_comma"].join(found) or word["summary_no_test"]
 
 
 def score(value: float | None, word: dict[str, str]) -> str:

@@ -12,8 +12,10 @@ import wcwidth
 
 from zero_ref import launch
 from zero_ref.launch.terminal import columns
-from zero_ref.report.page import levels, numbers, origin
+from zero_ref.report.page import numbers
 from zero_ref.report.summary import holdings, traffic, words_for
+from zero_ref.report.thin import levels
+from zero_ref.report.vocabulary import origin
 
 # From the bottom up: the letter, and the colour by its ANSI number.
 LETTERS = {

@@ -2,6 +2,7 @@
 
 // The theatre: a sentence, the ribbon of phases, the scene, the line of code and memory, all at one position.
 
+const MOST_ROWS = 8; // of the scene
 let playing = false;
 let frame = 0; // of what moves
 let timer = 0; // of what is played
@@ -12,20 +13,37 @@ let followMemory = () => {};
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 function drawSentence(run) {
-  const { kept, kept_0, sent, kinds } = run.against;
-  const share = say("percent", { number: String(Math.round((100 * kept) / kept_0)) });
-  const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share };
-  const times = sent === null ? "" : say("sentence_sent", { times: String(Number(sent.toFixed(2))) });
+  const { kept, kept_0, sent, kinds, away: outside } = run.against;
+  const percent = (100 * kept) / Math.max(1, kept_0);
+  const share = say("percent", { number: String(percent < 1 ? Number(percent.toPrecision(2)) : Math.round(percent)) });
+  const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: exact(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
+  const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share, away };
+  const number = sent === null ? "" : String(Number(sent.toFixed(2)));
+  const times = sent === null ? "" : number === "1" ? sayOf(run, "sentence_sent_same") : sayOf(run, "sentence_sent", { times: number });
   const sentence = run.world_size === 1 ? "sentence_alone" : "sentence";
   tell("sentence", sayOf(run, sentence, values) + times + say("full_stop"));
+  tell("why", whyInWords(run));
   put("against", KEPT.map((kind) => {
     const [now, before] = kinds[kind];
     const bar = svg(100, 12, say(kind), rect(0.5, 0.5, 99, 11, { class: "outline" }),
       rect(0.5, 0.5, (99 * now) / Math.max(1, before), 11, patternOf(kind)));
     bar.setAttribute("preserveAspectRatio", "none");
-    const words = now === before ? exact(now) : say("of_stage_0", { now: exact(now), before: exact(before) });
+    const number = before >= 1e9 ? short : exact; // the exact ones are in the table
+    const words = now === before ? number(now) : say("of_stage_0", { now: number(now), before: number(before) });
     return h("div", {}, h("span", {}, say(kind)), bar, h("small", {}, words));
   }));
+}
+
+// Why so much is sent, where it is what the stage by itself sends: twice the model, or three times.
+function whyInWords(run) {
+  const { keeps, against, config, ranks } = run;
+  const micro = config.micro_batches || 1;
+  const near = (times) => against.sent !== null && Math.abs(against.sent / times - 1) < 0.03;
+  const bytes = (name) => exact(Math.max(...ranks.map((rank) => rank.sent_bytes_per_step[name])));
+  const values = { gathered: bytes("all_gather"), reduced: bytes("reduce_scatter"), micro, times: 1.5 * micro };
+  if (keeps.parameter === "1/N") return near(1.5 * micro) ? say(micro > 1 ? "why_three_micro" : "why_three", values) : "";
+  if (!near(1)) return "";
+  return say(keeps.optimizer === "1/N" ? "why_two" : "why_all_reduce", values);
 }
 
 function markSource() {
@@ -42,20 +60,33 @@ function markSource() {
   }
 }
 
+let ribboned = []; // the phase and what else the ribbon was drawn for
+
+// The ribbon, which is the same for all events of a phase.
+function showRibbon() {
+  const width = widthOf("ribbon");
+  const now = [phaseAt(view.phases, view.position), view.rank, width, language];
+  if (now.every((each, i) => each === ribboned[i])) return;
+  ribboned = now;
+  put("ribbon", drawRibbon(view.phases, view.position, width, (position) => choose(position)));
+}
+
 // What follows the position. Returns the scene's move, and whether something travels in it.
 function show() {
-  put("ribbon", drawRibbon(view.phases, view.position, widthOf("ribbon"), (position) => choose(position)));
-  const [scene, moveTo, travels] = drawScene(view, widthOf("scene-picture"), 8);
+  markSource(); // first: it asks where its lines lie
+  showRibbon();
+  const [scene, moveTo, travels] = drawScene(view, widthOf("scene-picture"), MOST_ROWS);
   put("scene-picture", scene);
   moveTo(still.matches ? 0.6 : 1);
-  put("holdings-picture", drawHoldings(view, widthOf("holdings-picture")));
+  const wide = widthOf("holdings-picture");
+  put("holdings-picture", isCoarse(view, wide) ? drawTotals(view, wide) : drawHoldings(view, wide));
   tell("now-words", inWords(view));
   tell("now-numbers", inNumbers(view));
   fill(find("position"), { max: view.rank.events.length, "aria-valuetext": inWords(view) }, []);
   find("position").value = view.position;
-  markSource();
   followMemory();
-  put("memory-legend", memoryLegend());
+  put("memory-legend", axis === "time" ? lanesLegend(view.run.lanes) : memoryLegend());
+  tell("scene-notes", ...notesOf(view, widthOf("scene-picture"), MOST_ROWS));
   if (find("holdings-table").open) tableIn("holdings-table", holdingsTables);
   return [moveTo, travels];
 }
@@ -190,11 +221,12 @@ function drawStep() {
 
   const rule = run.config.shard_model;
   const moved = ["random", "hash"].includes(rule);
+  const coarse = isCoarse(view, widthOf("holdings-picture"));
   const visitors = run.keeps.parameter === "1/N" ? ["gathered", "full_gradient"] : ["full_gradient"];
-  put("holdings-legend", legend([...KEPT, ...visitors, "padding"]));
+  put("holdings-legend", legend([...KEPT, ...visitors, ...(coarse ? [] : ["padding"])]));
   tell("holdings-caption", sayOf(run, "holdings_caption", { step: exact(step.step) }),
     moved && say("rank_order", { rule }),
-    leftOut("units_left_out", unitsDrawn(view).length, step.units.length),
+    coarse ? say("holdings_coarse") : leftOut("units_left_out", unitsDrawn(view).length, step.units.length),
     leftOut("ranks_left_out", view.ranks.length, run.world_size),
     leftOut("events_left_out", step.events_drawn, step.events_recorded));
   tableIn("holdings-table", holdingsTables);

@@ -1,11 +1,14 @@
 """What the theatre of a page shows beside the events: the run against stage 0, and all ranks over time."""
 
+import itertools
 from typing import Any
 
+from zero_ref.plan.zeropp import OWED
 from zero_ref.report.meetings import meetings, spans
 from zero_ref.stages import STAGES
 
 MOST_SPANS = 4000  # of all lanes together
+SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes of a number
 
 
 def against_stage_0(record: dict[str, Any], numbers: list[int]) -> dict[str, Any] | None:
@@ -13,19 +16,21 @@ def against_stage_0(record: dict[str, Any], numbers: list[int]) -> dict[str, Any
 
     Stage 0 keeps all of a vector, with its padding, and reduces and gathers the gradients once a step among
     all ranks: N - 1 of them get each element, twice. sent is null where nothing is sent; numbers: of
-    the ranks in the record. None without a recorded step.
+    the ranks in the record. shards: of each of these, the first element and how many it owns, of `padded`.
+    None of an older record without a recorded step, which does not say who owns what.
     """
-    step, ranks = record.get("recorded_step"), record["world_size"]
-    if not step:
-        return None
+    ranks = record["world_size"]
     keeps, group = STAGES[record["stage"]].KEEPS, record["config"].get("group") or ranks
-    owned = [sum(unit["counts"][place] for unit in step["units"]) for place in range(group)]
-    padded = sum(owned)
+    owned = owned_in_a_group(record, group)
+    if not owned:
+        return None
+    ends, padded = [0, *itertools.accumulate(owned)], sum(owned)
     rank, own = max(zip(record["ranks"], (owned[n % group] for n in numbers)), key=lambda pair: pair[1])
+    held, away = held_by(rank, own, record), sum(rank.get("away_bytes", {}).values())
     kinds = {}
-    for kind in ("parameter", "gradient", "optimizer"):
-        now = rank["resting_bytes"][kind]
-        kinds[kind] = [now, now * padded // max(1, own) if keeps[kind] == "1/N" else now]
+    for kind, now in held.items():
+        dealt = now - (OWED * padded if kind == "gradient" and record["config"].get("error_feedback") else 0)
+        kinds[kind] = [now, dealt * padded // max(1, own) if keeps[kind] == "1/N" else dealt]
     sent = [
         sum(each["sent_bytes_per_step"][n] for n in ("reduce_scatter", "all_gather"))
         for each in record["ranks"]
@@ -33,10 +38,38 @@ def against_stage_0(record: dict[str, Any], numbers: list[int]) -> dict[str, Any
     whole = 2 * (ranks - 1) / ranks * kinds["parameter"][1]
     return {
         "kinds": kinds,
+        "padded": padded,
+        "away": away,
+        "shards": [[ends[number % group], owned[number % group]] for number in numbers],
         "kept": sum(now for now, _ in kinds.values()),
         "kept_0": sum(before for _, before in kinds.values()),
         "sent": sum(sent) / len(sent) / whole if whole else None,
     }
+
+
+def held_by(rank: dict[str, Any], own: int, record: dict[str, Any]) -> dict[str, int]:
+    """Bytes by kind that a rank keeps on the device and, with --offload, outside of it.
+
+    What lies outside is not told kind by kind: the optimizer's state, and with --offload-shards its `own`
+    parameters and as many gradients before it.
+    """
+    held = {kind: rank["resting_bytes"][kind] for kind in ("parameter", "gradient", "optimizer")}
+    away = sum(rank.get("away_bytes", {}).values())
+    if away and record["config"].get("offload_shards"):
+        size = SIZES[record["config"]["dtype"]]
+        held["parameter"] += own * size
+        held["gradient"] += own * size
+        away -= 2 * own * size
+    held["optimizer"] += away
+    return held
+
+
+def owned_in_a_group(record: dict[str, Any], group: int) -> list[int]:
+    """How many elements, with padding, each rank of a group owns; [] if the record does not say."""
+    step = record.get("recorded_step")
+    if not step:
+        return (record.get("owned") or [])[:group]
+    return [sum(unit["counts"][place] for unit in step["units"]) for place in range(group)]
 
 
 def lanes(record: dict[str, Any], most_ranks: int) -> list[list[list[Any]]]:

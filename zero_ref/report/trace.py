@@ -13,7 +13,8 @@ from typing import Any
 from zero_ref.ledger import KINDS
 from zero_ref.report.meetings import COMPUTE as PASSES
 from zero_ref.report.meetings import meetings
-from zero_ref.report.page import numbers, origin, words
+from zero_ref.report.page import numbers
+from zero_ref.report.vocabulary import origin, words
 
 NOTE, COMPUTE, COLLECTIVE = 0, 1, 2  # the tracks
 

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lessons.checker import words
-from lessons.checker.barcode import RANKS, barcode_text, read_parts
 from lessons.checker.student.attempt import Data
 from lessons.checker.student.markup import Texts, line, place_text, svg, table, tip, words_at
 from lessons.checker.student.sequence import Bar, Course, Event, Message
 
-COLUMN, ROW, LEFT, TOP = 104, 38, 32, 58  # in pixels: four ranks can be read on a phone
-BOX = 98
-CODED = ("06_", "07_")  # exercises whose numbers tell what they are of (checker/barcode.py)
+COLUMN, ROW, LEFT, TOP = 118, 30, 34, 58  # in pixels: four ranks are whole on a phone, where all is smaller
+BOX = 110  # of how a rank ended
 MOST = 120  # rows that are drawn; of more, the first and the last
 TABLE = 600
 
@@ -21,7 +19,6 @@ class Timeline:
 
     def __init__(self, trial: Data, hang: Data | None, course: Course, file: str, texts: Texts) -> None:
         self.trial, self.hang, self.course, self.file, self.texts = trial, hang, course, file, texts
-        self.widest = 0.0  # of the bars, whose text may need more room than the ranks
 
     def draw(self) -> str:
         """A column for each rank, time downwards."""
@@ -34,9 +31,9 @@ class Timeline:
             if not isinstance(item, int) and item.step != step:
                 step = item.step
                 y += 10
-                parts.append(line("step", LEFT - 22, y, x_of(size - 1) + 44, y))
-                parts.append(words_at(LEFT - 20, y + ROW, str(step), "soft", "end"))
-            y += ROW
+                parts.append(line("step", 4, y, x_of(size - 1) + BOX / 2, y))
+                parts.append(words_at(LEFT - 10, y + ROW, str(step), "soft", "end"))
+            y += ROW + 18 * (isinstance(item, Message) and bool(item.carries))
             if isinstance(item, int):
                 parts.append(words_at(x_of(0) - 20, y, self.texts.raw("more", number=item), "soft", "start"))
             else:
@@ -53,8 +50,8 @@ class Timeline:
         above += words_at(0, TOP - 30, self.texts.raw("step"), "soft", "start")
         case = self.texts.say("trial", case=words.case_text(self.trial["case"]))
         drawing = svg(
-            max(x_of(size - 1) + 54, self.widest),
-            ends + 70,
+            x_of(size - 1) + BOX / 2 + 4,
+            ends + 84,
             self.texts.say("messages"),
             self.in_words(),
             [above, *parts, below],
@@ -65,33 +62,23 @@ class Timeline:
         )
 
     def draw_message(self, m: Message, y: float) -> str:
-        """An arrow, with bytes and line beside its sender."""
-        amount = f"{self.texts.raw('bytes_short', number=m.nbytes)} · {place_text(m.sent_at, self.file)}"
-        label = self.holds(m) or amount
+        """An arrow, with what it carries above it, and its bytes and line beside its sender."""
+        below = ""
+        label = f"{self.texts.raw('bytes_short', number=m.nbytes)} · {place_text(m.sent_at, self.file)}"
         a, b = x_of(m.source), x_of(m.to)
         if m.source == m.to:
             path = f'<path class="arrow" d="M{a} {y - 8}h26v12h-18"/>'
             return path + tip(a + 2, y + 4, -1, "tip") + words_at(a + 32, y + 2, label, "halo", "start")
         way = 1 if b > a else -1
+        if m.carries:
+            below, label = words_at(a + way * COLUMN / 2, y + 14, label, "soft halo"), m.carries
         return (
             line("arrow", a, y, b - 8 * way, y)
-            + f'<circle class="origin" cx="{a}" cy="{y}" r="3.5"/>'
             + tip(b - 2 * way, y, way, "tip")
-            + words_at(a + way * COLUMN / 2, y - 6, label, "halo")
-            + (words_at(a + way * COLUMN / 2, y + 13, amount, "halo soft") if label != amount else "")
+            + words_at(a + way * COLUMN / 2, y - 7, label, "carries halo" if below else "halo")
+            + below
+            + f'<circle class="origin" cx="{a}" cy="{y}" r="3.5"/>'
         )
-
-    def holds(self, m: Message) -> str:
-        """What a message carries, where its numbers tell: "x[6:9] = 0 + 1" are three sums of two ranks."""
-        plain = self.file.startswith(CODED) and not {"fractions", "dtype"} & self.trial["case"].keys()
-        parts = read_parts(m.first) if plain and m.first is not None else None
-        if not parts or parts.total() > RANKS + 1:
-            return ""
-        elements = sorted({element for element, _ in parts})
-        ranks = " + ".join(str(rank) for _, rank in sorted(parts.elements(), key=lambda part: part[1]))
-        if len(elements) > 1:
-            return barcode_text(m.first)
-        return f"x[{elements[0]}:{elements[0] + m.length}] = {ranks}"
 
     def draw_bar(self, b: Bar, y: float, size: int) -> str:
         """A collective: a bar over all ranks."""
@@ -99,8 +86,7 @@ class Timeline:
         label = f"{b.what}{amount} · {place_text(b.place, self.file)}"
         apart = x_of(size - 1) - x_of(0)
         wide = max(apart + 100, 7 * words.width(label) + 16)  # with one rank the text is wider
-        left = max(0.0, x_of(0) + apart / 2 - wide / 2)
-        self.widest = max(self.widest, left + wide)
+        left = x_of(0) + apart / 2 - wide / 2
         rect = f'<rect class="bar" x="{left}" y="{y - 17}" width="{wide}" height="22" rx="5"/>'
         return rect + words_at(left + wide / 2, y - 2, label, "")
 
@@ -108,15 +94,12 @@ class Timeline:
         """How a rank ended: a box at the foot of its column."""
         first, second, stopped = self.ending(rank)
         kind = "end stop" if stopped else "end"
-        box = f'<rect class="{kind}" x="{x_of(rank) - BOX / 2}" y="{y}" width="{BOX}" height="60" rx="6"/>'
-        call, _, whom = first.partition(" to ") if " to " in first else first.partition(" from ")
-        whom = first.removeprefix(call).strip()
-        texts = [text for text in (call, whom, second) if text]
-        top = y + 35 - 9 * (len(texts) - 1)
-        kinds = ["soft" if text == second else "" for text in texts]
-        return box + "".join(
-            words_at(x_of(rank), top + 18 * n, *each) for n, each in enumerate(zip(texts, kinds))
-        )
+        to, _, source = first.partition(", ")  # "sendrecv to 1, from 3" has two lines
+        texts = [(f"{to}," if source else to, "last"), (source, "last"), (second, "last soft")]
+        shown = [each for each in texts if each[0]]
+        start = y + 35 - 8.5 * (len(shown) - 1)
+        box = f'<rect class="{kind}" x="{x_of(rank) - BOX / 2}" y="{y}" width="{BOX}" height="62" rx="6"/>'
+        return box + "".join(words_at(x_of(rank), start + 17 * i, *each) for i, each in enumerate(shown))
 
     def ending(self, rank: int) -> tuple[str, str, bool]:
         """Two short lines, and whether this is where something stands."""
@@ -141,6 +124,7 @@ class Timeline:
             if isinstance(item, Message):
                 sentences.append(
                     self.texts.say("told", step=item.step, source=item.source, to=item.to, nbytes=item.nbytes)
+                    + (self.texts.say("told_carries", carries=item.carries) if item.carries else "")
                 )
             else:
                 sentences.append(self.texts.say("told_bar", step=item.step, what=item.what))
@@ -153,9 +137,9 @@ class Timeline:
 
     def table_of_messages(self) -> str:
         """Every message and collective in a row."""
-        head = [
-            self.texts.raw(name) for name in ("step", "from", "to", "bytes_word", "sent_at", "received_at")
-        ]
+        carries = any(isinstance(item, Message) and item.carries for item in self.course.items)
+        names = ("step", "from", "to", "bytes_word", "sent_at", "received_at")
+        head = [self.texts.raw(name) for name in (*names, *(["carries"] if carries else []))]
         rows: list[Sequence[Any]] = []
         for item in self.course.items[:TABLE]:
             if isinstance(item, Message):
@@ -167,6 +151,7 @@ class Timeline:
                         item.nbytes,
                         place_text(item.sent_at),
                         place_text(item.received_at),
+                        *([item.carries] if carries else []),
                     )
                 )
             else:
@@ -187,4 +172,4 @@ class Timeline:
 
 def x_of(rank: int) -> int:
     """The middle of a rank's column."""
-    return LEFT + 46 + COLUMN * rank
+    return LEFT + BOX // 2 + COLUMN * rank
