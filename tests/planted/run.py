@@ -43,7 +43,7 @@ EXPLORE = "bills or hsdp or again"
 PAGE = "first_number or no_result_stays or one_color or believed or agree"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
-MISCHIEF = "note or board or link or interrupted or end or reports"
+MISCHIEF = "note or board or link or interrupted or end or reports or late"
 CELLS = "share or fails or hangs or killed"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
@@ -105,7 +105,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
         "tests/test_barcode.py",
         "tests/test_verdicts.py",
         "-k",
-        "sum or hang or alone or waits or message",
+        "sum or hang or alone or waits or message or beside or tell_apart",
     ),
     "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock or alive"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
