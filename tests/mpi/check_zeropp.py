@@ -220,6 +220,13 @@ def test_muon_gathers_what_it_turns_as_it_is():
         muon_among_machines(near)
 
 
+def test_variants_of_a_stage_send_codes_as_often_as_the_formulas_say():
+    for near, name in itertools.product(DIVISORS, ("keep_after_forward", "reduce_once", "overlap")):
+        settings = dict(machine=near, micro_batches=2, steps=2, **ALL)
+        if name != "overlap" or DEVICE == "cpu":
+            compare(small("hash", **settings, **{name: True}).run())
+
+
 def muon_among_machines(near):
     more = dict(optimizer="muon", settings=dict(lr=0.01, momentum=0.9, weight_decay=0.1), steps=3)
     run = small("hash", machine=near, hpz=near < N, code_weights="8/7", code_gradients="8/7", **more).run()
