@@ -153,6 +153,10 @@ def test_one_phase_for_all_runs_whatever_the_number_of_its_event(opened, tmp_pat
         seen.add(now[0])
         if now[0].startswith("reduce"):  # stages 2 and 3 have reduced by then
             assert now[1] == now[0] and now[2:] == ["backward 0"] * 2
+            behind = (
+                "views.slice(2).every(({ phases, position }) => phaseAt(phases, position).to === position)"
+            )
+            assert view.evaluate(behind)
         else:
             assert len(set(now)) == 1, now
     assert {"forward 0", "forward 1", "loss", "backward 0", "reduce 0", "norm", "update 1"} <= seen
