@@ -35,8 +35,7 @@ each(
 # %% [markdown] id="00-own" lang="en" src="bb8ebe38"
 # ## Each process has its own memory
 #
-# The next line runs once in each of the four. There are four things called `mine`, and none can see another: nobody reads
-# somebody else's variable.
+# The next line runs once in each of the four processes. There are four variables called `mine`, and none is visible to another process.
 #
 # Think first: if every rank says `total = mine * 4`, are the four totals equal?
 # %%
@@ -91,5 +90,5 @@ say(
 # ## To remember
 #
 # - One program, N times; only the rank differs.
-# - Variables are everybody's own; to know another's number, all ranks make a collective together.
+# - Each process has its own variables; to know another's number, all ranks take part in a collective.
 # - Next: ∂L/∂w in one process, before four compute it together. `zero_ref/comm.py` has all of this project's messages.

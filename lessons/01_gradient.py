@@ -13,8 +13,8 @@
 # %% [markdown] id="01-title" lang="en" src="12c8ae57"
 # # 01 ∂L/∂w = ∂L/∂y · x
 #
-# Before four processes train together, it has to be clear what one computes: the gradient of every weight. It is what all of
-# ZeRO moves about.
+# Before four processes train together, it has to be clear what one computes: the gradient of every weight. That is what
+# ZeRO moves around.
 #
 # The smallest model is y = wx + b. Its error is L = (y − t)². The question: w grows a little, how much does L change?
 # The chain rule makes two easy parts of it:
@@ -138,5 +138,5 @@ say(
 # ## To remember
 #
 # - ∂L/∂w = ∂L/∂y · x, and a batch adds them up.
-# - The gradient has the weights' shape, so there is as much of it as there are parameters: once more that memory.
+# - The gradient has the weights' shape: as many gradients as parameters, and the same memory once more.
 # - Next: how autograd takes this rule through layer after layer. See `linear` in `zero_ref/autograd.py`.

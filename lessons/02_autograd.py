@@ -8,7 +8,7 @@
 # # 02 Back through the graph
 #
 # The last lesson had one layer, and its chain rule fitted on a line. A real model is layer upon layer, one weight may be used twice and
-# one result may go to two places: too much by hand. **Autograd** has every operation note what its result was computed from and how
+# one result may go to two places: more than can be done by hand. **Autograd** has every operation note what its result was computed from and how
 # to hand a gradient back. Then all is walked **backwards from the last result**, and where paths meet, what they bring is **added up**.
 # %%
 import numpy as np
@@ -45,7 +45,7 @@ def model(w: Tensor, w_again: Tensor, b: Tensor, x: np.ndarray = X) -> dict[str,
 # `parents`: one step further in is what it comes from, `+` is one more path that arrives here. visit is the order in which `backward`
 # really went; the leaves x, w and b come from nothing and only receive.
 #
-# Think first: right at the beginning s hands a gradient to h and to y. May h be next? (What a result comes from was created before it.)
+# Think first: right at the beginning s hands a gradient to h and to y. Can h be visited next? (What a result comes from was created before it.)
 # %%
 w, b = Tensor(W), Tensor(B)
 tensors = model(w, w, b)

@@ -8,7 +8,7 @@
 #
 # So far there was one process. Now there are four, and the data are dealt first: a batch's gradient is the sum over its samples (lesson
 # 01), so samples can go to four ranks, as long as **exactly one** reads each. Nobody has to deal them and tell the others: by a **rule**
-# each rank works out alone who reads what, and all work out the same.
+# each rank works out on its own who reads what, and all arrive at the same answer.
 # %%
 import hashlib
 import os
@@ -155,6 +155,6 @@ say(f"每一步的 loss 最多差 {off:.0e}", f"the loss of a step is off by {of
 # %% [markdown] id="04-end" lang="en" src="82caa0b9"
 # ## To remember
 #
-# - A rule is a function of a seed and a number, and each rank alone gets the same from it; Python's `hash()` is no such function.
+# - A rule is a function of a seed and a number: every rank computes the same result on its own. Python's `hash()` is not such a function.
 # - Each sample is read once an epoch; its error is divided by the samples of the whole step, and uneven numbers do no harm.
 # - Next: samples are computed apart, but gradients are added, so ranks have to talk. How do they send and receive without waiting for ever?

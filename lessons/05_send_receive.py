@@ -94,7 +94,7 @@ say(f"一个圈：{' -> '.join(map(str, path))}", f"a circle: {' -> '.join(map(s
 # 只要有一个 rank 先收后发（RS），圈就断了。常用的是**奇偶**：偶数 rank 先发后收（SR），奇数 rank 先收后发。下面假定库什么也不存，推演各要几轮；
 # 一轮里，左边正要发、右边正要收的每一对都传完。先想一想：N 是奇数时，0 和 N−1 都是偶数，又是邻居，会死锁吗？N = 1 呢？
 # %% [markdown] id="05-order" lang="en" src="83bbba65"
-# ## Not all send first
+# ## Do not all send first
 #
 # One that receives first (RS) breaks the circle. The usual way is **odd and even**: even ranks send first (SR), odd ones receive first.
 # Played through below with a library that stores nothing; in a round each pair gets done whose left one is at its S and right one at its R.

@@ -48,7 +48,7 @@ right, left = (rank + 1) % N, (rank - 1) % N
 # %% [markdown] id="06-barcode" lang="en" src="20d53f7e"
 # ## Numbers that show where they come from
 #
-# Element i of rank r is (i+1) · 10^r. Then every digit of a sum tells of one rank: four equal digits mean that all four parts are in it,
+# Element i of rank r is (i+1) · 10^r. Then each digit of a sum belongs to one rank: four equal digits mean that all four parts are in it,
 # once each.
 # %%
 gradient = np.array([(i + 1) * 10**rank for i in range(8)], float)
@@ -122,8 +122,8 @@ for name, kind in REDUCE.items():
 #
 # - reduce-scatter：rank r 得到和的第 r 片，每个 rank 发送 Ψ(N−1)/N。
 # - 只用两个 rank 试不出错：左邻居和右邻居是同一个。要用三个以上。
-# - 接下来：all-gather 把这些片再拼起来。环形的真身是 `zero_ref/comm.py` 里的 `RingComm`。
-# %% [markdown] id="06-end" lang="en" src="d65d9618"
+# - 接下来：all-gather 把这些片再拼起来。真正的环形实现是 `zero_ref/comm.py` 里的 `RingComm`。
+# %% [markdown] id="06-end" lang="en" src="0d2f91db"
 # ## To remember
 #
 # - Reduce-scatter: rank r gets shard r of the sum, and each rank sends Ψ(N−1)/N.

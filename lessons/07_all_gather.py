@@ -26,7 +26,7 @@ right, left = (rank + 1) % N, (rank - 1) % N
 # %% [markdown] id="07-ring" lang="en" src="f77ed464"
 # ## The same ring
 #
-# First each passes on its own shard, and then always the one that has just come. After N−1 hops every shard has been everywhere.
+# Each rank first passes on its own shard, and then whichever has just arrived. After N−1 hops every shard has been everywhere.
 # %%
 whole = np.zeros((N, 2))
 whole[rank] = [rank * 10, rank * 10 + 1]
@@ -81,7 +81,7 @@ say(
 # %% [markdown] id="07-seam" lang="en" src="170cd7ab"
 # ## There is a seam
 #
-# All-reduce is made of two halves, with a seam between them. At that moment rank r has just shard r of the summed gradient.
+# All-reduce is made of two halves, with a seam between them. At that moment rank r has shard r of the summed gradient, and nothing else of it.
 #
 # **ZeRO-1 puts the optimizer into this seam**: rank r updates shard r of the parameters, and what is gathered then are updated
 # parameters in place of the gradient. Not one byte more is sent.

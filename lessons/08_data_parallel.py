@@ -23,7 +23,7 @@ N, rank = comm.size, comm.rank
 # %% [markdown] id="08-one" lang="en" src="9560ee06"
 # ## How one process trains
 #
-# First what should come out: 10 samples, a linear model, one process, 20 steps of SGD.
+# First the expected result: 10 samples, a linear model, one process, 20 steps of SGD.
 # %%
 random = np.random.default_rng(0)
 X = random.normal(size=(10, 3))

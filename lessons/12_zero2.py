@@ -15,17 +15,17 @@
 # The backward pass goes from the last layer to the first. As soon as a layer's gradient is there it can be reduced, its own shard
 # kept and the rest dropped. Then there is never more than **one layer's** whole gradient.
 #
-# Think first: does it send more, or less?
+# Think first: does it send more bytes, or fewer?
 # %%
 from _lesson import pick, ranks, rows, say, show, show_difference
 
 comm = ranks(4)
 
 # %% [markdown] id="12-watch" lang="zh"
-# ## 看着梯度出生和消失
+# ## 看梯度出现和释放
 #
 # 程序可以把一步逐个事件记录下来。下面是阶段 2 的一步里，完整梯度（`full_gradient`）什么时候出现，什么时候释放。
-# %% [markdown] id="12-watch" lang="en" src="fafb9c42"
+# %% [markdown] id="12-watch" lang="en" src="f6fd0721"
 # ## Watch gradients come and go
 #
 # A step can be recorded event by event. Here is when a whole gradient (`full_gradient`) is born in a step of stage 2, and when it dies.
@@ -73,16 +73,16 @@ assert two[0] < one[0] and two[1:] == one[1:]
 say("发送量相同，权重逐比特相同", "the same bytes sent, and weights equal in every bit")
 
 # %% [markdown] id="12-micro" lang="zh"
-# ## 四个 micro-batch：这时要付钱了
+# ## 四个 micro-batch：这时有代价了
 #
 # 如果一步分成 k 个 micro-batch，阶段 1 可以先把梯度累加在本地，最后只做一次 reduce-scatter。阶段 2 不留完整的梯度，
 # 所以**每个** micro-batch 都要做一次。
 #
 # 先想一想：k = 4 时，阶段 2 发送多少？
-# %% [markdown] id="12-micro" lang="en" src="f1fcc693"
+# %% [markdown] id="12-micro" lang="en" src="30b52318"
 # ## Four micro-batches: here it costs
 #
-# With k micro-batches to a step, stage 1 can add up its gradient at home and reduce it once at the end. Stage 2 keeps no whole gradient,
+# With k micro-batches to a step, stage 1 can add up its gradient locally and reduce it once at the end. Stage 2 keeps no whole gradient,
 # so it reduces after **each** micro-batch.
 #
 # Think first: what does stage 2 send with k = 4?
@@ -122,7 +122,7 @@ show_difference(zero1, zero2, "12_zero2")
 # %% [markdown] id="12-end" lang="en" src="0684f68f"
 # ## To remember
 #
-# - At rest 4Ψ + 12Ψ/N; of whole gradients there is one layer's at a time.
+# - At rest 4Ψ + 12Ψ/N; only one layer's whole gradient exists at a time.
 # - "Stage 2 sends 2Ψ, too" holds for one micro-batch; with k it is (k+1)Ψ.
 # - To use 1/N of a gradient while all of its buffer is alive saves nothing: that is what `del grad` in `zero_ref/stages/zero2.py` is for.
 # - In pictures: `mpirun -n 4 python -m zero_ref.train --stage 2 --report run.html`, where a whole gradient can be seen to come and go;

@@ -84,9 +84,9 @@ show(text.chart(drawn, summary.words_for(drawn, language())))
 #
 # 先想一想：四个阶段训练出来的权重，是差不多，还是每个比特都一样？
 # %% [markdown] id="13-same" lang="en" src="4ccc22eb"
-# ## Is the result another one?
+# ## Does the result change?
 #
-# Think first: are the weights of the four stages alike, or equal in every bit?
+# Think first: are the weights of the four stages similar, or equal in every bit?
 # %%
 for stage, record in enumerate(records):
     show(f"{pick('阶段', 'stage')} {stage}: {record['weights_sha256'][:32]}")
@@ -168,7 +168,7 @@ show_difference(zero2, zero3, "13_zero3")
 # ## To remember
 #
 # - At rest 16Ψ/N: twice the ranks, half of it on each, without a floor.
-# - The price is traffic: 3Ψ, half as much again as data parallelism; and a layer is gathered when it is needed, so somebody waits.
+# - The price is traffic: 3Ψ, half as much again as data parallelism; and a layer is gathered when it is needed, so ranks wait for it.
 # - DistributedDataParallel is not ZeRO-3: it keeps 16Ψ on every rank.
 # - In pictures: `mpirun -n 4 python -m zero_ref.train --stage 3 --report run.html` shows event by event when a unit is gathered and dropped;
 #   `make compare` shows all four stages side by side.

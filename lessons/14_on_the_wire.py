@@ -25,7 +25,7 @@ comm, N = ranks(4), 4
 #
 # 先想一想：k = 3 时，哪个阶段发送的是一个 micro-batch 的 3 倍？
 # %% [markdown] id="14-bytes" lang="en" src="64648cf4"
-# ## How often the whole model goes by
+# ## How many times the whole model is sent
 #
 # It can be read off the stage files: at stages 0 and 1 one reduce-scatter and one all-gather a step; at stage 2 a reduce-scatter for each
 # micro-batch; at stage 3 two all-gathers for each, as well. Each time a rank sends Ψ(N−1)/N elements; the paper leaves (N−1)/N out, which
@@ -66,13 +66,13 @@ for n in (2, 4, 64, 1024):
     show(f"N = {n:>4}: 2Ψ(N-1)/N = {sum(formulas.sent_elements(2, 1, n).values()):.3f} Ψ")
 
 # %% [markdown] id="14-latency" lang="zh"
-# ## 字节不是时间：每条消息都要起步
+# ## 字节不是时间：每条消息都有启动开销
 #
 # 同样多的字节，一次收集，或者切成 64 次收集。时间是这次运行量到的。时间 = 字节 / 带宽 + 次数 × 跳数 × 每跳的延迟，这就是
 # alpha-beta 模型（`zero_ref/plan/timing.py`）。再假设一条线每跳 20 微秒、每秒 10 GB，算一算时间花在哪里：上面的小模型，和 36 层、75 亿个
 # 16 位参数的模型。
-# %% [markdown] id="14-latency" lang="en" src="17d18aaf"
-# ## Bytes are not time: each message has to set out
+# %% [markdown] id="14-latency" lang="en" src="4362f520"
+# ## Bytes are not time: every message has a start-up cost
 #
 # The same bytes, gathered in one call or in 64; the times are measured in this run. Time = bytes / bandwidth + calls × hops ×
 # latency of a hop is the alpha-beta model (`zero_ref/plan/timing.py`). Then suppose a wire of 20 microseconds a hop and 10 GB a second, and compute
@@ -117,7 +117,7 @@ for name, nbytes, units in (("small", 4 * psi, 3), ("large", 2 * 7.5e9, 36)):
 #
 # 先想一想：发送的字节、训练的结果、占的内存，三样里哪一样会变？
 # %% [markdown] id="14-prefetch" lang="en" src="60f77ef1"
-# ## Bytes are not time: for some nobody waits
+# ## Bytes are not time: some are not waited for
 #
 # Stage 3 computes after each all-gather is done. `--prefetch` sends the next unit's parameters on their way early. `A` is a whole all-gather,
 # `a` its start, `w` the wait for it, `F` the forward pass, and the number is the unit's.
@@ -155,7 +155,7 @@ say(
 # ## To remember
 #
 # - In a step each rank sends 2Ψ, 2Ψ, (k+1)Ψ, 3kΨ, all times (N−1)/N; with k = 1 that is 2Ψ, 2Ψ, 2Ψ, 3Ψ.
-# - Bytes are not time: cut too small, it all goes into latency; and for what is hidden behind computing nobody waits.
+# - Bytes are not time: in pieces that are too small it all goes into latency, and what is hidden behind computation is not waited for.
 # - Prefetch changes neither bytes nor result, only there are two gathered units at once. How much time it saves is to be measured on a real
 #   wire. See `zero_ref/stages/zero3_prefetch.py`.
 # - In pictures: the lanes of `mpirun -n 4 python -m zero_ref.train --stage 3 --prefetch --report run.html`, beside those without `--prefetch`;

@@ -23,12 +23,12 @@ from types import SimpleNamespace
 import numpy as np
 from _lesson import each, pick, ranks, rows, say
 
-from lessons.given.half import gradient, one_a_rank
+from lessons.given.half import by_size, gradient, hard_to_add, two_steps
 from zero_ref.comm import OrderedComm
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.optim import SGD, Adam
-from zero_ref.precision import LossScale, Master
+from zero_ref.optim import SGD
+from zero_ref.precision import Master
 from zero_ref.train import options
 from zero_ref.train.run import train
 
@@ -65,13 +65,10 @@ for dtype in ("float16", "bfloat16"):
 # What helps is a **loss scale**: the loss is multiplied by 2¹⁶ before the backward pass, and so are all gradients; the update divides them
 # again. Think first: how many does that save?
 # %%
-sizes, lines = abs(gradient("float32", 1.0)), []
+sizes = abs(gradient("float32", 1.0))
 narrow = {dtype: gradient(*dtype) for dtype in (("float16", 1.0), ("float16", 2.0**16), ("bfloat16", 1.0))}
 zero = [(sizes > 0) & (found == 0) for found in narrow.values()]
-for low in range(-40, -16, 4):
-    here = (sizes >= 2.0**low) & (sizes < 2.0 ** (low + 4))
-    lines.append((f"2^{low} .. 2^{low + 4}", f"{here.sum():,}", f"{(here & zero[0]).sum():,}"))
-rows(pick("大小 个数 成了0", "size number lost").split(), lines)
+rows(pick("大小 个数 成了0", "size number lost").split(), by_size(sizes, zero[0]))
 for (dtype, scale), lost in zip(narrow, zero):
     numbers = f"{lost.sum():,} / {(sizes > 0).sum():,}"
     say(
@@ -97,28 +94,19 @@ assert zero[0].sum() > 0.4 * (sizes > 0).sum() and not zero[1].any() and not zer
 # (Clipping goes wrong here, too: its limit is meant for the true gradient, so `zero_ref/precision.py` takes the scale out first; the other way
 # round what clipping has left is divided by the scale once more, and hardly anything remains.)
 # %%
-true, units = (1.5 if comm.rank == 2 else 0.5), one_a_rank(N)
+true = 1.5 if comm.rank == 2 else 0.5
 lonely = SimpleNamespace(sum=lambda value: value)  # whoever asks it gets the norm of its own shard
-for zh, en, who, skips in (
+for zh, en, who, wanted in (
     ("各看各的", "alone", lonely, [0, 0, 1, 0]),
     ("一起决定", "together", comm, [1, 1, 1, 1]),
 ):
-    guard, adam, param = (
-        LossScale(units, None),
-        Master(1, lambda n: Adam(n, "float32")),
-        np.ones(1, "float16"),
-    )
-    for _ in range(2):
-        with np.errstate(over="ignore"):
-            shard = np.array([true * guard.scale], "float16")
-        _, factor = guard(who, [shard])
-        adam.update(param, shard, factor)
+    updates, scale, skipped = two_steps(who, true, N)
     each(
         comm,
-        f"{zh}  rank {comm.rank}：更新了 {adam.steps} 次，loss scale {guard.scale:.0f}",
-        f"{en:<8}  rank {comm.rank}: updates {adam.steps}, loss scale {guard.scale:.0f}",
+        f"{zh}  rank {comm.rank}：更新了 {updates} 次，loss scale {scale:.0f}",
+        f"{en:<8}  rank {comm.rank}: updates {updates}, loss scale {scale:.0f}",
     )
-    assert comm.everyone(guard.skipped) == skips and adam.steps == 2 - guard.skipped
+    assert comm.everyone(skipped) == wanted and updates == 2 - skipped
 
 # %% [markdown] id="15-sum" lang="zh"
 # ## 求和只舍入一次
@@ -137,9 +125,7 @@ for zh, en, who, skips in (
 # %%
 layout, lines = FlatLayout("unit", {"weight": (4000,)}, N), []
 for dtype, large in (("float16", 2048), ("bfloat16", 256)):
-    parts = [np.random.default_rng(rank).normal(size=4000).astype(dtype) for rank in range(N)]
-    for rank, part in enumerate(parts):
-        part[::1000] = large if rank == 0 else 1  # the first of each shard
+    parts = hard_to_add(dtype, large, N)  # the first of each shard is `large` on rank 0, and 1 elsewhere
     once = OrderedComm().reduce_scatter(parts[comm.rank], layout)
     a, b, c, d = (comm.shard(part, layout) for part in parts)
     often, best = a + b + c + d, sum(part.astype("float64") for part in (a, b, c, d)).astype(dtype)

@@ -14,7 +14,7 @@
 # This lesson measures the peak within a step, and then computes it with three lines of formula, to the byte.
 # %%
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say
 
 from zero_ref.extras.buckets import merged
 from zero_ref.extras.tiles import cut
@@ -69,12 +69,10 @@ def measure(stage, units: list[Unit]) -> tuple[int, int]:
 
 def measure_all(sizes: list[int]) -> list[int]:
     """The peak of each stage."""
-    found = []
-    for number, stage in enumerate(STAGES):
-        kept, peak = measure(stage, new_units(sizes))
-        show(f"stage {number}: kept {kept:>9,} bytes, at most {peak:>9,} bytes")
-        found.append(peak)
-    return found
+    found = [measure(stage, new_units(sizes)) for stage in STAGES]
+    head = pick("阶段|两步之间|一步里最多", "stage|kept between steps|at most in a step").split("|")
+    rows(head, [(number, f"{kept:,}", f"{peak:,}") for number, (kept, peak) in enumerate(found)])
+    return [peak for _, peak in found]
 
 
 peaks = measure_all([64, 1024, 10])
@@ -123,9 +121,12 @@ def law(units: list[Unit]) -> list[int]:
     return [-K * others, -E * others, E * (largest - others)]
 
 
-for number, (says, a, b) in enumerate(zip(law(new_units([64, 1024, 10])), peaks, peaks[1:])):
-    show(f"{number} -> {number + 1}: measured {b - a:>+9,}, by the law {says:>+9,}")
-    assert b - a == says
+differences, says = [b - a for a, b in zip(peaks, peaks[1:])], law(new_units([64, 1024, 10]))
+rows(
+    pick("阶段|量到的差|公式", "stage|measured|by the law").split("|"),
+    [(f"{n} → {n + 1}", f"{d:+,}", f"{s:+,}") for n, (d, s) in enumerate(zip(differences, says))],
+)
+assert differences == says
 
 # %% [markdown] id="17-who" lang="zh"
 # ## 谁说了算
@@ -166,6 +167,7 @@ say(
 #
 # At the extreme Ψ_u = Ψ, the third line is +eΨ/N: stage 3 always needs more than stage 2.
 # %%
+lines = []
 for elements in (0, 40_000, psi):
     peak = {}
     for stage in (zero2, zero3):
@@ -173,11 +175,9 @@ for elements in (0, 40_000, psi):
         ledger.forget_sent()
         _, peak[stage] = measure(stage, units)
     difference = peak[zero3] - peak[zero2]
-    show(
-        f"units: {len(units)}   stage 3 at most {peak[zero3]:>9,} bytes, "
-        f"{difference:>+8,} to stage 2, {sum(ledger.calls.values()):>2} calls"
-    )
+    lines.append((len(units), f"{peak[zero3]:,}", f"{difference:+,}", sum(ledger.calls.values())))
     assert difference == law(units)[2] and sum(ledger.calls.values()) == 3 * len(units)
+rows(pick("桶|阶段 3 最多|比阶段 2|调用次数", "buckets|stage 3 at most|than stage 2|calls").split("|"), lines)
 assert len(units) == 1 and difference == E * psi // N
 del units  # or the next cell would measure it, too
 
@@ -192,10 +192,12 @@ del units  # or the next cell would measure it, too
 # a time (memory-centric tiling of ZeRO-Infinity). How many until stage 3 needs no more than stage 2? By the formula Ψ_u has to be
 # below (1 − 1/N)Ψ: two will do.
 # %%
+lines = []
 for tiles in (1, 2, 4):
     second, third = (measure(stage, cut(new_units([64, 1024, 10]), layout, tiles))[1] for stage in STAGES[2:])
-    show(f"tiles: {tiles}   stage 2 at most {second:>9,} bytes, stage 3 {third:>9,}")
+    lines.append((tiles, f"{second:,}", f"{third:,}"))
     assert (third > second) == (tiles == 1)
+rows(pick("瓦片|阶段 2 最多|阶段 3 最多", "tiles|stage 2 at most|stage 3 at most").split("|"), lines)
 
 # %% [markdown] id="17-end" lang="zh"
 # ## 记住

@@ -15,7 +15,7 @@
 # device, how many bytes move, and whether the slow way holds everything up.
 # %%
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say, show
 
 from zero_ref.extras import offload
 from zero_ref.extras.storage import Host
@@ -71,11 +71,15 @@ def train(new_optimizer) -> tuple[bytes, dict[str, int]]:
 
 inside, told = train(adam)
 outside, moved = train(lambda n: offload.Offloaded(n, adam, Host))
-for name, numbers in (("inside", told), ("outside", moved)):
-    show(
-        f"{name:8} on the device {numbers['kept']:>6,}, in an update {numbers['most']:>6,}; "
-        f"outside {numbers['outside']:>6,}"
-    )
+rows(
+    pick("状态在|设备上，两步之间|设备上，更新时|外面", "state is|on the device|in an update|outside").split(
+        "|"
+    ),
+    [
+        (name, *(f"{numbers[kind]:,}" for kind in ("kept", "most", "outside")))
+        for name, numbers in ((pick("里面", "inside"), told), (pick("外面", "outside"), moved))
+    ],
+)
 psi = sum(FlatLayout("", {"w": (b, a + 1)}, N).padded for a, b in zip(SIZES, SIZES[1:]))
 K = 8
 assert told["kept"] == moved["outside"] == K * psi // N and moved["kept"] == 0
@@ -94,7 +98,10 @@ say("权重逐比特相同：算的是同一个 Adam", "weights are equal in eve
 # ways of all machines are used together.
 # %%
 assert moved["read"] == moved["written"] == K * psi // N
-show(f"read {moved['read']:,}, written {moved['written']:,} = 8 psi/N each")
+say(
+    f"读 {moved['read']:,} 字节，写 {moved['written']:,} 字节，各是 8Ψ/N",
+    f"{moved['read']:,} bytes read, {moved['written']:,} written: 8Ψ/N each",
+)
 
 # %% [markdown] id="19-order" lang="zh"
 # ## 双缓冲
@@ -136,17 +143,17 @@ assert "".join(begun) == "rr" + "cwr" * 2 + "cw" * 2
 # %% [markdown] id="19-slow" lang="zh"
 # ## 外面可以多慢
 #
-# ZeRO-Infinity 算过这笔账。一步的计算（前向 1、反向 2、重算 1）是 8·bsz·seq·Ψ 次运算；状态读写一共 2·16Ψ 字节。计算量除以字节数是 bsz·seq/4，与模型大小无关。更新不能和前向反向重叠，所以
+# ZeRO-Infinity 算过这笔账。设每个设备有 bsz 个样本，每个样本 seq 个 token。一步的计算（前向 1、反向 2、重算 1）是 8·bsz·seq·Ψ 次运算；状态读写一共 2·16Ψ 字节。运算数除以字节数（ait）是 bsz·seq/4，与模型大小无关。更新不能和前向反向重叠，所以带宽是 bw 时，
 #
 # 效率 = ait·bw / (ait·bw + 峰值)
 #
 # 取 70 TFLOPS 的 V100、seq = 1024：
-# %% [markdown] id="19-slow" lang="en" src="f191baaf"
+# %% [markdown] id="19-slow" lang="en" src="5993f220"
 # ## How slow may it be outside?
 #
-# ZeRO-Infinity works this out. What a step computes (forward 1, backward 2, recomputation 1) are 8·bsz·seq·Ψ operations; state that is
-# read and written are 2·16Ψ bytes. Operations by bytes, the arithmetic intensity, are bsz·seq/4, whatever the size of the model. An
-# update cannot overlap with the passes, and so
+# ZeRO-Infinity works this out. A device has bsz samples of seq tokens each. What a step computes (forward 1, backward 2, recomputation
+# 1) are 8·bsz·seq·Ψ operations; state that is read and written are 2·16Ψ bytes. Operations by bytes (ait, the arithmetic intensity) are
+# bsz·seq/4, whatever the size of the model. An update cannot overlap with the passes, and so with a bandwidth of bw
 #
 # efficiency = ait·bw / (ait·bw + peak)
 #
@@ -161,9 +168,11 @@ def efficiency(bandwidth: float, batch: int) -> float:
     return intensity * bandwidth / (intensity * bandwidth + PEAK)
 
 
-for batch in (1, 2, 16):
-    cells = [f"{efficiency(bandwidth * 1e9, batch):>5.0%}" for bandwidth in (3, 12, 300, 1500)]
-    show(f"batch {batch:>2}: 3, 12, 300, 1500 GB/s give {' '.join(cells)}")
+WAYS = 3, 12, 300, 1500  # GB/s
+rows(
+    [pick("bsz（样本）", "bsz"), *(f"{way} GB/s" for way in WAYS)],
+    [(batch, *(f"{efficiency(way * 1e9, batch):.0%}" for way in WAYS)) for batch in (1, 2, 16)],
+)
 assert efficiency(1500e9, 2) > 0.9 and efficiency(12e9, 16) > 0.4
 say(
     "一条 PCIe（12 GB/s）在 batch 小的时候远远不够；batch 大了，或者许多 rank 各搬一片，才够",

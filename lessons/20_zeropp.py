@@ -21,7 +21,7 @@
 # How do numbers become 8 bits, or even 4, and how far are they off? This lesson begins with one number.
 # %%
 import numpy as np
-from _lesson import ranks, say, show
+from _lesson import pick, ranks, rows, say, show
 
 from zero_ref.comm import OrderedComm
 from zero_ref.extras import zeropp
@@ -61,8 +61,8 @@ def through(code: Code, x: np.ndarray) -> np.ndarray:
 x = np.array([0.02, -0.5, 0.31, 1.27], "float32")
 s = np.abs(x).max() / 127
 codes = np.rint(x / s).astype(np.int8)
-show(f"x      {x}")
-show(f"codes  {codes}, scale {s:.3f}")
+show(f"x    {x}")
+show(f"x/s  {codes}   s = {s:.3f}")
 x = np.random.default_rng(0).normal(size=4096).astype("float32")
 s = np.abs(x).max() / 127
 off = np.abs(np.rint(x / s) * s - x).max()
@@ -89,11 +89,13 @@ say(
 # %%
 x[1000] = 100.0
 others = np.arange(x.size) != 1000
+lines = []
 for block in (4096, 256, 64):
     code = Code("8", block)
     off = (through(code, x) - x)[others]
     relative = np.sqrt((off**2).mean() / (x[others] ** 2).mean())
-    show(f"blocks of {block:>4}: error {relative:.4f}, {code.nbytes(x.size) / x.size:.4f} bytes a number")
+    lines.append((block, f"{relative:.4f}", f"{code.nbytes(x.size) / x.size:.4f}"))
+rows(pick("B|相对误差|每个数的字节", "B|relative error|bytes a number").split("|"), lines)
 
 # %% [markdown] id="20-sum" lang="zh"
 # ## 求和：每转一手，就再舍入一次吗？
@@ -116,7 +118,10 @@ for part in parts[1:]:
     ring = through(four, ring) + part
 once = sum(through(four, part) for part in parts[:-1]) + parts[-1]
 errors = [np.sqrt(((found - exact) ** 2).mean()) for found in (ring, once)]
-show(f"ring, coded at each hop {errors[0]:.3f}; coded once {errors[1]:.3f}")
+say(
+    f"均方根误差：环上每手都编码 {errors[0]:.3f}，只编码一次 {errors[1]:.3f}",
+    f"root mean square error: coded at each hop of a ring {errors[0]:.3f}, coded once {errors[1]:.3f}",
+)
 assert errors[1] < errors[0] / 2
 
 # %% [markdown] id="20-bytes" lang="zh"
@@ -156,11 +161,17 @@ WAYS = {
     "all": {"weights": Code("8"), "second": True, "gradients": Code("4")},
 }
 found = {name: train(**asked) for name, asked in WAYS.items()}
-for name, (far, held, loss) in found.items():
-    show(
-        f"{name:6} gathers {far['all_gather']:>7,}  sums {far['reduce_scatter']:>7,}  "
-        f"parameters {held:>7,}  loss {loss:.4f}"
-    )
+rows(
+    pick("|收集|求和|存参数|loss", "|gathers|sums|parameters kept|loss").split("|"),
+    [
+        (
+            {"plain": pick("都不用", "none"), "all": pick("三样", "all three")}.get(name, name),
+            *(f"{n:,}" for n in (far["all_gather"], far["reduce_scatter"], held)),
+            f"{loss:.4f}",
+        )
+        for name, (far, held, loss) in found.items()
+    ],
+)
 units = build(SIZES, lambda name, shapes: FlatLayout(name, shapes, N), "float32", seed=3)
 psi = sum(u.layout.padded for u in units)
 gather = 4 * psi // N * 2  # one's shard, to the two ranks of the other machine
@@ -201,7 +212,10 @@ for _ in range(100):
     rounded[1:] -= step / 10
     rounded = through(Code("8"), rounded)
 moved = [(a[1:] - b[1:]).mean() / step for a, b in ((master, weights), (rounded, start))]
-show(f"100 updates of -0.1 step: kept exactly {moved[0]:+.1f} steps, kept as codes {moved[1]:+.1f}")
+say(
+    f"更新 100 次，每次 −0.1 格：存原数的走了 {moved[0]:+.1f} 格，存编码的走了 {moved[1]:+.1f} 格",
+    f"100 updates of −0.1 step: kept as numbers, they moved {moved[0]:+.1f} steps; kept as codes {moved[1]:+.1f}",
+)
 assert abs(moved[0] + 10) < 0.1 and abs(moved[1]) < 0.1
 
 # %% [markdown] id="20-end" lang="zh"

@@ -15,7 +15,7 @@
 # HYBRID_SHARD (HSDP, arXiv 2304.11277), and MiCS is the same idea (arXiv 2205.00119).
 # %%
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, pick, ranks, rows, say
 
 from zero_ref.comm import Comm, OrderedComm
 from zero_ref.extras.groups import Groups
@@ -46,7 +46,11 @@ groups = Groups(G, OrderedComm)  # among 0, 1 and among 2, 3; sums are over all 
 # Think first: of 4 ranks in groups of 2, who is with rank 1 inside, and who between? Which shard does it have?
 # %%
 inside, between = groups.inside.everyone(world.rank), groups.between.everyone(world.rank)
-each(world, f"rank {world.rank}: inside {inside}, between {between}, shard {groups.rank}")
+each(
+    world,
+    f"rank {world.rank}：组内 {inside}，组间 {between}，第 {groups.rank} 片",
+    f"rank {world.rank}: inside {inside}, between {between}, shard {groups.rank}",
+)
 
 # %% [markdown] id="21-sum" lang="zh"
 # ## 一次求和，走两程
@@ -73,8 +77,8 @@ near = sum(ledger.sent.values()) - far
 all_of_them = np.stack(world.everyone(gradient.tolist()))  # (4, psi)
 assert np.allclose(shard, groups.shard(all_of_them.sum(axis=0), one))
 assert (near, far) == (8 * PSI * (G - 1) // G, 2 * 8 * (PSI // G) * (R - 1) // R)
-show(f"inside  {near:,} bytes = 8 psi (G-1)/G")
-show(f"between {far:,} bytes = 2 x 8 (psi/G) (R-1)/R")
+say(f"组内 {near:,} 字节 = 8Ψ(G−1)/G", f"inside {near:,} bytes = 8Ψ(G−1)/G")
+say(f"组间 {far:,} 字节 = 2·8(Ψ/G)(R−1)/R", f"between {far:,} bytes = 2·8(Ψ/G)(R−1)/R")
 
 # %% [markdown] id="21-step" lang="zh"
 # ## 一整步
@@ -114,8 +118,16 @@ plain, told = train(zero3, OrderedComm())
 psi = told["psi"]
 told["between"] = told["sent"] * 2 // 3
 grouped, of_groups = train(zero3, groups)
-for name, numbers in (("all four ", told), ("groups of 2", of_groups)):
-    show(f"{name:11}: kept {numbers['kept']:>6,}, sent {numbers['sent']:>6,}, far {numbers['between']:>6,}")
+rows(
+    pick("|存着的|一共发送|出机器", "|kept|sent in all|leaves the machine").split("|"),
+    [
+        (name, *(f"{numbers[kind]:,}" for kind in ("kept", "sent", "between")))
+        for name, numbers in (
+            (pick("不分组", "all four"), told),
+            (pick("两个一组", "groups of 2"), of_groups),
+        )
+    ],
+)
 assert told["kept"] == 16 * psi // N and of_groups["kept"] == 16 * psi // G
 assert told["sent"] == 3 * 4 * psi * (N - 1) // N
 assert of_groups["sent"] - of_groups["between"] == 3 * 4 * psi * (G - 1) // G

@@ -7,8 +7,8 @@
 # # 22 Inference by gathering
 #
 # With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
-# all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first,
-# and compared; then comes why it is not even needed.
+# all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first
+# and compared; then we see why it is not even necessary.
 # %%
 from _lesson import each, language, ranks, say
 
@@ -77,7 +77,7 @@ say(f"模型 {psi:,} 字节，每个 rank 占 {held():,}", f"a model of {psi:,} 
 # 同一时刻只有一个 unit 在计算。所以每个 rank 只留自己的 1/N，收集一个 unit，算完就扔，再收集下一个。样本分成批，一整批归一个 rank。
 # 先想一想：参数最多占多少内存？输出会变吗？
 # %% [markdown] id="22-stream" lang="en" src="d26c9dc1"
-# ## Not even that is needed
+# ## Not even that is necessary
 #
 # One unit computes at a time. So each rank keeps its 1/N, gathers a unit, computes, drops it, and gathers the next. Samples go to ranks in batches, a
 # whole batch to one rank. Think first: how much memory do parameters take at most? Are the outputs the same?
@@ -161,11 +161,11 @@ say(
 # `zero_ref/predict.py` 按轮循环，轮数由样本总数决定，每个 rank 算出来都一样。这一轮没有样本的 rank 照样参加每次收集，带着 0 个样本把模型走一遍。
 # 生成文本也是这样：一个 rank 的句子先写完了，仍要继续参加收集，直到所有 rank 都写完。
 # %% [markdown] id="22-all" lang="en" src="af0f3095"
-# ## Come, even without samples
+# ## Take part even without samples
 #
-# `zero_ref/predict.py` loops over rounds; how many follows from the number of all samples, so every rank finds the same. A rank without a batch comes to each gather
-# all the same, and takes 0 samples through the model. Text generation needs the same: a rank whose
-# sentence has ended keeps taking part in the gathers until all sentences have ended.
+# `zero_ref/predict.py` loops over rounds; how many follows from the number of all samples, so every rank finds the same. A rank without a batch takes part in each
+# gather all the same, and puts 0 samples through the model. So it is with text: a rank whose sentence has ended keeps taking part until
+# all sentences have ended.
 # %%
 activations = []
 for batch in (BATCH, 450):

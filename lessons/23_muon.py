@@ -16,7 +16,7 @@
 import functools
 
 import numpy as np
-from _lesson import each, ranks, say, show
+from _lesson import each, pick, ranks, rows, say
 
 from zero_ref.comm import OrderedComm
 from zero_ref.extras import muon, tensors
@@ -41,8 +41,9 @@ ordered = OrderedComm()
 # %%
 M = np.random.default_rng(0).normal(size=(8, 12))
 before, after = (np.linalg.svd(m, compute_uv=False) for m in (M / np.linalg.norm(M), muon.orthogonal(M)))
-for name, values in (("before", before), ("after ", after)):
-    show(f"singular values {name} {' '.join(f'{s:.2f}' for s in values)}")
+for zh, en, values in (("之前", "before", before), ("之后", "after", after)):
+    numbers = " ".join(f"{s:.2f}" for s in values)
+    say(f"奇异值{zh} {numbers}", f"singular values {en} {numbers}")
 assert after.min() > 0.6 and after.max() < 1.25
 
 # %% [markdown] id="23-half" lang="zh"
@@ -90,7 +91,11 @@ of_matrices = [
     sum(b - a >= 32 * 32 for u in units[:-1] for a, b in u.layout.ranges(rank)) for rank in range(N)
 ]
 mean, within = sum(owned) / N, N * 32 * 32 / units[0].layout.elements
-each(comm, f"rank {comm.rank} owns {of_matrices[comm.rank]} of 8 matrices, {owned[comm.rank]:,} elements")
+each(
+    comm,
+    f"rank {comm.rank} 拥有 8 个矩阵里的 {of_matrices[comm.rank]} 个，共 {owned[comm.rank]:,} 个元素",
+    f"rank {comm.rank} owns {of_matrices[comm.rank]} of 8 matrices, {owned[comm.rank]:,} elements",
+)
 say(
     f"最多的是平均的 {max(owned) / mean:.2f} 倍；按 unit 平分会是 {within:.2f} 倍",
     f"the most is {max(owned) / mean:.2f} of the mean; within units it would be {within:.2f}",
@@ -137,11 +142,12 @@ for stage in (zero0, zero1, zero2, zero3):
         results[stage, dealt] = train(stage, dealt)
 assert len({weights for weights, _ in results.values()}) == 1
 psi = sum(u.layout.elements for u in units)
+lines = []
 for stage, legs in ((zero1, 2), (zero3, 3)):
-    name = stage.__name__[-1]
     whole, gathered = results[stage, True][1], results[stage, False][1]
-    show(f"stage {name}, bytes of all ranks: owned {whole:,} = {legs} x 8 psi (N-1), gathered {gathered:,}")
+    lines.append((stage.__name__[-1], f"{whole:,}", f"{legs}·8Ψ(N−1)", f"{gathered:,}"))
     assert whole == legs * 8 * psi * (N - 1) < gathered
+rows(pick("阶段|归一个 rank|是|先收集", "stage|one owner|which is|gathered first").split("|"), lines)
 say(
     "四个阶段、两条路，权重全都逐比特相同",
     "four stages, two ways: all weights are equal in every bit",
@@ -173,8 +179,8 @@ assert np.linalg.norm(once - twice) > 0.1 * np.linalg.norm(once)
 # - 归一个 rank：通信不多一个字节，每个矩阵只算一次；代价是各片不一样长，所以要在整个模型上平分，不能在 unit 里平分。
 # - 矩阵比 rank 少，或者有一个特别大，就怎么也分不匀。嵌入表不走 Muon，正好用来填缝。
 # - 正交化不是线性的：一步一次，在所有 micro-batch 的和上做。
-# - 真正的命令：`mpirun -n 4 python -m zero_ref.train --optimizer muon --shard-model tensors`。
-# %% [markdown] id="23-end" lang="en" src="f3411f0a"
+# - 真正的命令：`mpirun -n 4 python -m zero_ref.train --optimizer muon --shard-model tensors`，四个阶段都可以。
+# %% [markdown] id="23-end" lang="en" src="aaa45c49"
 # ## To remember
 #
 # - To lay the model flat and cut it relies on optimizers that go element by element. Muon needs whole matrices: either each has one owner,
@@ -183,4 +189,4 @@ assert np.linalg.norm(once - twice) > 0.1 * np.linalg.norm(once)
 #   balanced, and not each unit.
 # - With fewer matrices than ranks, or one that is very large, nothing makes it even. Embeddings are not Muon's, and so they fill the gaps.
 # - To make orthogonal is not linear: once a step, on the sum over all micro-batches.
-# - The real command: `mpirun -n 4 python -m zero_ref.train --optimizer muon --shard-model tensors`.
+# - The real command: `mpirun -n 4 python -m zero_ref.train --optimizer muon --shard-model tensors`, at all four stages.

@@ -16,13 +16,12 @@
 # and 3 are a table each.
 # %%
 import inspect
-from types import ModuleType
 
 import numpy as np
 from _lesson import pick, ranks, rows, say, show
 
-from lessons.given.hooks import MOMENTS, Hooks, layer, lend, marker, there_and_back
-from zero_ref.model import Unit, build
+from lessons.given.hooks import MOMENTS, Hooks, layer, lend, marker, new_units, there_and_back
+from zero_ref.model import Unit
 
 comm = ranks(4)
 
@@ -53,16 +52,12 @@ for code in (marker, layer):
 #
 # 10 samples in 3 classes, three layers. The loop has no rank and no message. First 5 steps in one process, with nothing on the hooks.
 # %%
-from zero_ref.layout import FlatLayout, bounds
-from zero_ref.optim import SGD, Adam
+from zero_ref.layout import bounds
 from zero_ref.stages import zero0, zero2, zero3
 
 random = np.random.default_rng(0)
 X, Y, STEPS = random.normal(size=(10, 6)), random.integers(0, 3, 10), 5
-MAKE = {
-    "adam": lambda n: Adam(n, "float64", lr=0.01),
-    "sgd": lambda n: SGD(n, "float64", lr=0.1, momentum=0.9),
-}
+OPTIMIZERS = ("adam", "sgd")
 
 
 def train(
@@ -83,16 +78,9 @@ def train(
     return losses
 
 
-def new_units(stage: ModuleType, optimizer: str, size: int = comm.size) -> list[Unit]:
-    """Units of 63, 50 and 18 parameters, none of which 4 divides, as `stage` sets them up."""
-    units = build([6, 9, 5, 3], lambda name, shapes: FlatLayout(name, shapes, size), "float64", seed=1)
-    stage.setup(units, comm, MAKE[optimizer])
-    return units
-
-
 alone = {}
-for name in MAKE:
-    units = new_units(zero0, name, size=1)
+for name in OPTIMIZERS:
+    units = new_units(zero0, comm, name, 1)
     for u in units:
         lend(u, "data", u.param), lend(u, "grad", u.grad)
     alone[name] = train(units, X, Y, {})
@@ -158,8 +146,8 @@ from zero_ref.model import loss_grad
 cuts = bounds(len(X), [1] * comm.size)
 x, y = (a[cuts[comm.rank] : cuts[comm.rank + 1]] for a in (X, Y))
 for number, stage, hooks, most in ((2, zero2, ZERO2, 64 + 52 + 20), (3, zero3, ZERO3, 64)):
-    for name in MAKE:
-        real, ours = new_units(stage, name), new_units(zero3, name)
+    for name in OPTIMIZERS:
+        real, ours = (new_units(s, comm, name, comm.size) for s in (stage, zero3))
         ledger.forget_sent()
         for _ in range(STEPS):
             stage.step(real, comm, [(x, y)], loss_grad(True, len(X)), lambda *_: (0.0, 1.0))  # no clipping
@@ -210,7 +198,7 @@ assert not lines
 # then?
 # %%
 messages.clear()
-units = new_units(zero3, "adam")
+units = new_units(zero3, comm, "adam", comm.size)
 before = [zero3.full_param(u, comm).tobytes() for u in units]
 losses = [comm.sum(loss) for loss in train(units, x, y, ZERO3, wants_grad=False)]
 same = [zero3.full_param(u, comm).tobytes() == b for u, b in zip(units, before)]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zero_ref.comm import Comm
 
-FOLDER = Path(__file__).parent
+FOLDER, AS_STARTED = Path(__file__).parent, dict(os.environ)  # before zero_ref chooses settings for one rank
 sys.path.insert(0, str(FOLDER.parent))  # zero_ref, wherever the lesson is started
 
 import zero_ref  # noqa: E402  sets what BLAS and MPI read when they are loaded
@@ -65,8 +65,8 @@ def ranks(number: int) -> "Comm":
         return kernel.hand_over(shell, number, sys._getframe(1).f_code.co_filename)
     if launch.size_by_launcher() == 1 < number:
         if mpirun := find_mpirun():
-            os.environ.setdefault("COLUMNS", str(shutil.get_terminal_size().columns))
-            os.execv(mpirun, [mpirun, "-n", str(number), sys.executable, *sys.argv])
+            width = {"COLUMNS": str(shutil.get_terminal_size().columns)}
+            os.execve(mpirun, [mpirun, "-n", str(number), sys.executable, *sys.argv], width | AS_STARTED)
         sys.exit(f"mpirun -n {number} python {sys.argv[0]}")
     from zero_ref.comm import Comm
 

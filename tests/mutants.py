@@ -7,6 +7,9 @@ one off, a line left out or written twice, `=` for `+=`, another name of the sam
 one, another operator or comparison. Each is made in the exercise's solution, one at a time, and checked as a
 student's file. A mutant that passes is either equal in effect or a hole in the check; of those that fail, the
 diagnosis should name what the edit does. What gives nothing but the evidence (GENERAL) does not.
+
+Of each statement truth.py tries whether it is so, on what the mutant does: `false` has to stay 0. `read` are
+those without an oracle, of which each was read beside its edit.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from random import Random
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from confusion import HERE  # noqa: E402
+from truth import judge  # noqa: E402
 
 from lessons.checker import checking, words  # noqa: E402
 from lessons.checker.checking import Result  # noqa: E402
@@ -52,8 +56,15 @@ def is_named(result: Result) -> bool:
     return result.diagnosis is not None and result.diagnosis.key not in GENERAL
 
 
+def truths(
+    exercise: str, texts: dict[str, str], results: dict[str, Result], right: Result
+) -> dict[str, bool | None]:
+    """Name of each mutant -> whether what is said of it is so; None where nobody can tell, or nothing is."""
+    return {name: judge(exercise, texts[name], result, right) for name, result in results.items()}
+
+
 def main() -> int:
-    """Print the table; 1 if fewer than nine in ten are named in any exercise."""
+    """Print the table; 1 if fewer than nine in ten are named in any exercise, or anything said is false."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("numbers", nargs="*")
     p.add_argument("--each", type=int, default=0, help="so many of an exercise, drawn by --seed (all)")
@@ -63,6 +74,7 @@ def main() -> int:
     enough = True
     print(
         f"{'exercise':24} {'mutants':>8} {'pass':>6} {'fail':>6} {'named':>6} {'not':>6}  {'of failing':>10}"
+        f" {'so':>6} {'read':>6} {'false':>6}"
     )
     for exercise in words.exercises():
         if o.numbers and exercise[:2] not in o.numbers:
@@ -71,19 +83,24 @@ def main() -> int:
         if not (texts := sample(mutants(source), o.each, o.seed)):
             continue  # 00 has no function
         results = check(exercise, texts, seed=o.seed)
+        right = check(exercise, {"": source}, limit=10.0, seed=o.seed)[""]
+        so = truths(exercise, texts, results, right)
         failing = {name: r for name, r in results.items() if r.state in ("wrong", "not_started")}
         named = sum(map(is_named, failing.values()))
         share = named / max(1, len(failing))
-        enough &= share >= 0.9
+        said = [so[name] for name in results if results[name].diagnosis]
+        enough &= share >= 0.9 and False not in said
         print(
             f"{exercise:24} {len(results):8} {len(results) - len(failing):6} {len(failing):6}"
-            f" {named:6} {len(failing) - named:6}  {100 * share:8.1f} %",
+            f" {named:6} {len(failing) - named:6}  {100 * share:8.1f} %"
+            f" {said.count(True):6} {said.count(None):6} {said.count(False):6}",
             flush=True,
         )
         if o.v:
             for name, result in results.items():
                 key = result.diagnosis.key if result.diagnosis else "passed"
-                print(f"    {'' if is_named(result) or result.state == 'passed' else 'NO '}{key:24} {name}")
+                sign = "" if is_named(result) or result.state == "passed" else "NO "
+                print(f"    {'FALSE ' if so[name] is False else ''}{sign}{key:24} {name}")
             print("   ", Counter(r.diagnosis.key if r.diagnosis else "passed" for r in results.values()))
     return 0 if enough else 1
 

@@ -50,7 +50,20 @@ def test_what_is_said_of_sums():
     assert barcode.barcode_text(4 * x[0][1] + 2 * x[1][5]) == "x[?]: 0x4 1x2"
 
 
+def test_what_is_said_of_a_message():
+    x = [barcode.barcode(15, rank) for rank in range(4)]
+    said = barcode.contents_text
+    assert said((x[0] + x[1])[6:9]) == "x[6:9] = 0 + 1" and said(x[3][14:]) == "x[14:15] = 3"
+    assert said([*(x[2] + 2 * x[0])[2:5], *x[2][5:7]]) == "x[2:5] = 2*0 + 2, x[5:7] = 2"
+    assert (
+        said([*x[1][1:3], 0.0, 0.0]) == "x[1:3] = 1, 0" and said([0.0, x[1][1], 0.0]) == "0, x[1:2] = 1, ..."
+    )
+    assert said(x[1][[4, 3, 9]]) == "x[4:5] = 1, x[3:4] = 1, ..."
+    assert said([x[0][3] + x[1][0]]) == said([4 * x[0][1] + 2 * x[0][1]]) == said([0.5]) == said([]) == ""
+
+
 @pytest.mark.parametrize("factor", (0.5, 0.25, 1.5, 3, 8, -1, float("nan"), float("inf")))
 def test_of_what_is_no_sum_nothing_is_said(factor):
     total = sum(barcode.barcode(15, rank)[2] for rank in range(4))
     assert not barcode.barcode_text(total * factor).startswith("x[")
+    assert barcode.contents_text([total, total * factor]) == ""

@@ -194,6 +194,7 @@ COLUMNS = "buffer[start:stop] = tensor.flatten('F')"
     (
         ("09_flat_vector", "views[name][...] = tensor", COLUMNS, "column_order", {"name": "weight"}),
         ("22_inference", "return outputs", "return outputs[-1:]", "last_batch_only", {}),
+        ("06_ring_reduce_scatter", "partial = x[", "partial = x.astype(float)[", "returns_dtype", {}),
     ),
 )
 def test_other_ways_to_the_same_mistake(exercise, old, new, key, params, tmp_path):

@@ -1,16 +1,27 @@
 """The page with sliders, in a browser: its numbers are the planner's, in two languages, at any width."""
 
+import argparse
+import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from launching import ROOT
 
 from zero_ref.explore import __main__ as explore
+from zero_ref.explore import palette
+from zero_ref.layout import FlatLayout
 from zero_ref.plan import __main__ as options
-from zero_ref.plan import answer
+from zero_ref.plan import answer, sizing, timing
+from zero_ref.plan.cells import count, size
+from zero_ref.plan.formulas import Leg, bill, passes_of, transformer_parameters
+from zero_ref.plan.offload import bill_of_offload
+from zero_ref.plan.traffic import to_others
+from zero_ref.plan.zeropp import coded_bill
 from zero_ref.report.page import digest
+from zero_ref.stages import STAGES
 
 pytest_plugins = ["browser"]  # the fixture `opened`
 
@@ -19,17 +30,35 @@ SETTINGS = [
     "",
     "k=16",
     "k=4&n=1",
-    "psi=1.7226e4&n=3&micro=4",
-    "psi=1000003&n=7&bits=32",
+    "psi=1.7226e4&n=3&micro=4&layers=1",
+    "psi=1000003&n=7&bits=32&layers=5",
     "psi=1e13&n=1000&bits=64&micro=3",
     "psi=11&n=64",
-    "psi=1e11&n=1024&group=16&memory=80",
-    "psi=123456789&n=12&group=4&micro=5&k=8",
-    "psi=7.5e9&n=6&group=3&bits=32",
-    "shape=1&psi=1474560000",
-    "shape=1&psi=1474560000&again=1&micro=2&batch=1000&memory=7.55",
+    "psi=1e11&n=1024&group=16&memory=80&hsdp=1&hpz=1",
+    "psi=123456789&n=12&group=4&micro=5&k=8&hsdp=1&hpz=1&ring=1&between=0.5&farther=40",
+    "psi=7.5e9&n=6&group=3&bits=32&hsdp=1&latency=12.5",
+    "psi=7.5e9&n=6&group=5&bits=32&hsdp=1&hpz=1&ring=1",  # 5 do not divide 6
+    "shape=1&psi=1474560000&layers=48&hidden=1600&heads=25",
+    "shape=1&psi=1474560000&again=1&micro=2&batch=1000&memory=7.55&layers=48&hidden=1600&heads=25",
     "shape=1&psi=1000003&layers=7&n=5&hidden=96&heads=3&sequence=200&batch=33&bits=32",
-    "shape=1&psi=5&layers=12&n=4&batch=1&group=2",
+    "shape=1&psi=5&layers=12&n=4&batch=1&group=2&hsdp=1&ring=1",
+    "cut=tiles&tiles=3&psi=1000003&layers=7&n=5&flops=0.125",
+]
+# Choices of which the planner's command knows nothing, but its formulas do.
+BEYOND = [
+    "weights=8&n=12&group=4&psi=1000003&layers=5&hpz=1",
+    "weights=fp8&gradients=4&n=12&group=4&psi=1000003&layers=5&hpz=1&micro=3",
+    "gradients=8&n=7&psi=123457&layers=3&bits=32",
+    "gradients=fp8&n=9&group=3&psi=98765&layers=2&ring=1&micro=2",
+    "offload=host&psi=7.5e9&n=6",
+    "offload=disk&shards=1&psi=123456789&n=7&layers=4&micro=3&shape=1&batch=50",
+    "offload=host&shards=1&shape=1&psi=1000003&layers=7&n=5&hidden=96&heads=3&sequence=20&batch=33&bits=32",
+    "offload=host&psi=5000011&n=3&layers=1&k=16",
+    "cut=tiles&tiles=3&shape=1&psi=1000003&layers=7&n=5&hidden=96&heads=3&batch=33",
+    "cut=buckets&bucket=300000&psi=1000003&layers=7&n=5&shape=1&batch=33",
+    "cut=buckets&bucket=1e14&psi=1000003&layers=7&n=5&weights=8&gradients=8",
+    "cut=buckets&bucket=1&psi=1000003&layers=7&n=5&offload=host",
+    "cut=tiles&tiles=5&weights=8&gradients=4&offload=disk&n=6&group=2&hpz=1&psi=1e9&layers=3",
 ]
 
 
@@ -42,11 +71,9 @@ def page(tmp_path_factory):
 
 def numbers(window, table):
     """The numbers of a table by row, exact."""
-    rows = window.locator(f"#{table} tbody tr")
-    return [
-        [int(c) for c in row.locator("data").evaluate_all("all => all.map(d => d.value)")]
-        for row in rows.all()
-    ]
+    return window.locator(f"#{table}").evaluate(
+        "t => [...t.tBodies[0].rows].map(r => [...r.querySelectorAll('data')].map(d => Number(d.value)))"
+    )
 
 
 def planned(line):
@@ -54,32 +81,240 @@ def planned(line):
     return o, (answer.plan_for_transformer if o.model else answer.plan_for_size)(o)
 
 
+def given(setting):
+    return dict(each.split("=") for each in setting.split("&") if each)
+
+
+def shown_rows(made, setting):
+    """Those of the planner's rows that the page shows: the others when it is asked for them."""
+    asked = {"groups": "hsdp=1" in setting, "hpZ": "hpz=1" in setting}
+    return [row for row in made.rows if asked.get(row.name.split()[-1], True)]
+
+
+def spent(rows, o, ring):
+    machine = answer.machine_of(o)
+    found = []
+    for row in rows:
+        t = sizing.times(row, machine, o.ranks, o.group, ring)
+        bandwidths = [t.bandwidth - t.between, t.between]
+        found.append(pytest.approx([t.compute, *bandwidths, t.latency, t.total], rel=1e-12, abs=1e-15))
+    return found
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_every_number_is_the_planners(setting, page, opened):
     window = opened(page, fragment=f"#{setting}&lang=en")
     o, made = planned(window.locator("#command").inner_text())
-    for name in ("psi", "n", "micro", "group", "memory"):  # the command is that of the setting
-        given = re.search(rf"\b{name}=([^&]*)", setting)
-        option = {"psi": "parameters", "n": "ranks", "micro": "micro_batches"}.get(name, name)
-        if given:
-            assert getattr(o, option) == float(given[1]) * (1e9 if name == "memory" else 1)
-    held = [[row.state[kind] for kind in KINDS] + [row.rest, row.step, row.needed] for row in made.rows]
+    said = given(setting)
+    names = {"psi": "parameters", "n": "ranks", "micro": "micro_batches", "memory": "memory"}
+    factors = {"memory": 1e9, "latency": 1e-6, "flops": 1e12, "between": 1e9}
+    for name, option in {**names, "latency": "latency", "flops": "flops"}.items():
+        if name in said:  # the command is that of the setting
+            assert getattr(o, option) == pytest.approx(float(said[name]) * factors.get(name, 1), rel=1e-15)
+    machine = int(said.get("group", 16))
+    assert o.group == (machine if machine < o.ranks and o.ranks % machine == 0 else None)
+    rows = shown_rows(made, setting)
+    held = [[row.state[kind] for kind in KINDS] + [row.rest, row.step, row.needed] for row in rows]
     assert numbers(window, "memory-table") == held
     sent = []
-    for row in made.rows:
+    for row in rows:
         by = [
             sum(leg.inside + leg.between for leg in row.legs if leg.collective == name)
             for name in ("reduce_scatter", "all_gather")
         ]
-        sent.append(by + ([row.inside, row.between] if o.group else []) + [row.sent])
+        machine = list(to_others(row.legs, o.group)) if o.group else []
+        sent.append(by + ([row.inside, row.between] if o.group else []) + [row.sent] + machine)
     assert numbers(window, "sent-table") == sent
+    assert numbers(window, "time-table") == spent(rows, o, "ring=1" in setting)
     cards = window.locator("#stages label")
     for stage, row in enumerate(made.rows[:4]):
-        assert answer.size(row.needed) == cards.nth(stage).locator(".number").inner_text()
+        card = cards.nth(stage)
+        assert size(row.needed) == card.locator(".number").inner_text()
         fits = "✓ fits" if row.needed <= o.memory else "✗ does not fit"
-        assert cards.nth(stage).locator(".state").inner_text() == fits
+        assert card.locator(".state").inner_text() == fits
+        largest = sizing.most_parameters(stage, o.memory, o.ranks, made.setting.itemsize, made.setting.k)
+        assert card.locator(".most").inner_text() == f"largest: {count(largest)}"
     chart = window.locator("#memory-chart svg").text_content()
-    assert all(answer.size(row.needed) in chart for row in made.rows)
+    assert all(size(row.needed) in chart for row in rows)
+    over = {int(row.pop(0)): row for row in over_numbers(window)}  # the same on other numbers of ranks
+    assert o.ranks in over and len(over) > 10
+    for ranks, values in over.items():
+        there = argparse.Namespace(**{**vars(o), "ranks": ranks, "group": None})
+        other = (answer.plan_for_transformer if o.model else answer.plan_for_size)(there).rows
+        assert values[:4] == [row.needed for row in other[:4]]
+
+
+def over_numbers(window):
+    """The table over N: N, and then what each row needs, where it is shown."""
+    return window.locator("#over-table").evaluate(
+        """t => [...t.tBodies[0].rows].map(r => [r.cells[0].textContent.replaceAll(",", ""),
+        ...[...r.querySelectorAll("data")].map(d => Number(d.value))])"""
+    )
+
+
+# Choices of which the planner's command knows nothing: the bills of its formulas, for the same units
+
+
+def elements_of_units(said):
+    """What the units have: as even as can be, in tiles, or neighbours in buckets."""
+    psi, number = int(float(said.get("psi", 7.5e9))), int(said.get("layers", 36))
+    number *= int(said.get("tiles", 4)) if said.get("cut") == "tiles" else 1
+    units = [psi // number + (i < psi % number) for i in range(number)]
+    if said.get("cut") != "buckets":
+        return units
+    merged = units[:1]
+    for n in units[1:]:
+        if merged[-1] + n <= float(said["bucket"]):
+            merged[-1] += n
+        else:
+            merged.append(n)
+    return merged
+
+
+def billed(said, stage, copies=False):
+    """(bill, calls of each collective, padded sizes of the units) of rank 0 with the choices of a setting."""
+    n, k, e = int(said.get("n", 64)), int(said.get("micro", 1)), int(said.get("bits", 16)) // 8
+    state = int(said.get("k", 12)) if e == 2 else 2 * e
+    keeps, group = STAGES[stage].KEEPS, int(said.get("group", 16))
+    machine = group if group < n and n % group == 0 else None
+    layouts = [FlatLayout("u", {"w": (each,)}, n) for each in elements_of_units(said)]
+    plain = bill(keeps, layouts, 0, e, state, k)
+    weights = f"{said['weights']}/256" if "weights" in said and keeps["parameter"] == "1/N" else None
+    gradients = f"{said['gradients']}/256" if "gradients" in said else None
+    coded = coded_bill(plain, keeps, layouts, 0, e, k, machine, weights, gradients, copies)
+    if copies:  # they are kept, and what a step holds beside them is not asked here
+        more = coded.peak_bytes["parameter"] - plain.peak_bytes["parameter"]
+        coded.resting_bytes["parameter"] += more
+    if "offload" in said:
+        shards = "shards" in said and keeps["parameter"] == "1/N"
+        coded = bill_of_offload(
+            coded, keeps, layouts, 0, said["offload"], 1 << 20,
+            state_bytes=state, itemsize=e, micro_batches=k, shards=shards,
+        )  # fmt: skip
+        coded.resting_bytes["parameter"] += more if copies and shards else 0
+    return coded, passes_of(keeps, k), [each.padded for each in layouts]
+
+
+def legs_billed(said, found, calls, n, machine):
+    """The legs of a row without hpZ: bytes of the bill, and who takes part."""
+    near, sent, between = machine or n, found.sent_bytes_per_step, found.between_bytes_per_step
+    inside = {name: sent[name] - between[name] for name in sent}
+    gather = Leg("all_gather", calls["all_gather"], n, inside["all_gather"], between["all_gather"])
+    reduce = Leg(
+        "reduce_scatter", calls["reduce_scatter"], n, inside["reduce_scatter"], between["reduce_scatter"]
+    )
+    if "gradients" in said:
+        near_leg = replace(reduce, ranks=near, between=0)
+        return [gather, near_leg, replace(reduce, ranks=n // near, inside=0)]
+    return [gather, reduce]
+
+
+@pytest.mark.parametrize("setting", BEYOND)
+def test_choices_beyond_the_command_are_the_bills(setting, page, opened):
+    window = opened(page, fragment=f"#{setting}&lang=en")
+    said, memory, sent = given(setting), numbers(window, "memory-table"), numbers(window, "sent-table")
+    o, made = planned(window.locator("#command").inner_text())
+    machine, seconds = answer.machine_of(o), numbers(window, "time-table")
+    assert len(memory) == 4 + ("hpz" in said and o.group is not None)
+    for row, stage in enumerate([0, 1, 2, 3, 3][: len(memory)]):
+        found, calls, sizes = billed(said, stage, copies=row == 4)
+        assert memory[row][:3] == [found.resting_bytes[kind] for kind in KINDS]
+        whole = (1 + (stage == 3)) * made.setting.itemsize * max(sizes) if "shape" in said else 0
+        step = made.setting.activation + whole
+        step = max(step, found.peak_bytes["optimizer"]) if "offload" in said else step
+        rest = sum(found.resting_bytes.values())
+        assert memory[row][3:6] == [rest, step, rest + step]
+        if "offload" in said:
+            moved = sum(found.moved_bytes_per_step.values())
+            assert memory[row][6:8] == [found.away_bytes[said["offload"]], moved]
+        by = [found.sent_bytes_per_step[name] for name in ("reduce_scatter", "all_gather")]
+        assert sent[row][:2] == by
+        if o.group:
+            across = found.between_bytes_per_step
+            assert sent[row][3] == across["reduce_scatter"] + across["all_gather"]
+            assert sent[row][2] == sum(by) - sent[row][3]
+        if row < 4:
+            legs = legs_billed(said, found, calls, o.ranks, o.group)
+            spent = timing.by_link(legs, len(sizes), machine, o.group or o.ranks)
+            expected = [made.rows[0].work.flop / machine.flops, *spent]
+            if "offload" in said:
+                expected.append(sum(found.moved_bytes_per_step.values()) / 16e9)
+            assert seconds[row] == pytest.approx([*expected, sum(expected)], rel=1e-12)
+    options_said = window.locator("#beyond").inner_text()
+    for name, option in (
+        ("weights", "--code-weights"),
+        ("gradients", "--code-gradients"),
+        ("offload", "--offload"),
+    ):
+        assert (option in options_said) == (name in said)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("", "memory=20&layers=1", "psi=97&layers=5&memory=0.000001&bits=64", "psi=11&memory=0.000001"),
+        "psi=123457&layers=3&memory=0.001&shape=1&hidden=8&heads=1&sequence=7&batch=100",
+        "psi=1e7&memory=0.02&layers=7&hsdp=1&hpz=1&group=6",
+        "psi=3e7&memory=0.05&layers=3&offload=host&hsdp=1&hpz=1&group=3",
+        "psi=1e7&memory=0.005&offload=disk&shards=1&layers=9&cut=tiles",
+    ],
+)
+def test_it_fits_from_the_first_number_of_ranks_that_does(setting, page, opened):
+    """All up to 800 are tried."""
+    window = opened(page, fragment=f"#{setting}&lang=en")
+    tried = window.evaluate(
+        """() => { const found = {};
+        for (let n = 1; n <= 800; n++) for (const r of plan(s, n).rows) if (r.fits) found[r.name] ??= n;
+        return found }"""
+    )
+    found = window.evaluate(
+        """() => Object.fromEntries(plan(s, 2 * s.group).rows.concat(plan(s, 1).rows)
+        .map(r => [r.name, fitsFrom(s, r.name)]))"""
+    )
+    assert tried, "some fit"
+    for name, ranks in found.items():
+        assert ranks == tried.get(name) or (name not in tried and (ranks is None or ranks > 800))
+    card = window.locator("#stages .from").nth(3).inner_text()
+    assert card == (f"fits from N = {found['3']:,}" if found["3"] else "fits at no N")
+
+
+def test_models_known_by_name_have_the_parameters_of_their_shapes(page, opened):
+    models = opened(page).evaluate("MODELS")
+
+    def llama(layers, hidden, inner, keys, vocab):
+        """Grouped keys and values, SwiGLU, two norms a block, and an output matrix of its own."""
+        block = 2 * hidden**2 + 2 * hidden * keys + 3 * hidden * inner + 2 * hidden
+        return layers * block + 2 * vocab * hidden + hidden
+
+    counted = {
+        "GPT-2 124M": transformer_parameters(12, 768, 50257, 1024),
+        "GPT-2 XL 1.5B": transformer_parameters(48, 1600, 50257, 1024),
+        "GPT-3 175B": transformer_parameters(96, 12288, 50257, 2048),
+        "Llama 2 7B": llama(32, 4096, 11008, 4096, 32000),
+        "Llama 3 8B": llama(32, 4096, 14336, 1024, 128256),
+        "Llama 3 70B": llama(80, 8192, 28672, 1024, 128256),
+        "Llama 3 405B": llama(126, 16384, 53248, 1024, 128256),
+    }
+    assert {name: model["psi"] for name, model in models.items()} == counted
+    assert all(model["hidden"] % model["heads"] == 0 for model in models.values())
+
+
+def test_a_model_and_a_device_by_name(page, opened):
+    window = opened(page, fragment="#lang=en")
+    assert window.locator("#device").input_value() == "V100 32 GB"
+    window.locator("#model").select_option("Llama 3 8B")
+    window.locator("#device").select_option("H100 80 GB")
+    assert window.locator("#psi").input_value() == "8030261248" and window.locator("#shape").is_checked()
+    said = window.locator("#command").inner_text().replace("\\\n", " ")
+    for part in ("--layers 32 --hidden 4096 --heads 32", "--memory 80GB", "--flops 9.89e14", "--group 8"):
+        assert part in re.sub(" +", " ", said)
+    again = opened(page, fragment=window.evaluate("location.hash"))
+    assert again.locator("#model").input_value() == "Llama 3 8B"
+    assert again.locator("#device").input_value() == "H100 80 GB"
+    again.locator("#heads").fill("16")
+    assert (
+        again.locator("#model").input_value() == "" and again.locator("#device").input_value() == "H100 80 GB"
+    )
 
 
 def test_the_papers_figure_1_comes_first(page, opened):
@@ -99,11 +334,11 @@ def test_nothing_can_be_loaded_or_run_from_elsewhere(page, opened):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert "default-src 'none'" in policy and "unsafe" not in policy and policy.count("sha256-") == 2
     assert "http" not in policy and "'self'" not in policy and "src=" not in text
-    style, script = (
-        (explore.PAGES / f"explore.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
-    )
-    assert script in explore.script("en")
-    for body in (style, explore.script("en")):
+    for name in explore.SCRIPTS:
+        assert (explore.PAGES / f"{name}.js").read_text(encoding="utf-8") in explore.script("en")
+    assert {f"{name}.js" for name in explore.SCRIPTS} == {each.name for each in explore.PAGES.glob("*.js")}
+    assert (explore.PAGES / "explore.css").read_text(encoding="utf-8") in explore.style()
+    for body in (explore.style(), explore.script("en")):
         assert digest(body) in policy and body in text
         assert digest(body + " ") not in policy
     opened(page)  # and it runs under that policy
@@ -115,6 +350,10 @@ def test_a_setting_is_kept_in_the_address(page, opened):
     window.locator("#n").fill("1000")
     window.locator("#group").select_option("8")
     window.locator("#bits").select_option("32")
+    window.locator("#hsdp").check()
+    window.locator("#gradients").select_option("4")
+    window.locator("#ring").select_option("1")
+    window.locator("#latency").fill("2.5")
     window.locator("#stages label").nth(1).click()
     window.locator("#language").click()
     fragment = window.evaluate("location.hash")
@@ -123,11 +362,15 @@ def test_a_setting_is_kept_in_the_address(page, opened):
         "n=1000",
         "group=8",
         "bits=32",
+        "hsdp=1",
+        "gradients=4",
+        "ring=1",
+        "latency=2.5",
         "stage=1",
         "lang=zh",
     }
     again = opened(page, fragment=fragment)
-    for place in ("#memory-table", "#sent-table", "#formulas", "#command", "#verdict", "h1"):
+    for place in ("#memory-table", "#sent-table", "#time-table", "#formulas", "#command", "#verdict", "h1"):
         assert again.locator(place).inner_text() == window.locator(place).inner_text()
     again.locator("#reset").click()
     assert again.evaluate("location.hash") == "#lang=zh"
@@ -135,24 +378,50 @@ def test_a_setting_is_kept_in_the_address(page, opened):
     again.wait_for_function("document.querySelector('#n').value === '4'")
 
 
-@pytest.mark.parametrize(
-    "wrong", ["psi=0", "psi=x", "n=1.5", "n=-3", "k=13", "group=5", "stage=9", "lang=xx", "%", "memory="]
-)
-def test_a_wrong_address_is_not_believed(wrong, page, opened):
+WRONG = ["psi=0", "psi=x", "n=1.5", "n=-3", "k=13", "group=x", "stage=9", "lang=xx", "%", "memory="]
+WRONG += ["constructor=1", "weights=4", "shape=2", "ring=constructor", "bucket=0", "lang=toString"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_address_is_not_believed_and_this_is_said(wrong, page, opened):
     window = opened(page, fragment=f"#{wrong}")
     assert window.locator("#stages .number").first.inner_text() == "120.0 GB"
+    assert wrong.split("=")[0] in window.locator("#address-problem").inner_text()
+    window.locator("#n-range").fill("3")
+    assert not window.locator("#address-problem").is_visible()
+    assert not opened(page, fragment="#n=4&lang=en").locator("#address-problem").is_visible()
 
 
-def test_a_wrong_number_is_marked_and_changes_nothing(page, opened):
-    window = opened(page)
-    for wrong in ("0", "many", "1.5", "-4", "", "1e99"):
+@pytest.mark.parametrize(
+    "lang, words", [("en", "is not a whole number from 1 to 1e6"), ("zh", "不是 1 到 1e6 之间的整数")]
+)
+def test_what_is_wrong_is_said_beside_the_field_and_no_result_stays(lang, words, page, opened):
+    window = opened(page, fragment=f"#lang={lang}")
+    error, problem = window.locator("#n-error"), window.locator("#problem")
+    results = window.locator(".cards, .verdict, .chart, table, #formulas, #command")
+    shown = "all => all.filter(e => e.checkVisibility()).length"
+    there = results.evaluate_all(shown)
+    assert there >= 8 and not error.is_visible()
+    for wrong in ("0", "many", "1.5", "-4", "1e99", "7b"):
         window.locator("#n").fill(wrong)
         assert window.locator("#n").get_attribute("aria-invalid") == "true"
-        assert "from 1 to 1e6" in window.locator("#n").get_attribute("title")
-        assert window.locator("#stages .number").nth(3).inner_text() == "1.875 GB"
-    window.locator("#psi").focus()
-    assert window.locator("#n").input_value() == "64"
+        assert words in error.inner_text() and wrong in error.inner_text()
+        assert results.evaluate_all(shown) == 0 and "N" in problem.inner_text()
+        assert "n=" not in window.evaluate("location.hash")
+    window.locator("#n").fill("")
+    assert "1e6" in error.inner_text() and "“" not in error.inner_text()
+    window.locator("#n").fill("<b>7")
+    window.locator("#psi").fill("1.5.5")  # another one; the first stays as it was typed
+    assert window.locator("#n").input_value() == "<b>7" and "<b>7" in error.inner_text()
+    window.locator("#psi").fill("1.557B")
+    assert error.is_visible() and not window.locator("#psi-error").is_visible()
+    window.locator("#n").fill("5")
+    assert not error.is_visible() and not problem.is_visible() and results.evaluate_all(shown) == there
     assert window.locator("#n").get_attribute("aria-invalid") == "false"
+    assert "n=5" in window.evaluate("location.hash") and "psi=1.557e9" in window.evaluate("location.hash")
+    window.locator("#n").fill("x")
+    window.locator("#reset").click()
+    assert window.locator("#n").input_value() == "64" and not error.is_visible()
 
 
 def test_sliders_and_fields_agree(page, opened):
@@ -162,29 +431,65 @@ def test_sliders_and_fields_agree(page, opened):
     window.locator("#psi").fill("1e9")
     assert window.locator("#psi-range").input_value() == "300"
     window.locator("#psi-range").fill("301")
-    assert window.locator("#psi").input_value() == "1e9"  # two digits are enough for a slider
+    assert window.locator("#psi").input_value() == "1.02e9"
     window.locator("#psi-range").fill("350")
-    assert window.locator("#psi").input_value() == "3.2e9"
+    assert window.locator("#psi").input_value() == "3.16e9"
+    stuck = window.evaluate(  # steps of a slider that an arrow key would not leave
+        """() => Object.entries(FIELDS).flatMap(([name, f]) => [...Array(f.steps + 1).keys()]
+        .filter(x => x >= (f.first || 0) && Math.round(f.place(f.at(x))) !== x).map(x => `${name} ${x}`))"""
+    )
+    assert stuck == []
+    window.locator("#n").fill("32")  # two machines
+    window.locator("#offload").select_option("host")
+    for name, place in (
+        ("flops", "200"),
+        ("bandwidth", "150"),
+        ("latency", "7"),
+        ("between", "10"),
+        ("farther", "70"),
+        ("outside", "3"),
+    ):
+        before = numbers(window, "time-table")
+        window.locator(f"#{name}-range").fill(place)
+        assert numbers(window, "time-table") != before
+        assert window.locator(f"#{name}-range").input_value() == place
     window.locator("#memory-range").fill("24")
     assert "24.00 GB" in window.locator("#verdict").inner_text()
 
 
-def test_a_group_that_does_not_divide_goes(page, opened):
-    window = opened(page, fragment="#n=64&group=16")
+def test_machines_that_do_not_divide_the_ranks_are_told(page, opened):
+    window = opened(page, fragment="#n=64&group=16&hsdp=1&hpz=1&lang=en")
     assert len(numbers(window, "memory-table")) == 8
     window.locator("#n").fill("63")
-    assert window.locator("#group").input_value() == "0" and len(numbers(window, "memory-table")) == 4
-    assert window.locator("#group option").count() == 1 + 4  # 3, 7, 9 and 21
+    assert len(numbers(window, "memory-table")) == 4
+    assert "16 ranks a machine do not divide 63" in window.locator("#machine-hint").inner_text()
+    assert window.locator("#group option").count() == 1 + 1 + 4  # all, 16, and 3, 7, 9 and 21
+    assert window.locator("#machines-hint").is_visible()
+    window.locator("#n").fill("16")
+    assert "16 ranks fit on one machine" in window.locator("#machine-hint").inner_text()
+    window.locator("#n").fill("32")  # it was not forgotten
+    assert len(numbers(window, "memory-table")) == 8 and not window.locator("#machine-hint").is_visible()
+
+
+def test_a_press_in_the_picture_chooses_n(page, opened):
+    window = opened(page, fragment="#lang=en")
+    window.locator("#over-chart svg").scroll_into_view_if_needed()
+    box = window.locator("#over-chart svg").bounding_box()
+    window.mouse.click(box["x"] + box["width"] * 0.52, box["y"] + 100)
+    chosen = window.locator("#n").input_value()
+    assert chosen in ("16", "32") and chosen in window.locator("#over-table tr.chosen th").text_content()
+    marks = window.locator("#over-chart circle").evaluate_all("all => all.map(c => c.getAttribute('class'))")
+    assert len(marks) == 4 and "mark out" in marks and "mark in" in marks
 
 
 def test_the_keyboard_reaches_and_changes_everything(page, opened):
-    window = opened(page, fragment="#shape=1")
+    window = opened(page, fragment="#shape=1&offload=host&cut=tiles")
     reached = []
-    for _ in range(60):
+    for _ in range(120):
         window.keyboard.press("Tab")
         reached.append(window.evaluate("(e => e.id || e.name || e.tagName)(document.activeElement)"))
     controls = window.locator("button, select, input[type=text], input[type=range], input[type=checkbox]")
-    ids = controls.evaluate_all("all => all.filter(e => !e.disabled).map(e => e.id)")
+    ids = controls.evaluate_all("all => all.filter(e => !e.disabled && e.checkVisibility()).map(e => e.id)")
     assert set(ids) <= set(reached) and {"stage", "SUMMARY"} <= set(reached)
     window.locator("#n-range").focus()
     window.keyboard.press("ArrowRight")
@@ -200,16 +505,19 @@ def test_the_keyboard_reaches_and_changes_everything(page, opened):
 
 @pytest.mark.parametrize("lang, own", [("en", "Stage 3"), ("zh", "阶段 3")])
 def test_both_languages_say_everything(lang, own, page, opened):
-    window = opened(page, fragment=f"#lang={lang}&group=8&shape=1")
+    window = opened(
+        page, fragment=f"#lang={lang}&group=8&shape=1&hsdp=1&hpz=1&offload=disk&cut=buckets&memory=400"
+    )
     text = window.locator("body").inner_text()
     assert own in text and "undefined" not in text and "NaN" not in text and "[object" not in text
     assert bool(re.search(r"[一-鿿]", text.replace("中文", ""))) == (lang == "zh")
     assert window.locator("html").get_attribute("lang") == {"en": "en", "zh": "zh-CN"}[lang]
     labels = window.locator("select, input").evaluate_all(
-        "all => all.map(e => e.getAttribute('aria-label') || [...e.labels].map(l => l.innerText).join(''))"
+        "all => all.map(e => e.getAttribute('aria-label') || [...e.labels].map(l => l.textContent).join(''))"
     )
     assert all(labels), "every control has a name"
-    for chart, caption in (("#memory-chart", "#memory-caption"), ("#sent-chart", "#sent-caption")):
+    for picture in ("memory", "over", "time", "sent"):
+        chart, caption = f"#{picture}-chart", f"#{picture}-caption"
         name = window.locator(f"{chart} svg").get_attribute("aria-label")
         assert name == window.locator(caption).inner_text() and len(name) > 20
     assert window.locator("[data-t]").evaluate_all("all => all.every(e => e.textContent.length)")
@@ -237,14 +545,34 @@ def test_the_languages_have_the_same_words(page, opened):
 
 @pytest.mark.parametrize("width", [1280, 390, 320])
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_no_page_is_wider_than_its_window(width, lang, page, opened):
-    window = opened(page, width=width, fragment=f"#lang={lang}&psi=1e13&n=1000&group=8&shape=1")
-    window.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert window.evaluate("document.documentElement.scrollWidth") <= width
-    boxes = window.locator("#memory-chart text, #sent-chart text").evaluate_all(
-        "all => all.map(e => e.getBoundingClientRect()).map(b => [b.left, b.right])"
-    )
-    assert all(left >= 0 and right <= width for left, right in boxes)
+def test_no_label_leaves_its_card(width, lang, page, opened):
+    window = opened(page, width=width)
+    for psi in ("1e13&memory=1e6", "9.9e13&bits=64&micro=3", "4321", "1e14&offload=disk&weights=8"):
+        said = f"#lang={lang}&n=1000&group=8&shape=1&hsdp=1&hpz=1&psi={psi}"
+        window.evaluate("said => { location.hash = said; readAddress(); refresh(); }", said)
+        window.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert window.evaluate("document.documentElement.scrollWidth") <= width
+        outside = window.evaluate(
+            """() => [...document.querySelectorAll(
+            '.chart text, .cards span, .formulas dd, .legend li, .verdict')].filter(e => {
+            const card = e.closest('section, label, .first').getBoundingClientRect();
+            const range = document.createRange();
+            range.selectNodeContents(e);
+            const b = range.getBoundingClientRect();
+            return b.left < card.left - 0.5 || b.right > card.right + 0.5 || b.bottom > card.bottom + 0.5;
+            }).map(e => e.textContent)"""
+        )
+        assert outside == []
+        ends = window.evaluate(
+            """() => [...document.querySelectorAll('#over-chart .end')]
+            .map(e => e.getBoundingClientRect().top).sort((a, b) => a - b)"""
+        )
+        assert len(ends) == 8 and all(b - a > 11 for a, b in itertools.pairwise(ends))
+
+
+def test_every_name_is_of_one_element(page, opened):
+    names = opened(page).evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(names) > 100 and len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -254,7 +582,7 @@ def test_text_stands_out_from_its_background(scheme, page, opened):
     def contrast():
         colors = window.evaluate(
             """() => { const s = getComputedStyle(document.documentElement);
-            return Object.fromEntries(["page","card","text","soft","accent","good","bad","accent-soft"]
+            return Object.fromEntries(["ground","panel","ink","soft","good","bad","band"]
               .map(n => [n, s.getPropertyValue("--" + n).trim()])) }"""
         )
 
@@ -269,8 +597,8 @@ def test_text_stands_out_from_its_background(scheme, page, opened):
 
         return min(
             ratio(text, ground)
-            for text in ("text", "soft", "accent", "good", "bad")
-            for ground in ("page", "card", "accent-soft")
+            for text in ("ink", "soft", "good", "bad")
+            for ground in ("ground", "panel", "band")
         )
 
     assert contrast() >= 4.5
@@ -282,9 +610,44 @@ def test_text_stands_out_from_its_background(scheme, page, opened):
 
 def test_kinds_differ_without_color(page, opened):
     window = opened(page, fragment="#shape=1")
-    fills = window.locator("#memory-chart svg > g").first.locator("xpath=..").locator("g rect[fill]")
-    assert len(set(fills.evaluate_all("all => all.map(e => e.getAttribute('fill'))"))) == 3  # and a plain one
-    assert window.locator("#memory-legend li").count() == 4
+    for chart, kinds in (("memory", 6), ("sent", 2), ("time", 4)):
+        fills = window.locator(f"#{chart}-chart .piece").evaluate_all(
+            "all => all.map(e => e.getAttribute('fill'))"
+        )
+        assert len(set(fills)) == kinds
+        known = set(
+            window.locator(f"#{chart}-legend .piece").evaluate_all(
+                "all => all.map(e => e.getAttribute('fill'))"
+            )
+        )
+        assert set(fills) == known
+        for name in known:
+            assert window.locator(f"pattern#{name[5:-1]} > *").count() >= 1, name
+    dashes = window.locator("#over-chart path.line").evaluate_all(
+        "all => all.map(e => getComputedStyle(e).strokeDasharray)"
+    )
+    assert len(set(dashes)) == 4
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_meaning_has_one_color_and_pattern_on_all_pages(scheme, page, opened, tmp_path):
+    report = palette.of_report("page.css")
+    light, dark = (dict(re.findall(r"--([a-z]+): (#\w+);", each)) for each in report.split("@media", 2)[:2])
+    window = opened(page, color_scheme=scheme)
+    for name in (*KINDS, "activation", "ink", "soft", "focus"):
+        shown = f"getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()"
+        assert window.evaluate(shown) == (dark if scheme == "dark" else light)[name]
+    window.locator("#theme").click()
+    other = window.evaluate(
+        "getComputedStyle(document.documentElement).getPropertyValue('--gradient').trim()"
+    )
+    assert other == (light if scheme == "dark" else dark)["gradient"]
+    fill = "getComputedStyle(document.querySelector('pattern#gradient .gradient')).fill"
+    r, g, b = map(int, re.findall(r"\d+", window.evaluate(fill))[:3])
+    assert f"#{r:02x}{g:02x}{b:02x}" == other
+    for kind in (*KINDS, "activation", "gathered", "full_gradient"):
+        pattern = re.search(rf'<pattern id="{kind}".*?</pattern>', palette.of_report("page.html"), re.DOTALL)
+        assert pattern[0] in explore.page()
 
 
 def test_the_command_writes_the_page_and_says_where(tmp_path):

@@ -27,10 +27,12 @@ from launching import ROOT, left_behind, mpirun
 from lessons.checker import checking, stub, words
 from lessons.checker.evidence import Diagnosis
 from lessons.checker.ranks.runner import Outcome
-from lessons.checker.teacher import extract, gradebook, release, student_process
+from lessons.checker.teacher import class_page, extract, gradebook, release, student_process
 from lessons.checker.teacher.grade import seed_of
 from lessons.checker.teacher.results import Grading, Record, titles_and_points
 from lessons.checker.teacher.submissions import LARGEST, HandedIn, Line, read_all
+
+pytest_plugins = ["browser"]  # the fixture `opened`
 
 RING = "06_ring_reduce_scatter"
 RIGHT = (ROOT / "tests" / "answers" / f"{RING}.py").read_text(encoding="utf-8")
@@ -430,6 +432,29 @@ def test_no_control_character_gets_into_any_file(tmp_path):
     assert "<script>" not in (tmp_path / "class.html").read_text()
     found = json.loads((tmp_path / "results.json").read_text())
     assert found["records"][0]["says"] == HOSTILE
+
+
+@pytest.mark.parametrize("language", words.LANGUAGES)
+def test_the_page_is_whole_on_a_phone(language, opened, tmp_path):
+    names = sorted(file.stem for file in (ROOT / "lessons" / "checks").glob("[0-9]*.toml"))
+    grading = Grading("s", language, 1.0, "1", titles_and_points(names, language))
+    statuses = ("passed", "wrong", "missing", "not_started", "error")
+    for student in ("2023123456", "zhang.xiaoming"):
+        handed = HandedIn(student, student, "A Name of Several Words")
+        records = [
+            Record(student, student, name, statuses[n % 5], key="raised", says="x = y + " * 9)
+            for n, name in enumerate(names)
+        ]
+        grading.add(handed, records, 1.0)
+    grading.equal = [{"exercise": RING, "function": "f", "parts": 1, "students": list("abcdefgh" * 9)}]
+    (tmp_path / "class.html").write_text(class_page.page(grading), encoding="utf-8")
+    page = opened(tmp_path / "class.html", width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    inside = "all => all.every(e => e.getBoundingClientRect().right <= innerWidth && e.offsetWidth > 0)"
+    assert page.locator(".letter, td, th[scope=row]").evaluate_all(inside)
+    assert page.locator("#grid .letter").count() == 2 * len(names) >= 40
+    text = page.locator("#each td.text").first.bounding_box()
+    assert text["width"] > 300
 
 
 # What is taken of a file

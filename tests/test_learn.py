@@ -666,10 +666,19 @@ def test_a_picture_is_well_formed_and_loads_nothing(runs, kind):
 @pytest.mark.rest("a dozen checks to make pictures of")
 def test_a_picture_shows_every_message(runs):
     page = picture.page(FIRST, runs[""], "en")
-    assert runs[""]["trial"]["size"] == 4 and runs[""]["trial"]["case"]["size"] == "4"
+    assert runs[""]["trial"]["size"] == 4 and runs[""]["trial"]["case"] == {"size": "4", "length": "15"}
     english = page[page.index('<main lang="en"') :]
     assert english.count('class="origin"') == 12 and english.count('class="amount"') == 4
-    assert english.count("24 B · L9") == 12 and "72 bytes in 3 messages" in english
+    assert english.count("32 B · L9") == 9 and english.count("24 B · L9") == 3
+    assert english.count("96 bytes in 3 messages") == 2 and english.count("88 bytes in 3 messages") == 6
+    ends = [0, 3, 7, 11, 15]  # of the shards; the one before its own goes first, and each rank adds its own
+    for rank in range(4):
+        for hop in range(3):
+            shard = (rank - 1 - hop) % 4
+            ranks = " + ".join(map(str, sorted((rank - back) % 4 for back in range(hop + 1))))
+            carried = f"x[{ends[shard]}:{ends[shard + 1]}] = {ranks}"
+            assert f">{carried}</text>" in english and f"<td>{carried}</td>" in english
+    assert english.count('class="carries halo"') == 12
 
 
 @pytest.mark.rest("a dozen checks to make pictures of")
@@ -698,6 +707,8 @@ def test_pictures_in_a_browser(runs, opened, tmp_path):
             page.locator('main[lang="en"]').is_visible() and not page.locator('main[lang="zh"]').is_visible()
         )
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), kind
+        whole = "all => all.every(e => e.getBoundingClientRect().right <= innerWidth)"
+        assert page.locator("svg:visible, svg:visible text, svg:visible rect").evaluate_all(whole), kind
 
 
 def test_show_writes_the_picture_of_the_last_run(student):

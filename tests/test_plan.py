@@ -283,7 +283,9 @@ def test_parameters_have_units(text, psi):
         (9_999_999, "9,999,999 B"),
         (1e7, "0.01000 GB"),
         (31.40625e9, "31.41 GB"),
-        (2e12, "2,000 GB"),
+        (999.94e9, "999.9 GB"),
+        (2e12, "2.000 TB"),
+        (1.6e17, "160.0 PB"),
     ],
 )
 def test_sizes_have_units(nbytes, text):
@@ -636,11 +638,12 @@ HOSTILE = {
     "a stage that is not there": ({"stage": 9}, {}, "stage"),
     "a step far away": ({}, {"first_step": (1 << 53) - 5}, ""),
     "no time": ({}, {"seconds_per_step": 0.0}, ""),
-    "groups": ({"group": 2}, {}, "made with --group"),
-    "machines": ({"machine": 2, "hpz": True}, {}, "made with --hpz"),
-    "codes": ({"code_gradients": "8/256"}, {}, "made with --code-gradients"),
-    "offload": ({"offload": "host"}, {}, "made with --offload"),
-    "muon": ({"optimizer": "muon"}, {}, "made with --optimizer muon"),
+    "groups": ({"group": 3}, {}, "groups of 3"),
+    "machines": ({"machine": 3, "hpz": True}, {}, "does not divide"),
+    "codes": ({"code_gradients": "8/0"}, {}, "expected"),
+    "feedback of nothing": ({"error_feedback": "0.8"}, {}, "needs --code-gradients"),
+    "offload": ({"offload": "moon"}, {}, "expected host"),
+    "muon": ({"optimizer": "muon", "tiles": 2}, {}, "--tiles goes neither"),
 }
 MEASURED = """
 import resource, sys

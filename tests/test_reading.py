@@ -25,7 +25,7 @@ LESSON = """# %% [markdown] id="t" lang="zh"
 # Think first: which?
 # %%
 import sys; sys.path.insert(0, {lessons!r})
-before = "before"
+before = globals().get("before", "") + "before"
 from _lesson import {names}
 comm = {call}
 say("一", "one")

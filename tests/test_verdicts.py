@@ -1,13 +1,18 @@
 """What the checker says where a program is stopped, slow, or keeps something; and of single edits."""
 
+import runpy
+from dataclasses import replace
+
 import pytest
-from confusion import answers
-from mutants import check, is_named, sample
+from confusion import HERE, answers
+from mutants import check, is_named, sample, truths
+from truth import judge
 
 from lessons.checker import checking, edits, progress, slips, words
 from lessons.checker.evidence import Diagnosis
 from lessons.checker.ranks.runner import Job
 from lessons.checker.student import attempt, screen
+from lessons.checks import cases_of
 
 RING = "06_ring_reduce_scatter"
 FIRST = "    partial = x"
@@ -132,12 +137,78 @@ def test_a_slip_in_a_rule_is_found_and_nothing_else():
 
     assert edits.explaining_edit("y = 2 * x + 1", (), fits(2, 2)) == "y = 2 * x + 2"
     assert edits.explaining_edit("y = 2 * x + 1", (), fits(7, 9)) is None
+    loop = "y = 1\nfor _ in range(2):\n    y += x"
+    assert edits.explaining_edit(loop, (), fits(3, 1)) == "for _ in range(3):"
 
 
 @pytest.mark.rest("twelve answers for each", every=20)
 @pytest.mark.parametrize("exercise", [e for e in words.exercises() if edits.mutants(answers(e)[""])])
-def test_nine_of_ten_single_edits_are_named(exercise):
+def test_nine_of_ten_single_edits_are_named_and_nothing_false_is_said(exercise):
     """A sample; `make mutants` has all of them."""
-    results = check(exercise, sample(edits.mutants(answers(exercise)[""]), 12, "sample"))
+    texts = sample(edits.mutants(answers(exercise)[""]), 12, "sample")
+    results = check(exercise, texts)
+    right = check(exercise, {"": answers(exercise)[""]}, limit=10.0)[""]
+    assert False not in truths(exercise, texts, results, right).values()
     failing = [result for result in results.values() if result.state == "wrong"]
     assert failing and sum(map(is_named, failing)) >= 0.8 * len(failing)
+
+
+FALSE = (  # exercise, edit of the solution, what was said of it once
+    ("06", "arriving + x", "hop + x", "own_part_only"),
+    ("07", "range(1, comm.size)", "range(1, shard.size)", "nothing_gathered"),
+    (
+        "11",
+        "out=u.param)",
+        "out=u.param); comm.all_gather(shard, u.layout, out=u.param)",
+        "reduces_each_micro_batch",
+    ),
+    ("12", "return loss, norm", "return g, norm", "returns_nothing"),
+)
+
+
+@pytest.mark.rest("two checks for each", every=4)
+@pytest.mark.parametrize(("number", "old", "new", "key"), FALSE)
+def test_what_was_false_is_neither_said_nor_taken_for_true(number, old, new, key, tmp_path):
+    """And the oracle sees it: with the diagnosis of old it says that it is not so."""
+    exercise = words.find_exercise(number)
+    text = answers(exercise)[""].replace(old, new)
+    result = check(exercise, {"": text})[""]
+    right = check(exercise, {"": answers(exercise)[""]}, limit=10.0)[""]
+    assert result.diagnosis.key != key and judge(exercise, text, result, right)
+    params = result.diagnosis.params | {"rank": 0, "step": 1, "micro_batches": 1, "wanted": "-", "got": "-"}
+    result.diagnosis = replace(result.diagnosis, key=key, params=params)
+    assert judge(exercise, text, result, right) is False
+
+
+@pytest.mark.rest("sixty answers", every=7)
+@pytest.mark.parametrize("exercise", words.exercises())
+def test_right_answers_written_in_other_ways_pass(exercise):
+    if not (file := HERE / "otherwise" / f"{exercise}.py").exists():
+        pytest.skip("none written")
+    texts = {str(n): text for n, text in enumerate(runpy.run_path(str(file))["RIGHT"])}
+    results = check(exercise, texts, limit=10.0)
+    assert {n: r.diagnosis.key for n, r in results.items() if r.diagnosis} == {}
+
+
+def test_there_are_sixty_of_them():
+    assert sum(len(runpy.run_path(str(file))["RIGHT"]) for file in (HERE / "otherwise").glob("*.py")) >= 60
+
+
+@pytest.mark.parametrize(
+    ("exercise", "lengths"),
+    (
+        ("04_sharding_data", lambda c: "samples" in c and (c["size"], c["samples"])),
+        ("06_ring_reduce_scatter", lambda c: (c["size"], c["length"])),
+        ("07_all_gather", lambda c: c["function"] == "ring_all_gather" and (c["size"], c["numel"])),
+        ("09_flat_vector", lambda c: "numel" in c["given"] and (c["given"]["size"], c["given"]["numel"])),
+        ("10_memory_bill", lambda c: (c["given"]["size"], c["given"]["psi"])),
+        ("14_on_the_wire", lambda c: "psi" in c["given"] and (c["given"]["size"], c["given"]["psi"])),
+    ),
+)
+def test_every_remainder_is_tried(exercise, lengths):
+    for seed in ("s", "t", "u"):
+        pairs = {pair for case in cases_of(exercise, seed) if (pair := lengths(case))}
+        left = {(size, length % size) for size, length in pairs if 1 < size < 5}
+        sizes = {size for size, _ in left}
+        missing = {(size, rest) for size in sizes for rest in range(size)} - left
+        assert not missing, seed

@@ -1,8 +1,11 @@
 """The planner with every extra: what stays inside a machine, what goes between, and how long that takes."""
 
+import itertools
+import json
 from collections import Counter
 
 import pytest
+from launching import mpirun
 
 from zero_ref.data import Task
 from zero_ref.extras.codes import Code
@@ -294,3 +297,79 @@ def test_the_table_of_times_has_what_there_is():
     text = printed(f"{SHAPE} --ranks 4 --group 2 --offload host {rates} --bandwidth-offload 1e3")
     assert "compute  outside" in text and "--bandwidth-offload" not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+# Against real runs
+
+
+RUNS = {
+    "groups": "--stage 3 --group 2",
+    "codes": "--stage 3 --machine 2 --code-weights 8/64 --code-gradients 4/64 --hpz --micro-batches 2",
+    "offload": "--stage 3 --offload host --offload-shards --prefetch",
+    "muon": "--stage 1 --optimizer muon",
+    "gpt": "--model gpt --layers 1 --width 16 --heads 2 --context 16 --batch-size 8 --recompute",
+}
+
+
+@pytest.mark.rest("a run for each")
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_records_of_all_extras_are_compared(language, tmp_path):
+    files = []
+    for name, line in RUNS.items():
+        files.append(str(tmp_path / f"{name}.json"))
+        train = ("-m", "zero_ref.train", "--quiet", "--steps", "2", "--record", files[-1], *line.split())
+        done = mpirun(4, *train, limit=120)
+        assert done.returncode == 0, done.stderr
+    timing.write(str(tmp_path / "m.json"), MACHINE)
+    asked = ("--compare", *files, "--machine", str(tmp_path / "m.json"), "--language", language)
+    found = mpirun(0, "-m", "zero_ref.plan", *asked, limit=120)
+    assert (found.returncode, found.stderr) == (0, "")
+    tables = found.stdout.split("\n\n")
+    equal = [line.split()[-1] for line in tables[0].splitlines() if line.strip().startswith("4 ")]
+    assert equal == ["="] * len(RUNS)
+    said = " ".join(found.stdout.split())
+    assert "--code-gradients 4/64 --code-weights 8/64 --hpz --machine 2" in said
+    assert "--offload host --offload-shards --prefetch" in said and "--optimizer muon" in said
+    rows = [
+        line.split()[2:] for table in tables[1:] for line in table.splitlines() if line.startswith("    4")
+    ]
+    columns = [list(itertools.chain(*rows[i :: len(RUNS)])) for i in range(len(RUNS))]
+    for i, (measured, predicted, _, *parts) in enumerate(columns):
+        record = json.loads((tmp_path / files[i]).read_text())
+        assert float(measured) == pytest.approx(1e3 * record["seconds_per_step"], abs=0.01)
+        assert float(predicted) == pytest.approx(sum(map(float, parts)), abs=0.04)
+        codes, outside, between = float(parts[1]), float(parts[2]), float(parts[4])
+        assert (codes > 0, outside > 0, between > 0) == (i == 1, i == 2, i < 2)
+
+
+TWO_HOSTS = """
+from zero_ref import launch
+from zero_ref.plan import __main__ as plan, calibrate
+calibrate.LASTS, calibrate.SIZES[2:], calibrate.OUTSIDE = 0.001, [], 1 << 12
+calibrate.host_of = lambda rank: {hosts!r}[rank]
+launch.run(plan.main)
+"""
+
+
+@pytest.mark.rest("a measurement")
+@pytest.mark.parametrize("hosts, group", [("aabb", 2), ("abcd", 1), ("aaaa", None)])
+def test_calibration_measures_inside_and_between(hosts, group, tmp_path):
+    file = tmp_path / "m.json"
+    found = mpirun(4, "-c", TWO_HOSTS.format(hosts=hosts), "--calibrate", str(file), limit=120)
+    assert (found.returncode, found.stderr) == (0, "")
+    machine = json.loads(file.read_text())
+    assert machine["group"] == group and machine["ranks"] == (group or 4)
+    assert (machine["between"] is None) == (group is None) and ("between hosts" in found.stdout) == bool(
+        group
+    )
+    assert machine["host"] > 0 and machine["disk"] > 0 and machine["code"] > 0
+    assert "GB/s, written and read" in found.stdout and "ns a number" in found.stdout
+    assert [each.name for each in tmp_path.iterdir()] == ["m.json"]
+
+
+@pytest.mark.rest("a measurement")
+@pytest.mark.parametrize("hosts", ["abab", "aaab", "abba"])
+def test_hosts_without_the_same_neighbours_are_refused(hosts, tmp_path):
+    file = tmp_path / "m.json"
+    found = mpirun(4, "-c", TWO_HOSTS.format(hosts=hosts), "--calibrate", str(file), limit=60)
+    assert found.returncode == 2 and found.stderr.count("\n") == 1 and "neighbouring ranks" in found.stderr

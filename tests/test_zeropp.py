@@ -7,7 +7,7 @@ import pytest
 from launching import ROOT, failing, mpirun
 
 from zero_ref.extras.codes import MOST, TINY, Code
-from zero_ref.report import page
+from zero_ref.report import page, theatre
 
 CHECK = "tests/mpi/check_zeropp.py"
 
@@ -147,6 +147,8 @@ def test_summary_page_and_map_of_traffic_of_groups_with_codes_and_feedback(tmp_p
         step = record["recorded_step"]["ranks"][number]
         alive = sum(nbytes for kept in step["kept"] for nbytes, _ in kept.values())
         assert alive == sum(rank["resting_bytes"].values()), "what is owed is among what is kept"
+    beside = theatre.against_stage_0(record, [0, 1, 2, 3])
+    assert beside["kinds"]["gradient"][1] == 4 * record["parameters_padded"], "of which stage 0 has none"
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,35 @@ def barcode_text(value: float) -> str:
     return ", ".join(f"x[{e}]: {times_text({r: parts[e, r] for r in range(RANKS)})}" for e in elements)
 
 
+def contents_text(values: Sequence[float]) -> str:
+    """What sums of codes hold, one after another: "x[6:9] = 0 + 1" are elements 6 to 8 of ranks 0 and 1.
+
+    "x[2:3] = 2*0" is twice of rank 0, and "0" zeros. After two such pieces "..."; "" for what is no such sum.
+    """
+    pieces: list[tuple[int, int, dict[int, int]]] = []  # first element, one past the last, rank -> times
+    for value in values:
+        counts = [] if value == 0 else read_counts(value)
+        if counts is None or sum(counts) > RANKS + 1:
+            return ""
+        parts = read_parts(value) if counts else Counter()
+        elements = {element for element, _ in parts} if parts is not None else set()
+        if parts is None or len(elements) > 1:
+            return ""
+        element = elements.pop() if elements else -1
+        ranks = {rank: times for (_, rank), times in sorted(parts.items())}
+        if pieces and pieces[-1][1:] == (element, ranks):
+            pieces[-1] = (pieces[-1][0], element + 1, ranks)
+        elif not (pieces and element == -1 == pieces[-1][0]):
+            pieces.append((element, element + 1, ranks))
+    texts = [f"x[{a}:{b}] = {sum_text(ranks)}" if a >= 0 else "0" for a, b, ranks in pieces[:2]]
+    return ", ".join([*texts, *(["..."] if len(pieces) > 2 else [])])
+
+
+def sum_text(times: dict[int, int]) -> str:
+    """Ranks as a sum: "0 + 2*1"."""
+    return " + ".join(f"{n}*{rank}" if n > 1 else str(rank) for rank, n in times.items())
+
+
 def times_text(times: dict[int, int]) -> str:
     """Ranks, and how often where that is not once."""
     return " ".join(f"{rank}x{n}" if n > 1 else str(rank) for rank, n in times.items() if n)

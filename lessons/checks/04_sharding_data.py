@@ -30,8 +30,21 @@ Shares = list[Any]  # by rank: what it reads, (its samples,)
 
 
 def cases(random: Random) -> list[dict[str, Any]]:
-    """Numbers of samples that N divides, others, and fewer than N; then names to be given to owners."""
-    dealt = ((1, 6), (2, 8), (3, 12), (4, 10), (4, 22), (4, 3))
+    """Numbers of samples that N divides, every other remainder, and fewer than N; then names for owners."""
+    dealt = (
+        (1, 6),
+        (2, 8),
+        (3, 12),
+        (2, 7),
+        (3, 13),
+        (3, 14),
+        (4, 8),
+        (4, 9),
+        (4, 10),
+        (4, 11),
+        (4, 22),
+        (4, 3),
+    )
     seeds = {"function": "my_samples"}
     found = [{"size": n, **seeds, "samples": m, "seed": random.randrange(100)} for n, m in dealt]
     made = {"folder": random.choice(("train", "photo", "audio")), "draw": random.randrange(1000)}

@@ -19,12 +19,16 @@ RANKS = 4
 
 
 def cases(random: Random) -> list[dict[str, Any]]:
-    """For every N a length that it divides, then each remainder; at the end long fractions."""
+    """For every N a length that it divides, then each remainder; at the end long fractions, and float32."""
     found = []
     for size in (1, 2, 3, 4):
         found.append({"size": size, "length": size * random.choice((2, 3))})
         found += [{"size": size, "length": 12 + rest} for rest in range(1, max(size, 2))]
-    return [*found, {"size": 4, "length": 12, "fractions": True}]
+    return [
+        *found,
+        {"size": 4, "length": 12, "fractions": True},
+        {"size": 3, "length": 10, "dtype": "float32"},
+    ]
 
 
 def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
@@ -34,6 +38,8 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
 
 def given(case: dict[str, Any], rank: int) -> np.ndarray:
     """What rank's vector is, (length,)."""
+    if "dtype" in case:  # which has no room for barcodes
+        return np.arange(1, 1 + case["length"], dtype=case["dtype"]) * 4**rank
     x = barcode(case["length"], rank)
     return 1 + x * 2.0**-52 if "fractions" in case else x
 
@@ -42,7 +48,7 @@ def part(trial: Trial, shard: int, ranks: Sequence[int]) -> np.ndarray:
     """The sum of some ranks' parts of one shard; ranks and shard counted around the ring."""
     ends, shard = bounds(trial.case["length"], [1] * trial.size), shard % trial.size
     terms = [given(trial.case, rank % trial.size)[ends[shard] : ends[shard + 1]] for rank in ranks]
-    return sum(terms, np.zeros(ends[shard + 1] - ends[shard]))
+    return sum(terms, np.zeros(ends[shard + 1] - ends[shard], trial.case.get("dtype", "float64")))
 
 
 def right(trial: Trial, rank: int) -> np.ndarray:
@@ -74,13 +80,13 @@ MISTAKES = (
 
 def nbytes(trial: Trial, rank: int) -> int:
     """All shards but rank's own leave it once."""
-    return sum(8 * right(trial, shard).size for shard in range(trial.size) if shard != rank)
+    return sum(right(trial, shard).nbytes for shard in range(trial.size) if shard != rank)
 
 
 def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     """Lengths that N divides, then the tail; shape, then value, then side effects, then cost."""
-    even = [t for t in trials if t.case["length"] % t.size == 0 and "fractions" not in t.case]
-    barcodes = [t for t in trials if "fractions" not in t.case]
+    barcodes = [t for t in trials if "fractions" not in t.case and "dtype" not in t.case]
+    even = [t for t in barcodes if t.case["length"] % t.size == 0]
     return (
         (evidence.explain(even, right, (), "rounded") if evidence.only_rounded(even, right) else None)
         or read_barcodes(evidence.check_value(even, right, MISTAKES, evidence.exactly), trials)
@@ -90,6 +96,8 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
         or evidence.find_changed_input(trials, ("x",))
         or evidence.find_part_of_input(trials)
         or evidence.explain(trials, right, (), otherwise="rounded")
+        or evidence.check_kind(trials, right)
+        or evidence.check_cost([t for t in trials if "dtype" not in t.case], nbytes)
         or evidence.check_cost(trials, nbytes)
         or traffic.not_a_ring(trials)
     )

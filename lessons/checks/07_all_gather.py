@@ -87,6 +87,14 @@ def left_blank(trial: Trial, rank: int, made: np.ndarray, slots: Sequence[int]) 
 # The all-gather.
 
 
+def blank_in(trial: Trial, rank: int, slots: Sequence[int]) -> np.ndarray:
+    """All shards in order, and nothing in those slots: as the rank has it there, if it is blank."""
+    made = gathered(trial, rank)
+    for slot in slots:
+        made[slices(trial.case)[slot % trial.size]] = np.nan
+    return left_blank(trial, rank, made, slots)
+
+
 def gathered(trial: Trial, rank: int) -> np.ndarray:
     return in_slots(trial, range(trial.size))
 
@@ -112,13 +120,10 @@ def added(trial: Trial, rank: int, first: int) -> np.ndarray:
 
 
 GATHER_MISTAKES = (
-    ("own_slot_empty", lambda t, r: left_blank(t, r, gathered(t, r), [r])),
-    ("one_hop_short", lambda t, r: left_blank(t, r, gathered(t, r), [r + 1])),
-    ("one_hop_short", lambda t, r: left_blank(t, r, gathered(t, r), [r - 1])),
-    (
-        "nothing_gathered",
-        lambda t, r: left_blank(t, r, gathered(t, r), [r + 1 + n for n in range(t.size - 1)]),
-    ),
+    ("own_slot_empty", lambda t, r: blank_in(t, r, [r])),
+    ("one_hop_short", lambda t, r: blank_in(t, r, [r + 1][: t.size - 1])),
+    ("one_hop_short", lambda t, r: blank_in(t, r, [r - 1][: t.size - 1])),
+    ("nothing_gathered", lambda t, r: blank_in(t, r, [r + 1 + n for n in range(t.size - 1)])),
     ("own_everywhere", lambda t, r: in_slots(t, [r] * t.size)),
     ("arrival_order", lambda t, r: in_slots(t, [r - n for n in range(t.size)])),
     ("arrival_order", lambda t, r: in_slots(t, [r + n for n in range(t.size)])),

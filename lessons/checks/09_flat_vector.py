@@ -23,9 +23,10 @@ Places = dict[str, np.ndarray]
 
 
 def cases(random: Random) -> list[dict[str, Any]]:
-    """Slices: of lengths that N divides, others, and less than N. Then vectors with and without padding."""
+    """Slices: of lengths that N divides, every remainder, and less than N. Then vectors, padded or not."""
     even, odd, quarter = random.choice((6, 8, 10)), random.choice((5, 7, 9)), random.choice((14, 18, 22))
     cuts = ((5, 1), (even, 2), (odd, 2), (12, 3), (quarter, 4), (3, 4), (6, 5), (9, 8))
+    cuts += ((13, 3), (14, 3), (21, 4), (23, 4), (16, 4))
     found: list[dict[str, Any]] = [{"size": 1, "given": {"numel": n, "size": size}} for n, size in cuts]
     last, fits = random.choice(((2, 3), (3, 5)))  # elements of the last tensor; a size that needs no padding
     three = {"scale": [1], "weight": [2, 3], "bias": [last]}

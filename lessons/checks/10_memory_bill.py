@@ -39,6 +39,14 @@ def cases(random: Random) -> list[Case]:
     found.append(given(7, 1, 3))
     found += [given(random.choice((22, 26, 30)), 4, stage, **float32) for stage in (0, 3)]
     found += [given(psi, 4, stage, **float32_gradient) for stage in (1, 2)]
+    found += [
+        given(odd + 1, 3, 3),
+        given(odd + 2, 3, 2),
+        given(psi + 1, 4, 1),
+        given(psi + 3, 4, 2),
+        given(psi, 2, 2),
+        given(psi + 1, 2, 3),
+    ]
     return [*found, given(7_500_000_000, 64, 1)]
 
 

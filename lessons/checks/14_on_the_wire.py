@@ -37,6 +37,8 @@ def cases(random: Random) -> list[Case]:
     found += [wire(psi, 4, stage, k, 2) for stage in range(4)]
     found += [wire(odd, 3, stage, 2, 4) for stage in (1, 3)]
     found += [wire(7, 1, 2, 2, 4), wire(10, 2, 3, 1, 2), wire(7_500_000_000, 64, 3, 1, 2)]
+    found += [wire(odd - 1, 3, 2, 3, 4), wire(odd + 1, 3, 3, 2, 4), wire(9, 2, 2, 1, 4)]
+    found += [wire(psi + rest, 4, stage, 1, 4) for rest, stage in ((1, 3), (2, 1), (3, 2))]
     units, short = tell_apart(random, 5), random.sample((6, 7, 9, 13), 2)
     found += [gather(units, 4, ahead) for ahead in (0, 1, 2)]
     return [*found, gather(short, 4, 2), gather(units, 1, 1)]

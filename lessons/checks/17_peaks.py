@@ -177,6 +177,12 @@ def right(case: Case) -> Bill:
     return dict(zip(TERMS, terms))
 
 
+def gathers_gradients(case: Case) -> Bill:
+    """The gathered term has the gradient once more."""
+    made = right(case)
+    return made | {"gathered": made["gathered"] and made["gathered"] + made["full_gradient"]}
+
+
 def padded_before(case: Case) -> Bill:
     """Every layer is padded, and then they are merged."""
     size = case["given"]["size"]
@@ -200,6 +206,7 @@ MISTAKES: tuple[tuple[str, Make], ...] = (
     ("gathers_all", lambda c: bill(c, gathered=lambda p, _, stage: sum(p) * (stage >= 3))),
     ("gathers_others", lambda c: bill(c, gathered=lambda p, n, s: (max(p) - max(p) // n) * (s >= 3))),
     ("gathers_shard", lambda c: bill(c, gathered=lambda p, n, s: max(p) // n * (s >= 3))),
+    ("gathers_gradients", gathers_gradients),
     ("gathers_last", lambda c: bill(c, gathered=lambda p, _, s: p[-1] * (s >= 3))),
     ("gradient_of_shard", lambda c: bill(c, full=lambda p, n, s: max(p) // n)),
     ("gradient_of_shard", lambda c: bill(c, full=lambda p, n, s: max(p) // (n if s >= 2 else 1))),

@@ -4,6 +4,7 @@ Nothing moves before it is waited for, or something after it: so what happens is
 and who uses a buffer too early has the old numbers in it.
 """
 
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from random import Random
@@ -60,16 +61,16 @@ def root(array: np.ndarray) -> np.ndarray:
 class Store:
     """The state outside, and notes of what is done with it.
 
-    faults: key -> the block with which it happened first
+    file: the student's; faults: key -> the block with which it happened first, and at which line
     """
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.state = case, initial(case)
+    def __init__(self, case: Case, file: str) -> None:
+        self.case, self.file, self.state = case, file, initial(case)
         self.waiting: list[tuple[str, int, np.ndarray, np.ndarray]] = []  # begun and not done: see `begin`
         self.done = 0
         self.most = 0  # bytes of buffers alive at once
         self.buffers: dict[int, weakref.ref] = {}
-        self.faults: dict[str, int] = {}
+        self.faults: dict[str, tuple[int, int | None]] = {}
         self.log: list[str] = []  # what is begun, in its order
         self.holds: dict[int, int] = {}  # where a buffer lies -> the block that was read into it last
         self.fresh: dict[int, int] = {}  # the same of blocks that have been begun to read, and not computed
@@ -93,7 +94,10 @@ class Store:
         return cuts(self.case).index((start, stop))
 
     def fault(self, key: str, number: int) -> None:
-        self.faults.setdefault(key, number)
+        frame = sys._getframe(1)
+        while frame and frame.f_code.co_filename != self.file:
+            frame = frame.f_back
+        self.faults.setdefault(key, (number, frame.f_lineno if frame else None))
 
     def hold(self, buffer: np.ndarray) -> None:
         """Count the memory of all buffers that are alive."""
@@ -158,10 +162,11 @@ class Store:
             self.fault("not_waited", number)
         elif number not in self.computed and self.holds.get(self.place(state)) != number:
             self.fault("other_block" if self.place(state) in self.holds else "not_read", number)
-        if number + 1 < len(cuts(self.case)) and ("read", number + 1) not in under_way:
+        left = set(range(len(cuts(self.case)))) - {number, *self.computed}
+        if left and not any(what == "read" and each in left for what, each in under_way):
             self.fault("no_overlap", number)
-        if number and ("write", number - 1) not in under_way:
-            self.fault("write_waited", number - 1)
+        if self.computed and ("write", self.computed[-1]) not in under_way:
+            self.fault("write_waited", self.computed[-1])
         self.computed.append(number)
         self.fresh.pop(self.place(state), None)
         self.unwritten[self.place(state)] = number
@@ -187,7 +192,7 @@ class Store:
 
 def run_trial(case: Case, comm: Talk, student: ModuleType) -> dict[str, Any]:
     """Two updates of one store; the second only after a first without fault."""
-    store = Store(case)
+    store = Store(case, student.update.__code__.co_filename)
     line = None
     for _ in range(UPDATES):
         store.begin_update()
@@ -234,7 +239,7 @@ def which_missing(trials: Sequence[Trial]) -> str:
     missing = [t for t in trials if "not_computed" in t.ranks[0]["faults"]]
     n_of = lambda t: t.case["given"]  # noqa: E731
     if all(n_of(t)["n"] % n_of(t)["block"] for t in missing) and len(missing) < len(trials):
-        rests = all(t.ranks[0]["faults"]["not_computed"] == len(cuts(t.case)) - 1 for t in missing)
+        rests = all(t.ranks[0]["faults"]["not_computed"][0] == len(cuts(t.case)) - 1 for t in missing)
         return "rest_lost" if rests else "not_computed"
     return "not_computed"
 
@@ -268,12 +273,13 @@ def first(
     for trial in trials:
         if look(trial):
             report = trial.ranks[0]
-            params = {"number": report["faults"].get(key, 0), "blocks": len(cuts(trial.case))}
+            number, line = report["faults"].get(key, (0, None))
+            params = {"number": number, "blocks": len(cuts(trial.case))}
             params |= {
                 "most": report["most"],
                 "allowed": allowed(trial),
                 "log": " ".join(report["log"])[:150],
             }
             params |= {"size": 1, "rank": 0} | trial.case["given"]
-            return Diagnosis(key, params, report["line"], trial.case, state=state)
+            return Diagnosis(key, params, line or report["line"], trial.case, state=state)
     return None

@@ -23,11 +23,13 @@ Values = Callable[[Case], np.ndarray]
 
 def cases(random: Random) -> list[Case]:
     """Lengths that blocks divide, and others; zeros; then codes; then what is no number."""
-    found = [vector(random, n, block) for n, block in ((8, 4), (6, 6), (10, 4), (3, 8), (1, 4), (13, 5))]
+    found = [
+        vector(random, n, block) for n, block in ((8, 4), (6, 6), (10, 4), (3, 8), (1, 4), (13, 5), (9, 4))
+    ]
     zeros = vector(random, 11, 4)
     zeros["x"][4:8] = [0.0] * 4
     found.append(zeros | {"zeros": True})
-    for n, block in ((8, 4), (10, 4), (3, 8), (13, 5)):
+    for n, block in ((8, 4), (10, 4), (3, 8), (13, 5), (9, 4)):
         codes = [random.randint(-MOST, MOST) or 1 for _ in range(n)]
         scales = [random.randint(1, 60) / 64 for _ in range(-(-n // block))]
         asked = {"n": n, "block": block}
@@ -207,6 +209,12 @@ def tiled(case: Case) -> np.ndarray:
     return codes * scales[np.arange(codes.size) % scales.size]
 
 
+def even_blocks(case: Case) -> np.ndarray:
+    """As if all blocks were of one length."""
+    codes, scales, _ = coded(case)
+    return codes * np.repeat(scales, -(-codes.size // scales.size))[: codes.size]
+
+
 def padded_back(case: Case) -> np.ndarray:
     found = right_back(case)
     return np.concatenate([found, np.zeros(-found.size % case["given"]["block"])])
@@ -218,6 +226,7 @@ BACK: tuple[tuple[str, Values], ...] = (
     ("first_scale", lambda c: coded(c)[0] * coded(c)[1][0]),
     ("first_scale", lambda c: coded(c)[0] * coded(c)[1].max()),
     ("tiled", tiled),
+    ("even_blocks", even_blocks),
     ("back_padded", padded_back),
     ("times_127", lambda c: right_back(c) * MOST),
     ("divided_by_127", lambda c: right_back(c) / MOST),
@@ -347,7 +356,7 @@ def gives(codes: Any, values: Values, case: Case) -> bool:
     found, exact = made(values, case), ratio(case)
     if not isinstance(codes, np.ndarray) or codes.shape != found.shape or codes.dtype.kind not in "fiu":
         return False
-    off = np.abs(codes.astype(float) - found)
+    off = np.abs((codes.astype(float) - found + 128) % 256 - 128)  # int8 takes 128 for -128
     if found.size == exact.size:
         off[np.abs(exact - np.rint(exact)) < SLACK] -= 1
     return bool((off < SLACK).all())

@@ -344,7 +344,9 @@ def name_values(trials: Sequence[Trial], trial: Trial, rank: int) -> Diagnosis:
     if zeros and all(not set(names) & own for _, names, own in off):
         return told("others_empty", trial, **params)
     rows = [(r, " ".join(names) or "-") for r, names, _ in off]
-    return told("unknown", trial, ("rank", "wrong_matrices"), rows, **params)
+    found = told("unknown", trial, ("rank", "wrong_matrices"), rows, **params)
+    found.pair = (trial.values(), [want] * trial.size)
+    return found
 
 
 def wrong_names(trial: Trial, rank: int) -> dict[str, Any]:

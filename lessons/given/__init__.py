@@ -1,1 +1,1 @@
-"""What exercises import, beside zero_ref."""
+"""What exercises and lessons import, beside zero_ref."""

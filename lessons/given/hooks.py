@@ -1,11 +1,18 @@
 """Lesson and exercise 24: the loop of one process, which calls hooks in passing."""
 
 from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zero_ref.autograd import Tensor, cross_entropy
-from zero_ref.model import Unit
+from zero_ref.layout import FlatLayout
+from zero_ref.model import Unit, build
+from zero_ref.optim import SGD, Adam
+
+if TYPE_CHECKING:
+    from zero_ref.comm import Comm
 
 MOMENTS = ("before forward", "after forward", "before backward", "gradient ready")
 Hooks = dict[str, list[Callable[[Unit], None]]]  # moment -> what is called with the unit
@@ -49,3 +56,14 @@ def there_and_back(
     loss = cross_entropy(h, y, samples)
     loss.backward(1.0)
     return float(loss.data)
+
+
+def new_units(stage: ModuleType, comm: "Comm", optimizer: str, size: int) -> list[Unit]:
+    """Units of 63, 50 and 18 parameters on `size` ranks, none of which 4 divides, as `stage` sets them up."""
+    make = {
+        "adam": lambda n: Adam(n, "float64", lr=0.01),
+        "sgd": lambda n: SGD(n, "float64", lr=0.1, momentum=0.9),
+    }
+    units = build([6, 9, 5, 3], lambda name, shapes: FlatLayout(name, shapes, size), "float64", seed=1)
+    stage.setup(units, comm, make[optimizer])
+    return units

@@ -45,6 +45,7 @@ class Ranks:
         self.language = language or launch.language()
         self.process: subprocess.Popen | None = None
         self.links: list[Link] = []  # by rank
+        self.printed: list[str] = []  # past Python, since the last cell
         self.cells = 0
         atexit.register(self.end)
 
@@ -55,7 +56,8 @@ class Ranks:
     def start(self) -> None:
         """All ranks, waiting for a cell."""
         cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-        own = {name: value for name, value in environment().items() if (name in THREADS) < (value != cores)}
+        taken = {name for name in THREADS if os.environ.get(name) == cores}  # by zero_ref for one process
+        own = {name: value for name, value in environment().items() if name not in taken}
         with tempfile.TemporaryDirectory(prefix="zero_ref_notebook_") as folder:
             server = socket.socket(socket.AF_UNIX)
             server.bind(os.path.join(folder, "kernel"))
@@ -80,7 +82,6 @@ class Ranks:
                 errors="replace",
                 start_new_session=True,  # an interrupt of the kernel is no interrupt of mpirun
             )
-            self.printed: list[str] = []
             threading.Thread(
                 target=self.collect, args=[self.process.stdout, self.printed], daemon=True
             ).start()
@@ -104,7 +105,7 @@ class Ranks:
                 self.end()
                 text = launch.one_line("".join(self.printed)[-300:])
                 raise Failed(self.say("start", number=self.number, text=text))
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, EOFError):
                 end_of_rank = server.accept()[0]
                 end_of_rank.settimeout(None)
                 link = Link(end_of_rank)
@@ -113,11 +114,11 @@ class Ranks:
 
     def run(self, source: str) -> None:
         """One cell on all ranks: what is said for all comes at once, what each prints when all are done."""
-        if not self.links:
-            self.start()
-        self.cells += 1
         cell = Cell(self, source)
         try:
+            if not self.links:
+                self.start()
+            self.cells += 1
             self.send(range(self.number), run=source, cell=self.cells)
             cell.follow()
         except KeyboardInterrupt:

@@ -7,7 +7,6 @@ import itertools
 import os
 from pathlib import Path
 
-import check_family
 import numpy as np
 import pytest
 from compared import compare
@@ -215,10 +214,23 @@ def test_groups_compute_with_codes_export_what_is_exact_and_send_what_the_formul
         run_in_groups_with_codes(group, stage)
 
 
+def test_muon_gathers_what_it_turns_as_it_is():
+    """Not in codes, and without a copy for later; of the gather the far ranks are counted apart."""
+    for near in DIVISORS:
+        muon_among_machines(near)
+
+
+def muon_among_machines(near):
+    more = dict(optimizer="muon", settings=dict(lr=0.01, momentum=0.9, weight_decay=0.1), steps=3)
+    run = small("hash", machine=near, hpz=near < N, code_weights="8/7", code_gradients="8/7", **more).run()
+    compare(run)
+    assert not run.comm.copies
+
+
 def run_in_groups_with_codes(group, stage):
     weights = "8/7" if stage == 3 else None
     run = small("hash", stage, group=group, code_weights=weights, code_gradients="4/5", steps=2).run()
-    check_family.compare(run)
+    compare(run)
     for u in run.units if stage == 3 else []:
         whole, coded = run.module.full_param(u, run.comm), run.comm.all_gather(u.param, u.layout)
         mine = array.to_numpy(u.layout.shard(whole, run.comm.rank))

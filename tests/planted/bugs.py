@@ -1033,6 +1033,104 @@ BETWEEN = [
     ),
 ]
 
+WAYS = [
+    Bug(
+        "a ring sends between machines what each sends to each",
+        "plan/traffic.py",
+        "leg.inside + leg.between if leg.inside and leg.between else near * leg.between for leg in legs",
+        "near * leg.between for leg in legs",
+    ),
+    Bug(
+        "direct is counted for one rank of a machine",
+        "plan/traffic.py",
+        "direct = sum(near * leg.between for leg in legs)",
+        "direct = sum(leg.between for leg in legs)",
+    ),
+    Bug(
+        "all that goes to other ranks leaves the machine",
+        "plan/traffic.py",
+        "far = sum(weight for other, weight in others.items() if other not in here)",
+        "far = sum(others.values())",
+    ),
+    Bug(
+        "every rank of a ring sends to the next machine",
+        "plan/traffic.py",
+        "return len(weights), nbytes / len(here)",
+        "return len(weights), nbytes",
+    ),
+    Bug(
+        "a sum between groups is one call",
+        "plan/traffic.py",
+        'IN_ONE = {"sum_between_groups": 2}',
+        "IN_ONE: dict[str, int] = {}",
+    ),
+    Bug(
+        "what has only been begun is counted, too",
+        "plan/traffic.py",
+        'if not call.name.startswith("start_") and not one_hop:',
+        "if not one_hop:",
+    ),
+    Bug(
+        "a second copy is gathered without a code and counted with one",
+        "plan/zeropp.py",
+        'gathers = times["all_gather"] // (2 if hpz else 1)',
+        'gathers = times["all_gather"]',
+    ),
+    Bug(
+        "what comes back to be remembered costs no time",
+        "plan/zeropp.py",
+        "sum(coded) * (2 if error_feedback else 1)",
+        "sum(coded)",
+    ),
+    Bug(
+        "the sender of a ring has a rank's part of the link",
+        "plan/timing.py",
+        "together = (leg.inside + leg.between) / min(link.bandwidth, near * other.bandwidth)",
+        "together = (leg.inside + leg.between) / min(link.bandwidth, other.bandwidth)",
+    ),
+    Bug(
+        "a hop between machines costs what one inside does",
+        "plan/timing.py",
+        "here * link.latency + (there - here) * other.latency",
+        "there * link.latency",
+    ),
+    Bug(
+        "bytes between machines go over the link inside",
+        "plan/timing.py",
+        "between += leg.between / other.bandwidth",
+        "between += leg.between / link.bandwidth",
+    ),
+    Bug(
+        "a step has no time for what lies outside",
+        "plan/sizing.py",
+        "crowded * outside(row.work, machine),",
+        "0.0,",
+    ),
+    Bug(
+        "all machines crowd one machine's cores",
+        "plan/sizing.py",
+        "crowded = machine.crowding(near)",
+        "crowded = machine.crowding(ranks)",
+    ),
+    Bug(
+        "of what an extra gives only stage 3 is tried",
+        "plan/ways.py",
+        'with_extras = [(f"{stage}+", stage, asked) for stage in range(4)]',
+        'with_extras = [(f"{stage}+", stage, asked) for stage in (3,)]',
+    ),
+    Bug(
+        "a token is computed once for a sample",
+        "plan/sizing.py",
+        "products = samples * tokens * sum(",
+        "products = samples * sum(",
+    ),
+    Bug(
+        "a text is compared as a table",
+        "plan/compare.py",
+        "return dataclasses.replace(data, **shapes)",
+        "return dataclasses.replace(data, **shapes, alphabet=None)",
+    ),
+]
 PLANS = [
     Bug(
         "the scores of attention count only where a block is computed again",
@@ -2158,6 +2256,12 @@ LEFTOVERS = [
 
 CHECKER = [
     Bug(
+        "an arrow leaves out the last element that it carries",
+        "../lessons/checker/barcode.py",
+        'f"x[{a}:{b}] = ',
+        'f"x[{a}:{b - 1}] = ',
+    ),
+    Bug(
         "a code is its element's number, so that one element once is another twice",
         "../lessons/checker/barcode.py",
         "(1 << COUNTED + 3 * rank) + row[rank] for row in bits",
@@ -2186,6 +2290,12 @@ CHECKER = [
         "extras/own.py",
         'getattr(self.messages, "sent", None)',
         "None",
+    ),
+    Bug(
+        "the watch looks at the variables of a step, which lives longer for it",
+        "extras/own.py",
+        "if each.f_code in CALLS_OF_MESSAGES:",
+        'if isinstance(each.f_locals.get("self"), Messages):',
     ),
     Bug(
         "own stages are said to be equal if their losses are",
@@ -2783,6 +2893,57 @@ OFFLOADED = [
     ),
 ]
 
+READING = [
+    Bug(
+        "every rank tells the text of a lesson",
+        "../lessons/reader/script.py",
+        "if text and launch.rank_by_launcher() == 0:",
+        "if text:",
+    ),
+    Bug(
+        "a lesson waits for Enter where there is no terminal",
+        "../lessons/reader/script.py",
+        "launch.on_a_terminal(0) and launch.on_a_terminal(1)",
+        "True",
+    ),
+    Bug(
+        "what has run before the reading runs once more",
+        "../lessons/reader/script.py",
+        " >= frame.f_lineno:",
+        " >= 0:",
+    ),
+    Bug(
+        "the answer is handed over before the exercise has passed",
+        "../lessons/_lesson.py",
+        """ or progress.records()[exercise]["passed"]):""",
+        """ or exercise):""",
+    ),
+    Bug(
+        "a cell's line does not say which rank has printed it",
+        "../lessons/reader/ranks.py",
+        'print(f"[rank {rank}] {line}")',
+        "print(line)",
+    ),
+    Bug(
+        "ranks that hang are not ended",
+        "../lessons/reader/ranks.py",
+        "        if stuck:\n            self.ranks.end()\n",
+        "",
+    ),
+    Bug(
+        "a rank lives on without its kernel",
+        "../lessons/reader/rank.py",
+        "        os._exit(1)",
+        "        return",
+    ),
+    Bug(
+        "a cell runs in names of its own",
+        "../lessons/reader/rank.py",
+        'f"<cell {number}>", module.__dict__)',
+        'f"<cell {number}>", {})',
+    ),
+]
+
 ZEROPP_BUGS = [
     Bug(
         "a scale is not sent",
@@ -2949,8 +3110,8 @@ FEEDBACK = [
     Bug(
         "other ranks take up what belongs to others",
         "checkpoint/owed.py",
-        "checkpoint.manifest.who_sends_what != who_sends_what(run)",
-        "not checkpoint.manifest.owed",
+        "checkpoint.manifest.who_sends_what == who_sends_what(run)",
+        "bool(checkpoint.manifest.owed)",
     ),
     Bug(
         "the formula forgets what is owed",
@@ -3017,6 +3178,141 @@ CODED_GROUPS = [
         "0",
     ),
 ]
+EXPLORE = [
+    Bug(
+        "a rank sends to itself, too: N messages and not N - 1",
+        "explore/formulas.js",
+        "between: n * (psi / ranks) * (ranks - group),",
+        "between: n * (psi / ranks) * (ranks - group + 1),",
+    ),
+    Bug(
+        "a collective has N hops and not N - 1",
+        "explore/formulas.js",
+        "there = leg.ranks - 1;",
+        "there = leg.ranks;",
+    ),
+    Bug(
+        "units are not padded to a multiple of N",
+        "explore/formulas.js",
+        "Math.ceil(n / ranks) * ranks;",
+        "n;",
+    ),
+    Bug(
+        "hpZ forgets its second copy",
+        "explore/formulas.js",
+        "    hpz.state.parameter += e * (psi / group);\n",
+        "",
+    ),
+    Bug(
+        "every stage gathers codes",
+        "explore/formulas.js",
+        "gathers && s.weights",
+        "s.weights",
+    ),
+    Bug(
+        "codes have no scales",
+        "explore/formulas.js",
+        "Math.ceil((scales + codes) / 4) * 4",
+        "codes",
+    ),
+    Bug(
+        "codes go to the whole machine and between machines as if each were all ranks",
+        "explore/formulas.js",
+        "inside: each * (ranks - groups)",
+        "inside: each * (ranks - 1)",
+    ),
+    Bug(
+        "codes go around a ring",
+        "explore/formulas.js",
+        "ring: s.ring && !s.weights && !s.gradients",
+        "ring: s.ring",
+    ),
+    Bug(
+        "around a ring a machine sends from every rank",
+        "explore/formulas.js",
+        "(leg.inside && leg.between ? leg.inside + leg.between :",
+        "(leg.inside && leg.between ? near * (leg.inside + leg.between) :",
+    ),
+    Bug(
+        "every hop of what leaves a machine is between machines",
+        "explore/formulas.js",
+        "leg.inside ? near - 1 : 0;",
+        "0;",
+    ),
+    Bug(
+        "a ring is as fast as its fastest link",
+        "explore/formulas.js",
+        "Math.min(rates.bandwidth, together)",
+        "Math.max(rates.bandwidth, together)",
+    ),
+    Bug(
+        "a slider has steps that an arrow key does not leave",
+        "explore/settings.js",
+        "x.toPrecision(3)",
+        "x.toPrecision(2)",
+    ),
+    Bug(
+        "the state that lies outside is read and never written",
+        "explore/formulas.js",
+        "made.moved = 2 * state.optimizer",
+        "made.moved = state.optimizer",
+    ),
+    Bug(
+        "one block of state comes back at a time",
+        "explore/formulas.js",
+        "Math.min(Math.floor(n / BLOCK), 2)",
+        "Math.min(Math.floor(n / BLOCK), 1)",
+    ),
+    Bug(
+        "a bucket may be one unit too long",
+        "explore/formulas.js",
+        "bucket && bucket + elements <= most",
+        "bucket && bucket <= most",
+    ),
+    Bug(
+        "the activations of all ranks are on each",
+        "explore/formulas.js",
+        "const samples = Math.ceil(s.batch / (ranks * k));",
+        "const samples = Math.ceil(s.batch / k);",
+    ),
+    Bug(
+        "recomputation costs nothing",
+        "explore/formulas.js",
+        "(s.shape && s.again ? 8 : 6)",
+        "(s.shape && s.again ? 6 : 6)",
+    ),
+    Bug(
+        "what could fit is said to fit",
+        "explore/formulas.js",
+        "if (of(i * each).fits) return i * each;",
+        "return i * each;",
+    ),
+    Bug(
+        "the largest model is that of one rank",
+        "explore/formulas.js",
+        "? group : s.n, bytesOf(s))",
+        "? group : 1, bytesOf(s))",
+    ),
+    Bug(
+        "results of an earlier setting stay beside what is wrong",
+        "explore/explore.js",
+        "place.hidden = wrong.size > 0",
+        "place.hidden = false",
+    ),
+    Bug(
+        "a page in the dark has the colors of the light",
+        "explore/palette.py",
+        '"page.css"))[:2]',
+        '"page.css"))[1::-1]',
+    ),
+    Bug(
+        "an address is believed in what every object has",
+        "explore/settings.js",
+        "Object.hasOwn(WORDS, text)",
+        "text in WORDS",
+    ),
+]
+
 GROUPS = {
     "variants": VARIANTS,
     "tensor parallel": TENSOR_PARALLEL,
@@ -3052,6 +3348,7 @@ GROUPS = {
     "tiles": IN_TILES,
     "muon": MUON,
     "plans": PLANS,
+    "ways": WAYS,
     "checkpoints": CHECKPOINTS,
     "results": RESULTS,
     "predicting": PREDICTING,
@@ -3065,5 +3362,7 @@ GROUPS = {
     "nccl": NCCL,
     "leftovers": LEFTOVERS,
     "checker": CHECKER,
+    "reading": READING,
     "terminal": TERMINAL,
+    "explore": EXPLORE,
 }

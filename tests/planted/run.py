@@ -39,14 +39,17 @@ FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
 SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
 SEVERAL += " or ahead"
+EXPLORE = "bills or hsdp or again or first_number or no_result_stays or one_color or believed or agree"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
+CELLS = "share or fails or hangs or killed"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
     "coded groups",
     "feedback",
+    "not owed",
 )  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
 PATIENT = 3  # times the limit, for what does everything late
 PRETENDED = {  # checks on a pretended GPU: name, and what it takes
@@ -67,9 +70,10 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "groups": (4, "tests/mpi/check_groups.py"),
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
-    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups or muon"),
     "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
-    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or nothing_owed or (measurement and hash)"),
+    "not owed": (4, "tests/mpi/check_feedback.py", "-k", "nothing_owed"),
+    "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or (measurement and hash)"),
     "family": (4, "tests/mpi/check_family.py", "-k", "code or hpz"),
     "tensors": (0, "tests/test_tensors.py"),
     "muon": (RANKS, "tests/mpi/check_muon.py", "tests/mpi/check_tensors.py"),
@@ -79,6 +83,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "variants": (RANKS, "tests/mpi/check_variants.py"),
     "teams": (4, "tests/mpi/check_tensor_parallel.py"),
     "plan": (0, "tests/test_plan.py", "-k", PLAN),
+    "ways": (0, "tests/test_ways.py", "tests/test_claims.py", "-k", "not calibration and not refused"),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
     "saving": (RANKS, "tests/mpi/check_saving.py"),
@@ -93,11 +98,20 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "start": (0, "tests/test_start.py"),
     "events": (RANKS, "tests/mpi/check_events.py"),
     "leftovers": (0, "tests/test_leftovers.py"),
-    "verdicts": (0, "tests/test_barcode.py", "tests/test_verdicts.py", "-k", "sum or hang or alone or waits"),
-    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock"),
+    "verdicts": (
+        0,
+        "tests/test_barcode.py",
+        "tests/test_verdicts.py",
+        "-k",
+        "sum or hang or alone or waits or message",
+    ),
+    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock or alive"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
+    "explore": (0, "tests/test_explore.py", "-k", EXPLORE),
+    "reading": (0, "tests/test_reading.py", "tests/test_lessons.py", "-k", "stand_in_order or handed"),
+    "cells": (0, "tests/test_notebooks.py", "-k", CELLS),
     "several": (0, "tests/test_report_of_several.py", "-k", SEVERAL),
     **{name: (RANKS, *(f"tests/mpi/check_{part}.py" for part in GPU.split())) for name in PRETENDED},
 }
@@ -119,13 +133,14 @@ FIRST = {  # by group, where it is not the order above
     "predictions": ["unit", "dry_run"],
     "precision": ["precision"],
     "plans": ["plan"],
+    "ways": ["ways"],
     "schedule": ["schedule", "rates"],
     "recompute": ["recompute", "plan"],
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "offload": ["offload"],
     "ZeRO++": ["codes", "zeropp", "family"],
-    "feedback": ["feedback", "owed"],
+    "feedback": ["feedback", "not owed", "owed"],
     "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
     "tiles": ["tiles"],
@@ -143,7 +158,9 @@ FIRST = {  # by group, where it is not the order above
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
     "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
+    "reading": ["reading", "cells"],
     "terminal": ["terminal"],
+    "explore": ["explore"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M

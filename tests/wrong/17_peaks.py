@@ -12,6 +12,7 @@ WRONG = {
     "gathers_all": (GATHERED, "param * psi if stage >= 3 else 0"),
     "gathers_others": (GATHERED, "param * (largest - largest // size) if stage >= 3 else 0"),
     "gathers_shard": (GATHERED, "param * largest // size if stage >= 3 else 0"),
+    "gathers_gradients": (GATHERED, "(param + grad) * largest if stage >= 3 else 0"),
     "gathers_last": (GATHERED, "param * padded[-1] if stage >= 3 else 0"),
     "gradient_of_shard": (FULL, '"full_gradient": grad * (largest // size if stage >= 2 else largest)'),
     "no_full_gradient": (FULL, '"full_gradient": 0'),

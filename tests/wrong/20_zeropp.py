@@ -63,6 +63,7 @@ WRONG = {
     "divided": (BACK, "    return codes / steps\n"),
     "first_scale": (STEPS, "scales[0]"),
     "tiled": (STEPS, "np.resize(scales, codes.size)"),
+    "even_blocks": (STEPS, "np.repeat(scales, -(-codes.size // scales.size))[: codes.size]"),
     "back_padded": (
         BACK,
         "    back = np.zeros(scales.size * block, np.float32)\n    back[: codes.size] = codes * steps\n    return back\n",

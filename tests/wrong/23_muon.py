@@ -38,7 +38,7 @@ WRONG = {
         "for name in names[(comm.rank - hop) % comm.size]:",
         "for name in names[(comm.rank - hop) % comm.size][::-1]:",
     ),
-    "unknown": (FOUND, "travels[start:stop].reshape(shapes[name]) + 1"),
+    "unknown": (FOUND, "np.tanh(travels[start:stop].reshape(shapes[name]))"),
     "on_all_ranks": (MINE, "momenta[name].reshape(-1) for name", FOUND, f"orthogonal({FOUND})"),
     "too_often": ("    mine = [", "    [orthogonal(m) for m in momenta.values()]\n    mine = ["),
     "more_in_all": (END, "    comm.size > 1 and comm.sendrecv(travels, right, left)\n    return found\n"),

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from zero_ref.array import copy, to_numpy
 from zero_ref.checkpoint import Checkpoint, owed_name
 from zero_ref.launch import UsageError
+from zero_ref.launch.together import agree
 from zero_ref.train.choose import Run
 
 
@@ -34,9 +35,14 @@ def who_sends_what(run: Run) -> str:
 
 def take(checkpoint: Checkpoint, run: Run) -> None:
     """Take up what this rank owed when `checkpoint`, which is verified, was written, if that fits."""
-    feedback, name = getattr(run.comm, "feedback", None), owed_name(run.world.rank)
-    if not feedback or checkpoint.manifest.who_sends_what != who_sends_what(run):
-        return
+    fits = checkpoint.manifest.who_sends_what == who_sends_what(run)
+    if getattr(run.comm, "feedback", None) and fits:
+        agree(run.world, lambda: read(checkpoint, run))
+
+
+def read(checkpoint: Checkpoint, run: Run) -> None:
+    """Read this rank's file; UsageError if it holds something else."""
+    feedback, name = run.comm.feedback, owed_name(run.world.rank)  # type: ignore[attr-defined]
     try:
         found = load_file(checkpoint.folder / name)
     except (OSError, SafetensorError) as error:

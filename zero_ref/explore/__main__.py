@@ -1,9 +1,9 @@
 """The planner as a page with sliders: python -m zero_ref.explore [FILE.html]
 
-The page is one file that loads nothing. Its formulas are those of plan/formulas.py in JavaScript, and what
-a stage keeps it is told by the stage files; a test holds every number on the page equal to the planner's.
-The content-security policy names the style and the script by their hashes, so that nothing else can run or
-be loaded, not even from the same folder.
+The page is one file that loads nothing. Its formulas are those of zero_ref/plan in JavaScript (formulas.js),
+and what a stage keeps it is told by the stage files; a test holds its numbers equal to the planner's. Its
+colors and patterns are the report's (palette.py). The content-security policy names the style and the script
+by their hashes, so that nothing else can run or be loaded, not even from the same folder.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from zero_ref import launch
+from zero_ref.explore import palette
 from zero_ref.launch import UsageError
 from zero_ref.launch.cli import Parser, add_language
 from zero_ref.launch.files import in_one_piece
@@ -19,29 +20,36 @@ from zero_ref.report.page import digest
 from zero_ref.stages import STAGES
 
 PAGES = Path(__file__).parent
+SCRIPTS = ("formulas", "words", "settings", "pictures", "explore")
 
 
 def page(language: str = "") -> str:
     """The whole page. It begins in `language`; "": in the browser's."""
-    html, style, code = template("html"), template("css"), script(language)
+    html, code = template("explore.html"), script(language)
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"style-src '{digest(style)}'; script-src '{digest(code)}'"
+        f"style-src '{digest(style())}'; script-src '{digest(code)}'"
     )
-    for place, text in (("POLICY", policy), ("STYLE", style), ("SCRIPT", code)):
+    parts = {"POLICY": policy, "STYLE": style(), "SCRIPT": code, "PATTERNS": palette.patterns()}
+    for place, text in parts.items():
         html = html.replace(f"{{{{{place}}}}}", text)
     return html
+
+
+def style() -> str:
+    """The colors of all pages, and this one's own style."""
+    return "\n".join([palette.colors(), palette.strokes(), template("explore.css")])
 
 
 def script(language: str = "") -> str:
     """All of it: first, by stage, what a rank keeps (see stages/__init__.py), and the language."""
     keeps = {stage: module.KEEPS for stage, module in STAGES.items()}
     given = f"const KEEPS = {json.dumps(keeps)}, LANGUAGE = {json.dumps(language)};"
-    return f'"use strict";\n\n{given}\n\n{template("js")}'
+    return "\n\n".join(['"use strict";', given, *(template(f"{name}.js") for name in SCRIPTS)])
 
 
-def template(kind: str) -> str:
-    return (PAGES / f"explore.{kind}").read_text(encoding="utf-8")
+def template(name: str) -> str:
+    return (PAGES / name).read_text(encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

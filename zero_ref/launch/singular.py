@@ -3,13 +3,13 @@
 import re
 
 NOUNS = (
-    *("all-gathers", "arrays", "bits", "buckets", "bytes", "calls", "characters", "checks", "classes"),
-    *("columns", "cores", "elements", "epochs", "events", "exercises", "features", "files", "groups"),
-    *("inputs", "layers", "lessons", "lines", "matrices", "messages", "micro-batches", "names", "nodes"),
-    *("notes", "numbers", "outputs", "parameters", "pieces", "ranks", "results", "rounds", "runs"),
-    *("samples", "shards", "slices", "steps", "students", "tiles", "times", "tokens", "units", "values"),
-    *("weights", "equal shards", "good steps", "largest units", "learned positions", "more ranks"),
-    "wrong answers",
+    *("all-gathers", "arrays", "bits", "blocks", "buckets", "bytes", "calls", "characters", "checks"),
+    *("classes", "codes", "columns", "cores", "elements", "epochs", "events", "exercises", "features"),
+    *("files", "groups", "inputs", "layers", "lessons", "lines", "matrices", "messages", "micro-batches"),
+    *("names", "nodes", "notes", "numbers", "outputs", "parameters", "pieces", "ranks", "results", "rounds"),
+    *("runs", "samples", "shards", "slices", "steps", "students", "tiles", "times", "tokens", "units"),
+    *("values", "weights", "equal shards", "good steps", "largest units", "learned positions"),
+    *("more ranks", "wrong answers"),
 )
 IRREGULAR = {"classes": "class", "matrices": "matrix", "micro-batches": "micro-batch"}
 SINGULAR = {noun: IRREGULAR.get(noun, noun.removesuffix("s")) for noun in NOUNS}

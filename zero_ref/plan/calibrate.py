@@ -102,7 +102,8 @@ def ranks_of_a_host(comm: Comm) -> int:
     hosts = comm.everyone(host_of(comm.rank))
     group = hosts.count(hosts[0])
     blocks = [set(hosts[i : i + group]) for i in range(0, comm.size, group)]
-    if any(len(block) > 1 for block in blocks) or len(set.union(*blocks)) < len(blocks):
+    alone = all(len(block) == 1 for block in blocks) and len(set.union(*blocks)) == len(blocks)
+    if comm.size % group or not alone:
         raise UsageError(f"--calibrate: hosts with {group} neighbouring ranks each are needed, not {hosts}")
     return group
 

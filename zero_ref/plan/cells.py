@@ -6,8 +6,11 @@ from decimal import ROUND_HALF_UP, Decimal
 
 
 def size(nbytes: float) -> str:
-    """Bytes with thousands separators below 10 million, then GB."""
-    return f"{nbytes:,.0f} B" if nbytes < 1e7 else f"{significant(nbytes / 1e9)} GB"
+    """Bytes with thousands separators below 10 million, then GB, TB and PB."""
+    if nbytes < 1e7:
+        return f"{nbytes:,.0f} B"
+    unit, of = ("PB", 1e15) if nbytes >= 1e15 else ("TB", 1e12) if nbytes >= 1e12 else ("GB", 1e9)
+    return f"{significant(nbytes / of)} {unit}"
 
 
 def significant(x: float) -> str:

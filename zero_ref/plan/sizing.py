@@ -5,6 +5,7 @@ models that zero_ref.train can run. Neither needs MPI.
 """
 
 import argparse
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -73,6 +74,7 @@ class Setting:
         return self.units + (self.embeddings > 0)
 
 
+@functools.cache  # a layout of a million ranks is asked thirty times for three numbers
 def padded(n: int, ranks: int) -> int:
     """n elements, padded to a multiple of `ranks`."""
     return FlatLayout("", {"": (n,)}, ranks).padded

@@ -73,12 +73,10 @@ def coded_bill(
         own = [each.counts[rank] for each in layouts]
         reduces, gathers = (once * n for n in coded_between_groups(own, groups, group, code_gradients))
         over_groups |= {"reduce_scatter": reduces, "all_gather": gathers}
-    if error_feedback:
-        for kept in (resting, peak):
-            kept["gradient"] += OWED * sum(each.padded for each in layouts)
+    for kept in (resting, peak) if error_feedback else ():
+        kept["gradient"] += OWED * sum(each.padded for each in layouts)
+    sent, between = ({name: n + over_groups[name] for name, n in each.items()} for each in (sent, between))
     moving = {"sent_bytes_per_step": sent, "between_bytes_per_step": between}
-    for name, each in moving.items():
-        moving[name] = {collective: n + over_groups[collective] for collective, n in each.items()}
     return replace(plain, resting_bytes=resting, peak_bytes=peak, **moving)
 
 

@@ -137,7 +137,7 @@ def scores(test: dict[str, float | None], word: dict[str, str]) -> str:
         unigram = test["unigram"]
         return word["score_text"].format(**units, unigram_bits=score(unigram and bits(unigram), word))
     found = [f"{word.get(f'score_{name}', name)} {score(value, word)}" for name, value in test.items()]
-    return ", ".join(found) or word["summary_no_test"]
+    return word["summary_comma"].join(found) or word["summary_no_test"]
 
 
 def score(value: float | None, word: dict[str, str]) -> str:

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+from zero_ref.plan.zeropp import OWED
 from zero_ref.report.meetings import meetings, spans
 from zero_ref.stages import STAGES
 
@@ -26,10 +27,10 @@ def against_stage_0(record: dict[str, Any], numbers: list[int]) -> dict[str, Any
     ends, padded = [0, *itertools.accumulate(owned)], sum(owned)
     rank, own = max(zip(record["ranks"], (owned[n % group] for n in numbers)), key=lambda pair: pair[1])
     held, away = held_by(rank, own, record), sum(rank.get("away_bytes", {}).values())
-    kinds = {
-        kind: [now, now * padded // max(1, own) if keeps[kind] == "1/N" else now]
-        for kind, now in held.items()
-    }
+    kinds = {}
+    for kind, now in held.items():
+        dealt = now - (OWED * padded if kind == "gradient" and record["config"].get("error_feedback") else 0)
+        kinds[kind] = [now, dealt * padded // max(1, own) if keeps[kind] == "1/N" else dealt]
     sent = [
         sum(each["sent_bytes_per_step"][n] for n in ("reduce_scatter", "all_gather"))
         for each in record["ranks"]

@@ -109,7 +109,6 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
         history, measured, sizes = fit(run, steps, rate, after, events, hidden)
     if check:
         history["check_seconds_per_step"] = check.seconds / max(1, len(steps))
-
     history["drift"] = drift_of(run.comm, world)
 
     # 5. Gather the parameters of all ranks into the whole model.

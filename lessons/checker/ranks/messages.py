@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lessons.checker.barcode import COUNTED, ELEMENTS
 from lessons.checker.ranks.board import Board, is_met
 from lessons.checker.ranks.lines import line_of_frame
 
@@ -156,6 +157,8 @@ class Talk:
             needs.append([peer, theirs, self._me, self._counts[mine][peer]])
         self._publish("waits", needs, what)
         self._add_event("message", what, 0 if packed is None else packed.size - HEADER, to)
+        if packed is not None and (codes := codes_in(np.asarray(x))):
+            self.events[-1]["codes"] = codes
         outgoing = None if packed is None else needs[0]
         incoming = None if source is None else needs[-1]
         request, received = None, None
@@ -207,6 +210,14 @@ class Talk:
     def _student_line(self, frame: FrameType | None) -> tuple[str, int] | None:
         """File and line of the student's code that is being run."""
         return line_of_frame(frame, self._files)
+
+
+def codes_in(x: np.ndarray) -> list[float]:
+    """The numbers of a short array of codes and zeros (see barcode.py), for its picture; of any other, []."""
+    if x.dtype != np.float64 or not 0 < x.size <= ELEMENTS:
+        return []
+    codes = x >= 1 << COUNTED
+    return x.ravel().tolist() if codes.any() and (codes | (x == 0)).all() else []
 
 
 def pack(x: Any) -> np.ndarray:

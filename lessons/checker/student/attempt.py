@@ -120,7 +120,8 @@ def diagnosis_of(data: Data) -> Diagnosis | None:
 
 
 def choose_trial(result: Result) -> Data | None:
-    """The trial of the picture: that of the diagnosis, else where it stopped, else the largest."""
+    """The trial of the picture: that of the diagnosis, else where it stopped, else of the largest one whose
+    arrows show what they carry, if there is one."""
     reports = result.outcome.reports
     if not reports:
         return None
@@ -130,7 +131,7 @@ def choose_trial(result: Result) -> Data | None:
     matching = [case for case in reports if wanted is not None and cases[case] == wanted]
     number = next(iter(matching + stopped), None)
     if number is None:
-        number = max(reports, key=lambda case: (cases[case].get("size", 0), case))
+        number = max(reports, key=lambda n: (cases[n].get("size", 0), carries_codes(reports[n]), n))
     size = cases[number].get("size", 1)
     return {
         "number": number,
@@ -138,6 +139,11 @@ def choose_trial(result: Result) -> Data | None:
         "case": words.visible(cases[number]),
         "ranks": [describe_rank(reports[number].get(rank)) for rank in range(size)],
     }
+
+
+def carries_codes(ranks: Data) -> bool:
+    """Whether messages of a trial hold codes (see barcode.py)."""
+    return any("codes" in event for report in ranks.values() for event in find_events(report))
 
 
 def hang_of(result: Result, trial: Data | None) -> Data | None:

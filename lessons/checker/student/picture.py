@@ -195,13 +195,13 @@ class Page:
             sent[rank], number[rank] = sum(raw.get("bytes") or 0 for raw in messages), len(messages)
         most, parts, sentences = max([*sent, 1]), [], []
         for rank in range(size):
-            y, wide = 34 * rank, 460 * sent[rank] / most
+            y, wide = 34 * rank, 230 * sent[rank] / most
             text = self.texts.raw("sent", bytes=sent[rank], messages=number[rank])
             parts.append(words_at(0, y + 19, f"rank {rank}", "strong", "start"))
             parts.append(f'<rect class="amount" x="72" y="{y + 4}" width="{wide:.1f}" height="22" rx="3"/>')
             parts.append(words_at(82 + wide, y + 19, text, "", "start"))
             sentences.append(f"rank {rank}: {escape(text)}.")
-        drawing = svg(760, 34 * size, self.texts.say("bytes"), " ".join(sentences), parts)
+        drawing = svg(500, 34 * size, self.texts.say("bytes"), " ".join(sentences), parts)
         head = self.texts.columns("rank", "got_bytes", "got_messages")
         rows = list(zip(range(size), sent, number))
         return f'<figure><div class="scrolls" tabindex="0">{drawing}</div></figure>\n' + self.texts.details(

@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lessons.checker.barcode import ELEMENTS, contents_text
+
 Place = Sequence[Any] | None  # file and line
 
 
 @dataclass
 class Message:
-    """`nbytes` from one rank to another; the lines at which they were sent and received."""
+    """`nbytes` from one rank to another; the lines at which they were sent and received; what they carry, as
+    text, or "" (see barcode.contents_text)."""
 
     step: int
     source: int
@@ -24,6 +27,7 @@ class Message:
     nbytes: int
     sent_at: Place
     received_at: Place
+    carries: str = ""
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Event:
     to: int | None
     source: int | None
     place: Place
+    carries: str = ""
 
 
 @dataclass
@@ -69,7 +74,14 @@ def read_event(raw: dict[str, Any]) -> Event:
         to if isinstance(to, int) else None,
         int(source[1]) if source else None,
         raw.get("place"),
+        carried(raw.get("codes")),
     )
+
+
+def carried(codes: Any) -> str:
+    """What an array of codes holds, as text; "" without."""
+    good = isinstance(codes, list) and 0 < len(codes) <= ELEMENTS
+    return contents_text(codes) if good and all(isinstance(code, float) for code in codes) else ""
 
 
 class Replay:
@@ -126,7 +138,8 @@ class Replay:
         for (source, to), sends in sorted(self.sends.items()):
             receives = self.receives.get((source, to), [])
             for k in range(self.gone[source, to], min(len(sends), len(receives))):
-                found.append(Message(step, source, to, sends[k].nbytes, sends[k].place, receives[k].place))
+                sent, got = sends[k], receives[k]
+                found.append(Message(step, source, to, sent.nbytes, sent.place, got.place, sent.carries))
                 self.gone[source, to] += 1
         while self.size and self.together(self.bars + 1):
             first = self.entered[0][self.bars]

@@ -8,7 +8,8 @@ from lessons.checker.student.attempt import Data
 from lessons.checker.student.markup import Texts, line, place_text, svg, table, tip, words_at
 from lessons.checker.student.sequence import Bar, Course, Event, Message
 
-COLUMN, ROW, LEFT, TOP = 176, 30, 76, 58  # in pixels
+COLUMN, ROW, LEFT, TOP = 118, 30, 34, 58  # in pixels: four ranks are whole on a phone, where all is smaller
+BOX = 110  # of how a rank ended
 MOST = 120  # rows that are drawn; of more, the first and the last
 TABLE = 600
 
@@ -30,9 +31,9 @@ class Timeline:
             if not isinstance(item, int) and item.step != step:
                 step = item.step
                 y += 10
-                parts.append(line("step", LEFT - 40, y, x_of(size - 1) + 60, y))
-                parts.append(words_at(LEFT - 44, y + ROW, str(step), "soft", "end"))
-            y += ROW
+                parts.append(line("step", 4, y, x_of(size - 1) + BOX / 2, y))
+                parts.append(words_at(LEFT - 10, y + ROW, str(step), "soft", "end"))
+            y += ROW + 18 * (isinstance(item, Message) and bool(item.carries))
             if isinstance(item, int):
                 parts.append(words_at(x_of(0) - 20, y, self.texts.raw("more", number=item), "soft", "start"))
             else:
@@ -46,11 +47,11 @@ class Timeline:
             + line("life", x_of(r), TOP - 18, x_of(r), ends)
             for r in range(size)
         )
-        above += words_at(LEFT - 44, TOP - 30, self.texts.raw("step"), "soft", "end")
+        above += words_at(0, TOP - 30, self.texts.raw("step"), "soft", "start")
         case = self.texts.say("trial", case=words.case_text(self.trial["case"]))
         drawing = svg(
-            x_of(size - 1) + 100,
-            ends + 66,
+            x_of(size - 1) + BOX / 2 + 4,
+            ends + 84,
             self.texts.say("messages"),
             self.in_words(),
             [above, *parts, below],
@@ -61,18 +62,22 @@ class Timeline:
         )
 
     def draw_message(self, m: Message, y: float) -> str:
-        """An arrow, with bytes and line beside its sender."""
+        """An arrow, with what it carries above it, and its bytes and line beside its sender."""
+        below = ""
         label = f"{self.texts.raw('bytes_short', number=m.nbytes)} · {place_text(m.sent_at, self.file)}"
         a, b = x_of(m.source), x_of(m.to)
         if m.source == m.to:
             path = f'<path class="arrow" d="M{a} {y - 8}h26v12h-18"/>'
             return path + tip(a + 2, y + 4, -1, "tip") + words_at(a + 32, y + 2, label, "halo", "start")
         way = 1 if b > a else -1
+        if m.carries:
+            below, label = words_at(a + way * COLUMN / 2, y + 14, label, "soft halo"), m.carries
         return (
             line("arrow", a, y, b - 8 * way, y)
-            + f'<circle class="origin" cx="{a}" cy="{y}" r="3.5"/>'
             + tip(b - 2 * way, y, way, "tip")
-            + words_at(a + way * COLUMN / 2, y - 6, label, "halo")
+            + words_at(a + way * COLUMN / 2, y - 7, label, "carries halo" if below else "halo")
+            + below
+            + f'<circle class="origin" cx="{a}" cy="{y}" r="3.5"/>'
         )
 
     def draw_bar(self, b: Bar, y: float, size: int) -> str:
@@ -89,10 +94,12 @@ class Timeline:
         """How a rank ended: a box at the foot of its column."""
         first, second, stopped = self.ending(rank)
         kind = "end stop" if stopped else "end"
-        box = f'<rect class="{kind}" x="{x_of(rank) - 80}" y="{y}" width="160" height="46" rx="6"/>'
-        if not second:
-            return box + words_at(x_of(rank), y + 28, first, "")
-        return box + words_at(x_of(rank), y + 19, first, "") + words_at(x_of(rank), y + 36, second, "soft")
+        to, _, source = first.partition(", ")  # "sendrecv to 1, from 3" has two lines
+        texts = [(f"{to}," if source else to, "last"), (source, "last"), (second, "last soft")]
+        shown = [each for each in texts if each[0]]
+        start = y + 35 - 8.5 * (len(shown) - 1)
+        box = f'<rect class="{kind}" x="{x_of(rank) - BOX / 2}" y="{y}" width="{BOX}" height="62" rx="6"/>'
+        return box + "".join(words_at(x_of(rank), start + 17 * i, *each) for i, each in enumerate(shown))
 
     def ending(self, rank: int) -> tuple[str, str, bool]:
         """Two short lines, and whether this is where something stands."""
@@ -117,6 +124,7 @@ class Timeline:
             if isinstance(item, Message):
                 sentences.append(
                     self.texts.say("told", step=item.step, source=item.source, to=item.to, nbytes=item.nbytes)
+                    + (self.texts.say("told_carries", carries=item.carries) if item.carries else "")
                 )
             else:
                 sentences.append(self.texts.say("told_bar", step=item.step, what=item.what))
@@ -129,9 +137,9 @@ class Timeline:
 
     def table_of_messages(self) -> str:
         """Every message and collective in a row."""
-        head = [
-            self.texts.raw(name) for name in ("step", "from", "to", "bytes_word", "sent_at", "received_at")
-        ]
+        carries = any(isinstance(item, Message) and item.carries for item in self.course.items)
+        names = ("step", "from", "to", "bytes_word", "sent_at", "received_at")
+        head = [self.texts.raw(name) for name in (*names, *(["carries"] if carries else []))]
         rows: list[Sequence[Any]] = []
         for item in self.course.items[:TABLE]:
             if isinstance(item, Message):
@@ -143,6 +151,7 @@ class Timeline:
                         item.nbytes,
                         place_text(item.sent_at),
                         place_text(item.received_at),
+                        *([item.carries] if carries else []),
                     )
                 )
             else:
@@ -163,4 +172,4 @@ class Timeline:
 
 def x_of(rank: int) -> int:
     """The middle of a rank's column."""
-    return LEFT + 70 + COLUMN * rank
+    return LEFT + BOX // 2 + COLUMN * rank
