@@ -459,7 +459,7 @@ def test_shares_are_for_so_many_ranks():
     o = parse("--shard-model weights=2,1,1")
     assert options.model_rule(o, 3) == ("contiguous", [2, 1, 1])
     for size in (1, 2, 4):
-        with pytest.raises(UsageError, match=f"3 weights for {size} ranks"):
+        with pytest.raises(UsageError, match=f"3 weights for {size} rank"):
             options.model_rule(o, size)
 
 

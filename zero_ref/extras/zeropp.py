@@ -153,7 +153,9 @@ def around(
     if exact.size % near:
         raise UsageError(f"--machine {near} does not divide {number_of(exact.size, 'ranks')}")
     if second and near == exact.size:
-        raise UsageError(f"--hpz: one machine has all ranks, {exact.size}, so nothing would be saved")
+        raise UsageError(
+            f"--hpz: one machine has all of {number_of(exact.size, 'ranks')}, so nothing would be saved"
+        )
     if array.on_gpu() and any(code and code.kind == "fp8" for code in (weights, gradients)):
         raise UsageError("codes of fp8 are for --device cpu: CuPy has no such numbers")
     asked = {SecondCopy: second, CodedGather: weights, CodedReduce: gradients, Machines: True}
@@ -175,8 +177,9 @@ def exactly(stage: ModuleType) -> ModuleType:
 
     def setup(units: Sequence[Unit], comm: Any, new_optimizer: Callable[..., Any]) -> None:
         stage.setup(units, comm, new_optimizer)
-        for u in units if comm.feedback else []:
-            comm.feedback.keep(u.layout)
+        owner: Any
+        for owner in units if comm.feedback else []:
+            owner.owed = comm.feedback.keep(owner.layout)
 
     def full_param(u: Unit, comm: Machines) -> Array:
         return stage.full_param(u, comm.exact)
