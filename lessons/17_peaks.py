@@ -13,8 +13,10 @@
 #
 # This lesson measures the peak within a step, and then computes it with three lines of formula, to the byte.
 # %%
+import gc
+
 import numpy as np
-from _lesson import pick, ranks, rows, say
+from _lesson import language, pick, ranks, rows, say, show
 
 from zero_ref.extras.buckets import merged
 from zero_ref.extras.tiles import cut
@@ -55,6 +57,7 @@ def new_units(sizes: list[int]) -> list[Unit]:
 
 def measure(stage, units: list[Unit]) -> tuple[int, int]:
     """Bytes that this rank keeps between steps, and the most that it has in one."""
+    gc.collect()  # or what an earlier step has left might go in the middle of this one
     random = np.random.default_rng(0)
     inputs = units[0].layout.shapes
     features = next(iter(inputs.values()))[1]
@@ -198,6 +201,28 @@ for tiles in (1, 2, 4):
     lines.append((tiles, f"{second:,}", f"{third:,}"))
     assert (third > second) == (tiles == 1)
 rows(pick("瓦片|阶段 2 最多|阶段 3 最多", "tiles|stage 2 at most|stage 3 at most").split("|"), lines)
+
+# %% [markdown] id="17-curve" lang="zh"
+# ## 把这一步画出来
+#
+# 64-1024-10 的模型，真正的训练命令，阶段 3 的一步：从左到右是时间，高度是活着的字节，一个字母一种。
+#
+# 先想一想：最高的地方是谁的反向？那里小写的 p 和 g 各是什么，有多高？
+# %% [markdown] id="17-curve" lang="en" src="22b14023"
+# ## The step, drawn
+#
+# The model of 64-1024-10 in the real training command, one step of stage 3: from left to right goes time, the height is bytes alive, a letter for
+# each kind.
+#
+# Think first: where it is highest, whose backward pass is that? What are the small p and g there, and how high are they?
+# %%
+from zero_ref.report import summary, text
+from zero_ref.train import options
+from zero_ref.train.run import train
+
+gc.collect()
+drawn = train(options.parse(["--quiet", "--steps", "3", "--stage", "3", "--hidden", "1024", "--chart"]))
+show(text.chart(drawn, summary.words_for(drawn, language())))
 
 # %% [markdown] id="17-end" lang="zh"
 # ## 记住

@@ -194,6 +194,16 @@ COLUMNS = "buffer[start:stop] = tensor.flatten('F')"
     (
         ("09_flat_vector", "views[name][...] = tensor", COLUMNS, "column_order", {"name": "weight"}),
         ("22_inference", "return outputs", "return outputs[-1:]", "last_batch_only", {}),
+        (
+            "08_data_parallel",
+            "u.optimizer.update",
+            "u.param = u.param.copy(); u.optimizer.update",
+            "rebinds",
+            {},
+        ),
+        ("13_zero3", "u.grad.fill(0)", "u.grad = 0 * u.grad", "rebinds", {"names": ["u.grad"]}),
+        ("22_inference", "del full", "del full; u.param = u.param.copy()", "rebinds", {}),
+        ("24_hooks", "u.grad += comm", "u.grad = u.grad + comm", "rebinds", {"names": ["u.grad"]}),
         ("06_ring_reduce_scatter", "partial = x[", "partial = x.astype(float)[", "returns_dtype", {}),
     ),
 )

@@ -1,5 +1,6 @@
 """Every lesson runs in both languages, and its two texts belong together."""
 
+import argparse
 import ast
 import json
 import re
@@ -12,6 +13,7 @@ from terminal import ONE
 from wcwidth import width
 
 from lessons.checker import words
+from lessons.reader import course
 from zero_ref.train import options
 
 sys.path.insert(0, str(ROOT / "lessons"))
@@ -152,7 +154,10 @@ def test_the_classes_are_of_lessons_that_exist_and_no_longer_than_ninety_minutes
 
 
 @pytest.mark.parametrize("language", words.LANGUAGES)
-def test_the_express_path_names_what_exists(language):
+def test_the_express_path_names_what_exists(language, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert course.express(argparse.Namespace(language=language)) == 0
+    assert max(map(width, capsys.readouterr().out.splitlines())) <= 80
     text = words.catalogue("common")["ui"]["express"][language]
     paths = re.findall(r"lessons/[\w/]+\.py", text)
     assert [path[8:10] for path in paths[:4]] == ["10", "13", "14", "24"]

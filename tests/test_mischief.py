@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 import zlib
 
@@ -9,8 +10,10 @@ import pytest
 from confusion import answers
 
 from lessons.checker import checking, verdict
+from lessons.checker.ranks import __main__ as ranks
 from lessons.checker.ranks import runner
 from lessons.checker.ranks.board import HEAD, SLOT, Board
+from lessons.checker.ranks.messages import Stopped, Talk
 from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checker.student import attempt
 
@@ -130,6 +133,22 @@ def test_only_ranks_are_interrupted(tmp_path):
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
+
+
+def test_a_signal_that_comes_late_does_not_stop_the_next_job(monkeypatch, tmp_path):
+    """The job before was stopped, and the signal for it finds a rank in this one."""
+    board, told = Board(tmp_path / "board", 1), []
+    talk = Talk(board, None, 5, [], {})
+    talk._in_student_code = True
+    monkeypatch.setattr(ranks, "send_report", lambda pipe, report: told.append(report))
+    board.write(1, {"stop": 4})
+    ranks.interrupt(None, talk, 0, 5)
+    assert told == [] and talk._in_student_code
+    board.write(1, {"stop": 5})
+    with pytest.raises(Stopped):
+        ranks.interrupt(sys._getframe(), talk, 0, 5)
+    assert [report["job"] for report in told] == [5]
+    board.close()
 
 
 def test_a_line_without_an_end_takes_no_memory_without_end(monkeypatch, tmp_path):

@@ -26,6 +26,7 @@ from zero_ref.plan.formulas import (
     transformer_parameters,
 )
 from zero_ref.plan.timing import Link, Machine, Times, Work, hops
+from zero_ref.plan.why import why
 from zero_ref.train import choose, options
 
 PLAN = ("-m", "zero_ref.plan")
@@ -555,6 +556,8 @@ WRONG = """
 --why --ranks 2 --model transformer --layers 3 --hidden 8 --heads 2 --sequence 4
 --why --ranks 2 --model mlp --features 3 --classes 2 --memory 1GB
 --why --paper table1
+--why --ranks 4 --model mlp --features 3 --classes 2 --group 3
+--why --ranks 4 --model mlp --features 3 --classes 2 --prefetch
 --parameters 1e9 --ranks 2 --bucket 9
 --model transformer --ranks 2 --layers 3 --hidden 8 --heads 2 --sequence 4 --bucket 9
 """
@@ -578,6 +581,26 @@ def test_why_says_where_the_peak_is_and_what_changes_it():
     assert "--bucket 76810       1  76,810  1,643,404  1,797,024" in english
     numbers = [re.findall(r"\d[\d,]*\d", text) for text in (english, chinese)]
     assert sorted(numbers[0]) == sorted(numbers[1]) and "阶段 3 比阶段 2 需要更多" in unfolded(chinese)
+
+
+def why_of(line):
+    return unfolded(why(command.parse(f"--why {line} --batch-size 16".split())))
+
+
+@pytest.mark.rest("dry runs of five lists of units each")
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_why_answers_for_a_gpt_and_for_groups(language):
+    gpt = f"--model gpt --layers 2 --hidden 64 --heads 4 --sequence 64 --language {language}"
+    loss, block = (why_of(f"{gpt} --ranks {n} --vocab {v}") for n, v in ((2, 8192), (4, 256)))
+    said = "where no unit is gathered" if language == "en" else "没有收集任何 unit"
+    assert said in loss and said not in block
+    psi = 2 * 49_984 + 2 * 8192 * 64 + 64 * 64 + 2 * 64
+    psi += psi % 2
+    assert f"{-2 * (psi - psi // 2):,}" in loss and "--bucket" in loss
+    groups = why_of(f"{gpt} --ranks 4 --vocab 256 --group 2")
+    assert "(K + 2e) (Ψ/G - Ψ/N)" in groups and "(Ψ/G - Ψ/N)" not in block
+    own = 136_960 // 4  # of one of 4 ranks; in a group of 2 twice as much
+    assert all(f"{n * own:+,}" in groups for n in (12, 14, 16))
 
 
 def test_bad_input_ends_with_code_2(tmp_path):

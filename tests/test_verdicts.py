@@ -39,6 +39,7 @@ def result_of(text: str, tmp_path, exercise: str = RING) -> checking.Result:
         ("raised_input", FIRST, f"    input()\n{FIRST}"),
         ("raised_exit", FIRST, f"    raise SystemExit(0)\n{FIRST}"),
         ("signature", "(x, comm)", "(x, comm, more)"),
+        ("signature_order", "(x, comm)", "(comm, x)"),
         ("slow_waiting", FIRST, f"    __import__('time').sleep(30)\n{FIRST}"),
         ("floods", FIRST, f"    while True: print('x' * 100000)\n{FIRST}"),
         ("endless", FIRST, f"    while comm.rank == 1: pass\n{FIRST}"),
@@ -151,6 +152,18 @@ def test_nine_of_ten_single_edits_are_named_and_nothing_false_is_said(exercise):
     assert False not in truths(exercise, texts, results, right).values()
     failing = [result for result in results.values() if result.state == "wrong"]
     assert failing and sum(map(is_named, failing)) >= 0.8 * len(failing)
+
+
+def test_a_number_beside_barcodes_is_seen(tmp_path):
+    found = result_of(answers(RING)[""].replace("arriving + x", "hop + x"), tmp_path).diagnosis
+    assert (found.key, found.params["more"]) == ("parts_plus", 1)
+
+
+def test_what_two_ranks_cannot_tell_apart_is_not_told(tmp_path):
+    """The all-gather fails at three ranks; at two one hop short and nothing gathered are the same."""
+    text = answers("07_all_gather")[""].replace("        full[ends[source]", "        ends[ends[source]")
+    found = result_of(text, tmp_path, "07_all_gather").diagnosis
+    assert found.key == "slot_empty"
 
 
 FALSE = (  # exercise, edit of the solution, what was said of it once

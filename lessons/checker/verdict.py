@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import slips
+from lessons.checker import slips, stub
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checks import cases_of, check_of
@@ -47,7 +47,10 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
         found = slips.name_relation(check.diagnose(trials)) if trials else None
     asked = len(cases) if job.only is None else 1
     if len(trials) < asked and (found is None or found.state == "note"):
-        return explain_stop(check, outcome, cases)
+        stopped = explain_stop(check, outcome, cases)
+        if stopped.key == "raised" and (exchanged := exchanged_arguments(job, check.FUNCTIONS)):
+            stopped.key, stopped.params = "signature_order", exchanged
+        return stopped
     return found
 
 
@@ -81,6 +84,23 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
     if said and not died["ranks"] and not outcome.reports:  # no student's code has begun: this is MPI's word
         return Diagnosis("no_start", {"code": died["code"], "text": said[-1][-300:]})
     return Diagnosis("died", {"ranks": died["ranks"], "code": died["code"]})
+
+
+def exchanged_arguments(job: Job, functions: Sequence[str]) -> dict[str, str] | None:
+    """A function whose arguments are named as in the stub, in another order: its name, and both orders."""
+    texts = stub.text(job.exercise), Path(job.file).read_text(encoding="utf-8-sig")
+    try:
+        trees = [ast.parse(text) for text in texts]
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    wanted, got = (
+        {n.name: [a.arg for a in n.args.args] for n in tree.body if isinstance(n, ast.FunctionDef)}
+        for tree in trees
+    )
+    for name in functions:
+        if name in got and got[name] != wanted[name] and sorted(got[name]) == sorted(wanted[name]):
+            return {"name": name, "wanted": ", ".join(wanted[name]), "got": ", ".join(got[name])}
+    return None
 
 
 def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:

@@ -306,8 +306,7 @@ def kind(trial: Trial, value: Any, dtype: str, n: int, name: str) -> Diagnosis |
     """What is wrong with the type or shape of one array."""
     if found := evidence.wrong_kind(value, np.zeros(n, dtype)):
         key, params = found
-        params = {what: f"{name}: {text}" for what, text in params.items()}
-        return shown(key, trial, (), (), **params)
+        return shown(key, trial, (), (), **params | {"wanted": f"{name}: {params['wanted']}"})
     return None
 
 

@@ -239,10 +239,9 @@ def root(trial: Trial, got: list[int], share: int) -> Diagnosis | None:
     if trial.size < 3 or most <= 1.6 * share:
         return None
     rank = got.index(most)
-    params = {"rank": rank, "got": most, "wanted": share, "size": trial.size}
-    rows = [(r, share, n) for r, n in enumerate(got)]
-    head, line = ("rank", "wanted_bytes", "got_bytes"), trial.ranks[rank]["line"]
-    return Diagnosis("root_bytes", params, line, trial.case, head, rows)
+    params = {"rank": rank, "got": most, "mean": sum(got) // trial.size, "size": trial.size}
+    head, line = ("rank", "got_bytes"), trial.ranks[rank]["line"]
+    return Diagnosis("one_does_all", params, line, trial.case, head, list(enumerate(got)))
 
 
 def gather_cost(trials: Sequence[Trial]) -> Diagnosis | None:

@@ -62,6 +62,7 @@ class NotWhole(Exception):
 
 def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call, on the shards of stage 3."""
+    from lessons.checker.stages.act import Given
     from lessons.checker.stages.comm import WatchedComm
     from lessons.checker.stages.log import Log
     from zero_ref.ledger import ledger
@@ -72,7 +73,7 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
     zero3.setup(units, together, lambda _: None)
     for u in units:
         watch_unit(u, log)
-    own, before = [u.param.tobytes() for u in units], ledger.live["gathered"]
+    given, own, before = Given(units), [u.param.tobytes() for u in units], ledger.live["gathered"]
     ledger.forget_peaks()
     log.entries = []
     try:
@@ -84,6 +85,7 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
         "log": log.entries,
         "peak": ledger.peak["gathered"] - before,
         "kept": [u.layout.name for u in units if u.output.data is not None],
+        "rebound": given.rebound(),
         "params": [u.layout.name for u, then in zip(units, own) if u.param.tobytes() != then],
     }
 
@@ -165,7 +167,18 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
         or too_much_gathered(trials)
         or activations_kept(trials)
         or too_much_done(trials)
+        or rebinds(trials)
     )
+
+
+def rebinds(trials: Sequence[Trial]) -> Diagnosis | None:
+    """Another array in the place of u.param: a remark."""
+    for trial in trials:
+        for report in trial.ranks:
+            if names := report["rebound"]:
+                case = evidence.visible_case(trial)
+                return Diagnosis("rebinds", {"names": names}, report["line"], case, state="note")
+    return None
 
 
 def shard_as_whole(trials: Sequence[Trial]) -> Diagnosis | None:

@@ -320,7 +320,7 @@ def wrong_kind(trial: Trial, rank: int, value: Any) -> Diagnosis | None:
     for name, want in right(trial.case).items():
         if found := evidence.wrong_kind(value[name], want):
             key, params = found
-            return told(key, trial, **{what: f"{name}: {text}" for what, text in params.items()})
+            return told(key, trial, **params | {"wanted": f"{name}: {params['wanted']}"})
     return None
 
 

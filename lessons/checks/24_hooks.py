@@ -118,6 +118,7 @@ def comes_from_grad(error: Exception) -> bool:
 
 def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str, Any]:
     """Steps with the student's hooks; then, of several, those of the real stage, with the same parameters."""
+    from lessons.checker.stages.act import Given
     from lessons.checker.stages.comm import WatchedComm
     from lessons.checker.stages.log import Log
     from zero_ref.stages import zero2, zero3
@@ -134,6 +135,7 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
 
     together.reduce_scatter = listening  # type: ignore[method-assign]
     zero3.setup(units, together, make)
+    given = Given(units)
     with ReturnLine(student.hooks) as returned:
         table = student.hooks(case["stage"], together)
     found = {"line": returned.line, "table": wrong_table(table), "passes": [], "grads": [], "events": []}
@@ -142,6 +144,7 @@ def run_trial(case: dict[str, Any], comm: Talk, student: ModuleType) -> dict[str
     found |= run_steps(case, comm.rank, units, HookRecorder(table, log), found) | {
         "padding": sorted(set(padding)),
         "zeros": bool(zeros) and all(zeros),
+        "rebound": given.rebound(),
     }
     if not found["done"] or case["numbers"]["steps"] == 1:
         return found
@@ -282,7 +285,7 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
             or other_parameters(of_stage)
         ):
             return found
-    return None
+    return rebinds([Gradients(t.case, t.ranks) for t in trials])
 
 
 def expected(stage: int, moment: str, unit: str) -> tuple[list[str], bool]:
@@ -423,6 +426,16 @@ def wrong_gradients(trials: Sequence[Gradients]) -> Diagnosis | None:
 def flat(grads: Grads) -> np.ndarray:
     """All numbers in one vector."""
     return np.concatenate([grad for of_now in grads for grad in of_now])
+
+
+def rebinds(trials: Sequence[Gradients]) -> Diagnosis | None:
+    """Another array in the place of u.param or u.grad: a remark."""
+    for trial in trials:
+        for report in trial.ranks:
+            if names := report.get("rebound"):
+                line, case = line_of_reduce(report), evidence.visible_case(trial)
+                return Diagnosis("rebinds", {"names": names}, line, case, state="note")
+    return None
 
 
 def other_parameters(trials: Sequence[Gradients]) -> Diagnosis | None:

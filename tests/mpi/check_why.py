@@ -5,9 +5,10 @@ import os
 
 import pytest
 
+from zero_ref import comm as collectives
 from zero_ref.comm import Comm
 from zero_ref.plan import __main__ as command
-from zero_ref.plan.peaks import law, rank_of_most
+from zero_ref.plan.peaks import law, law_of_groups, rank_of_most
 from zero_ref.plan.why import peaks_of
 from zero_ref.train import choose, options
 from zero_ref.train import run as training
@@ -54,6 +55,22 @@ def test_the_peaks_of_a_gpt_are_measured():
     symbols = choose.data_set(options.parse(trained.split())).task.outputs
     plan = plan_of(line, f"--model transformer --hidden 8 --sequence 16 --vocab {symbols}")
     assert [p.total for p in peaks_of(plan)] == [measured(stage, trained) for stage in range(4)]
+
+
+@pytest.mark.skipif(N < 4 or N % 2, reason="groups of two")
+@pytest.mark.parametrize("case", ["one unit is nearly all", "many alike"])
+def test_the_peaks_in_groups_are_measured_and_their_law_is_exact(case, monkeypatch):
+    monkeypatch.setattr(collectives, "LONG", 1 << 22)  # as without conftest.py
+    monkeypatch.setattr(collectives, "PIECE", 1 << 18)
+    hidden, same = MLPS[case]
+    shape = f"--model mlp --hidden {hidden} --features 64 --classes 10 {same} --group 2"
+    data = "--data synthetic --samples 24 --test-fraction 0 --steps 2 --schedule constant --batch-size 12"
+    found = peaks_of(plan_of(shape, "--batch-size 12"))
+    assert [peak.total for peak in found] == [measured(stage, shape, data) for stage in range(4)]
+    plan = plan_of(shape, f"--batch-size {32 * N}")
+    for peak, alone in zip(peaks_of(plan)[1:], peaks_of(plan, (1, 2, 3), group=None)):
+        assert peak.total - alone.total == law_of_groups(peak, alone) > 0
+        assert peak.own == peak.psi // 2 and alone.own == alone.psi // N
 
 
 @pytest.mark.parametrize("hidden", ["1024", "40,40,40,40"])

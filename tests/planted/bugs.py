@@ -2292,6 +2292,30 @@ CHECKER = [
         "None",
     ),
     Bug(
+        "the watch looks at the variables of a step, which lives longer for it",
+        "extras/own.py",
+        "if each.f_code in CALLS_OF_MESSAGES:",
+        'if isinstance(each.f_locals.get("self"), Messages):',
+    ),
+    Bug(
+        "a late signal stops the job after the one it was meant for",
+        "../lessons/checker/ranks/__main__.py",
+        " or not talk._must_stop()",
+        "",
+    ),
+    Bug(
+        "what two ranks cannot tell apart is told as one mistake",
+        "../lessons/checker/evidence.py",
+        "    two = max(t.size for t in trials) == 2\n",
+        "    two = False\n",
+    ),
+    Bug(
+        "a small number beside barcodes is lost in rounding",
+        "../lessons/checker/evidence.py",
+        "return not (a == a.round()).all() or not (b == b.round()).all() or bool((a == b).all())",
+        "return True",
+    ),
+    Bug(
         "own stages are said to be equal if their losses are",
         "train/beside.py",
         "            if ours != right:\n",

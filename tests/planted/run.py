@@ -39,7 +39,8 @@ FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
 SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
 SEVERAL += " or ahead"
-EXPLORE = "bills or hsdp or again or first_number or no_result_stays or one_color or believed or agree"
+EXPLORE = "bills or hsdp or again"
+PAGE = "first_number or no_result_stays or one_color or believed or agree"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports"
@@ -106,11 +107,12 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
         "-k",
         "sum or hang or alone or waits or message",
     ),
-    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock"),
+    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock or alive"),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
     "explore": (0, "tests/test_explore.py", "-k", EXPLORE),
+    "page": (0, "tests/test_explore.py", "-k", PAGE),
     "reading": (0, "tests/test_reading.py", "tests/test_lessons.py", "-k", "stand_in_order or handed"),
     "cells": (0, "tests/test_notebooks.py", "-k", CELLS),
     "several": (0, "tests/test_report_of_several.py", "-k", SEVERAL),
@@ -161,7 +163,7 @@ FIRST = {  # by group, where it is not the order above
     "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
     "reading": ["reading", "cells"],
     "terminal": ["terminal"],
-    "explore": ["explore"],
+    "explore": ["explore", "page"],
 }
 FAILED = re.compile(
     r"^(?:\[rank \d+ of \d+\] tests/(.+) failed in call:|FAILED tests/(.+?)(?: - .*)?)$", re.M

@@ -61,7 +61,7 @@ WRONG = {
     ),
     "more_between": (PIECE + END, DIRECT),
     "more_inside": (RING, f"{RING}    ring_all_gather(shard, x.size, inside)\n"),
-    "root_bytes": (PIECE + END, ROOT),
+    "one_does_all": (PIECE + END, ROOT),
     "gathers_between": (GATHER, f"{CIRCLES}    return ring_all_gather(shard, numel, between)\n"),
     "own_shard": (GATHER, "    return shard.copy()\n"),
     "own_first": (

@@ -19,6 +19,7 @@ there with 0.8/1024 as an example, and e in 8 or 16 bits. Without the average: 1
 
 import argparse
 import math
+import weakref
 from typing import Any
 
 from zero_ref.array import Array, empty, to_numpy, xp, zeros
@@ -32,12 +33,15 @@ class Feedback:
 
     def __init__(self, beta: float, every: int = 0) -> None:
         self.beta, self.every = beta, every
-        self.owed: dict[FlatLayout, Array] = {}  # by unit: (padded,) of float32, in rank order
+        # By unit: (padded,) of float32, in rank order. It dies with the unit that has it, not with this.
+        self.owed: weakref.WeakValueDictionary[FlatLayout, Any] = weakref.WeakValueDictionary()
         self.cleared: dict[FlatLayout, int] = {}
 
-    def keep(self, layout: FlatLayout) -> None:
-        """From now on remember what is owed of a unit; first nothing."""
-        self.owed[layout] = zeros(layout.padded, "float32", "gradient")
+    def keep(self, layout: FlatLayout) -> Array:
+        """What is owed of a unit, first nothing: remembered for as long as somebody has it."""
+        owed = zeros(layout.padded, "float32", "gradient")
+        self.owed[layout] = owed
+        return owed
 
     def of(self, layout: FlatLayout, step: int) -> Array:
         """What is owed of a unit when a gradient of step `step` (from 1) is sent."""

@@ -69,6 +69,9 @@ class Messages:
         return arrived
 
 
+CALLS_OF_MESSAGES = {call.__code__ for call in (Messages.send, Messages.recv, Messages.sendrecv)}
+
+
 class OwnComm(Comm):
     """All ranks, with somebody's own ring_reduce_scatter and ring_all_gather.
 
@@ -218,12 +221,13 @@ def _like(found: Any, length: int, dtype: np.dtype, module: ModuleType, name: st
 def waiting_in(frame: FrameType | None) -> str:
     """Where in a ring of somebody's own a rank is, and in which call of `comm`; "" where it is in none.
 
-    A step's own line is told by who asks for its collectives (train/watch.py).
+    A step's own line is told by who asks for its collectives (train/watch.py). To look at the f_locals of a
+    frame keeps what is in them alive until it ends: of a step, arrays that it has deleted. So only those of
+    Messages are looked at.
     """
     call = ""
     for each in _outwards(frame):
-        owner = each.f_locals.get("self")
-        if isinstance(owner, Messages):
+        if each.f_code in CALLS_OF_MESSAGES:
             given = [f"{name}={each.f_locals[name]}" for name in ("to", "source") if name in each.f_locals]
             call = f", in comm.{each.f_code.co_name}({', '.join(given)})"
         elif is_own(each):

@@ -177,8 +177,9 @@ def exactly(stage: ModuleType) -> ModuleType:
 
     def setup(units: Sequence[Unit], comm: Any, new_optimizer: Callable[..., Any]) -> None:
         stage.setup(units, comm, new_optimizer)
-        for u in units if comm.feedback else []:
-            comm.feedback.keep(u.layout)
+        owner: Any
+        for owner in units if comm.feedback else []:
+            owner.owed = comm.feedback.keep(owner.layout)
 
     def full_param(u: Unit, comm: Machines) -> Array:
         return stage.full_param(u, comm.exact)

@@ -168,7 +168,7 @@ def check_shape(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
         "linear": {"features", "classes", "targets", *runs},
         "mlp": {"features", "classes", "targets", "hidden", *runs},
         "gpt": blocks | runs,
-        "transformer": blocks | formulas | ({"bucket"} if o.why else set()),
+        "transformer": blocks | formulas | ({"bucket", "recompute"} if o.why else set()),
     }
     shape = set().union(*allowed.values())
     for name in sorted((given & shape) - allowed[o.model]):
@@ -195,9 +195,11 @@ def check_shape(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
 def check_why(p: argparse.ArgumentParser, o: argparse.Namespace) -> None:
     """An error of the parser where no dry run can say why: of a size alone, or of no model trained here."""
     if o.model is None or (o.model == "transformer" and not o.vocab):
-        p.error("--why needs a model that zero_ref.train can run: linear, mlp, or transformer with --vocab")
-    other = ("parameters", "k", "group", "memory", "machine", "bandwidth")
-    for name in (*other, "positions", "untied", "checkpointing"):
+        p.error(
+            "--why needs a model that zero_ref.train can run: linear, mlp, gpt, or transformer with --vocab"
+        )
+    other = ("parameters", "k", "memory", "machine", "bandwidth")
+    for name in (*other, "positions", "untied", "checkpointing", *WAYS):
         if getattr(o, name):
             p.error(f"--{name} has no meaning beside --why")
 

@@ -22,6 +22,7 @@ from zero_ref.data import Task
 from zero_ref.ledger import KINDS, ledger
 from zero_ref.plan.formulas import passes
 from zero_ref.plan.sizing import deal
+from zero_ref.stages import STAGES
 from zero_ref.train.dry_run import on_rank, samples, step
 from zero_ref.train.events import Events
 
@@ -102,3 +103,14 @@ def law(peak: Peak) -> dict[tuple[int, int], float]:
         (1, 2): -peak.itemsize * others,
         (2, 3): peak.itemsize * (peak.largest - others),
     }
+
+
+def law_of_groups(peak: Peak, alone: Peak) -> float:
+    """Bytes that a stage in groups (`peak`) needs more than over all ranks: its shards are longer.
+
+    They are of the optimizer's state at stage 1, and of gradients and parameters, too, at stages 2 and 3.
+    """
+    keeps = STAGES[peak.stage].KEEPS
+    each = {"optimizer": peak.state, "gradient": peak.itemsize, "parameter": peak.itemsize}
+    more = {"1/N": peak.own - alone.own, "all": peak.psi - alone.psi}  # the latter is padding
+    return sum(each[kind] * more[kept] for kind, kept in keeps.items())

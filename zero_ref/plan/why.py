@@ -7,18 +7,21 @@ from zero_ref import model
 from zero_ref.launch.terminal import fitting, fold
 from zero_ref.ledger import KINDS
 from zero_ref.plan.answer import words
-from zero_ref.plan.peaks import Peak, law, peak_of
+from zero_ref.plan.peaks import Peak, law, law_of_groups, peak_of
 from zero_ref.plan.ways import options_here, task_of
 from zero_ref.train import choose
 
 MOST_TILES = 33  # a layer is tried in fewer
 SYMBOLS = {(0, 1): "-K (Ψ - Ψ/N)", (1, 2): "-e (Ψ - Ψ/N)", (2, 3): "e (Ψ_u + Ψ/N - Ψ)"}
 
+GROUP_SYMBOLS = {1: "K", 2: "(K + e)", 3: "(K + 2e)"}
+
 
 def peaks_of(o: argparse.Namespace, stages: Sequence[int] = range(4), **changed: int | None) -> list[Peak]:
     """The peak of each stage, where `changed` are other options."""
     other = argparse.Namespace(**vars(o) | changed)
-    return [peak_of(options_here(other, stage), task_of(o), o.ranks) for stage in stages]
+    groups = {"group": other.group} if other.group else {}
+    return [peak_of(options_here(other, stage, **groups), task_of(o), o.ranks) for stage in stages]
 
 
 def why(o: argparse.Namespace) -> str:
@@ -29,7 +32,11 @@ def why(o: argparse.Namespace) -> str:
     head = word["why_head"].format(
         name=name, parameters=f"{sum(u.layout.elements for u in units):,}", units=len(units), ranks=o.ranks
     )
-    parts = [head, at_the_peak(peaks, word), from_stage_to_stage(peaks, word), changes(o, peaks, word)]
+    if o.group:
+        head += "\n" + word["why_groups"].format(group=o.group)
+    parts = [head, at_the_peak(peaks, word), from_stage_to_stage(peaks, word)]
+    parts += [beside_all_ranks(o, peaks, word)] if o.group else []
+    parts.append(changes(o, peaks, word))
     return fold("\n\n".join(parts))
 
 
@@ -73,15 +80,29 @@ def from_stage_to_stage(peaks: list[Peak], word: dict[str, str]) -> str:
     heads = [word[name] for name in ("stage", "why_difference", "why_law", "why_value", "why_holds")]
     numbers = dict(psi=f"{last.psi:,}", own=f"{last.own:,}", largest=f"{last.largest:,}")
     more = "why_more" if last.largest > last.psi - last.own else "why_less"
+    more = more if last.live["gathered"] else "why_nothing_gathered"
+    less = f"{last.itemsize * (last.own - last.psi):,}"
     return "\n".join(
         [
             word["why_from"],
             fitting(rows, heads),
             word["why_symbols"].format(e=last.itemsize, k=f"{last.state:g}", **numbers),
             word["why_law_note"],
-            word[more].format(others=f"{last.psi - last.own:,}", **numbers),
+            word[more].format(others=f"{last.psi - last.own:,}", less=less, line=last.line, **numbers),
         ]
     )
+
+
+def beside_all_ranks(o: argparse.Namespace, peaks: list[Peak], word: dict[str, str]) -> str:
+    """What groups need more than shards over all ranks, beside the law."""
+    rows = []
+    for peak, alone in zip(peaks[1:], peaks_of(o, (1, 2, 3), group=None)):
+        found, says = peak.total - alone.total, law_of_groups(peak, alone)
+        holds = word["yes" if found == says else "no"]
+        law = f"{GROUP_SYMBOLS[peak.stage]} (Ψ/G - Ψ/N)"
+        rows.append([str(peak.stage), f"{alone.total:,}", f"{found:+,}", law, f"{says:+,.0f}", holds])
+    names = ("stage", "why_all_ranks", "why_difference", "why_law", "why_value", "why_holds")
+    return "\n".join([word["why_beside"], fitting(rows, [word[name] for name in names]), word["why_copies"]])
 
 
 def changes(o: argparse.Namespace, peaks: list[Peak], word: dict[str, str]) -> str:
@@ -112,7 +133,7 @@ def others(o: argparse.Namespace, peaks: list[Peak]) -> list[tuple[str, int]]:
     Of tiles 2 and 4, and the fewest with which stage 3 needs no more than stage 2, if there are such.
     """
     found = [("bucket", n) for n in (-(-peaks[-1].psi // 2), peaks[-1].psi) if n != o.bucket]
-    if o.model == "transformer":
+    if o.model in ("gpt", "transformer"):
         return found
     numbers = {2, 4}
     if peaks[3].total > peaks[2].total:

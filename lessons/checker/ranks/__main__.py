@@ -114,8 +114,11 @@ def text_of_error(error: BaseException) -> str:
 
 
 def interrupt(frame: FrameType | None, talk: Talk, pipe: int, job: int) -> None:
-    """The checker's signal: say where this rank is, and leave the student's code."""
-    if not talk._in_student_code:
+    """The checker's signal: say where this rank is, and leave the student's code.
+
+    It may come late, when the job that is to be stopped has been left already: the next one goes on.
+    """
+    if not talk._in_student_code or not talk._must_stop():
         return
     talk._in_student_code = False  # one signal is enough
     stack = traceback.extract_stack(frame, limit=1000)

@@ -5,6 +5,7 @@ mistakes.py compares the two.
 """
 
 import gc
+import weakref
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -80,6 +81,7 @@ def run_steps(
     module.setup(units, comm, partial(Optimizer, case, log))
     for u in units:
         watch_unit(u, log)
+    given = Given(units)
     for number, max_norm in enumerate(case["numbers"]["clips"]):
         ledger.forget_peaks()
         ledger.forget_sent()
@@ -92,10 +94,23 @@ def run_steps(
                 loss_grad_of(case),
                 watched_clip(clip, log, max_norm),
             )
-        found.append(describe_step(units, value, log.entries, before))
+        found.append(describe_step(units, value, log.entries, before) | {"rebound": given.rebound()})
     for u in units:
         del u.forward, u.backward  # the watched ones hold the unit, which would not die at once
     return returned.line, found
+
+
+class Given:
+    """The arrays that a stage has hung on the units; they are kept alive by nothing here."""
+
+    def __init__(self, units: list[model.Unit]) -> None:
+        self.units = units
+        self.arrays = [{name: weakref.ref(getattr(u, name)) for name in ("param", "grad")} for u in units]
+
+    def rebound(self) -> list[str]:
+        """The names that stand for another array by now, once each."""
+        pairs = [(u, name, of) for u, each in zip(self.units, self.arrays) for name, of in each.items()]
+        return sorted({f"u.{name}" for u, name, of in pairs if getattr(u, name) is not of()})
 
 
 def describe_step(units: list[model.Unit], value: Any, log: list, before: dict) -> dict[str, Any]:

@@ -294,6 +294,9 @@ def find_remark(steps: AllSteps) -> Diagnosis | None:
         if steps.stage in (1, 2) and step.found["peak"]["gathered"] > 0:
             return make_diagnosis("second_copy", step, "all_gather", state="note")
     for step, _ in steps:
+        if names := step.found["rebound"]:
+            return make_diagnosis("rebinds", step, "update", state="note", names=names)
+    for step, _ in steps:
         pairs = [*zip(*step.params), tuple(map(np.asarray, step.norm))]
         different = any(got.tobytes() != want.tobytes() for got, want in pairs)
         if different and not step.trial.ranks[0]["own_ring"]:
