@@ -3091,7 +3091,8 @@ FEEDBACK = [
     Bug(
         "what the second micro-batch of a step loses is forgotten",
         "extras/feedback.py",
-        "        return owed\n",
+        "this one leaves\n        return owed\n",
+        "this one leaves\n"
         "        again = self.cleared.setdefault(str(layout), step - 1) == step\n"
         "        self.cleared[str(layout)] = step\n        return owed.copy() if again else owed\n",
     ),
