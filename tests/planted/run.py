@@ -49,6 +49,7 @@ GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
     "coded groups",
+    "family",
     "feedback",
     "not owed",
 )  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
