@@ -143,7 +143,7 @@ FIRST = {  # by group, where it is not the order above
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "offload": ["offload"],
-    "ZeRO++": ["codes", "zeropp_few", "zeropp", "family"],
+    "ZeRO++": ["codes", "zeropp_few", "family", "zeropp"],
     "feedback": ["feedback", "not owed", "owed"],
     "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
