@@ -45,6 +45,8 @@ PLANS = (
     f"{SHAPE} --parameters 175e9",
     "--model mlp --features 64 --classes 10 --hidden 400,400 --dtype float32 --ranks 3 --bandwidth 1e9",
     "--model linear --features 10 --targets 1 --dtype float64 --ranks 3",
+    "--model mlp --features 64 --classes 10 --ranks 8 --group 4 --code-weights 8 --hpz --prefetch "
+    "--bandwidth 1e9 --bandwidth-between 1e7 --latency 1e-5 --latency-between 1e-3 --flops 1e9",
 )
 
 

@@ -3091,10 +3091,10 @@ FEEDBACK = [
     Bug(
         "what the second micro-batch of a step loses is forgotten",
         "extras/feedback.py",
-        "this one leaves\n        return owed\n",
-        "this one leaves\n"
+        "        return owed\n\n    def encode",
         "        again = self.cleared.setdefault(str(layout), step - 1) == step\n"
-        "        self.cleared[str(layout)] = step\n        return owed.copy() if again else owed\n",
+        "        self.cleared[str(layout)] = step\n"
+        "        return owed.copy() if again else owed\n\n    def encode",
     ),
     Bug(
         "every micro-batch of a step after a reset begins with nothing owed",
