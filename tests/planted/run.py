@@ -49,6 +49,7 @@ GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
     "coded groups",
+    "family",
     "feedback",
     "not owed",
 )  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
@@ -142,7 +143,7 @@ FIRST = {  # by group, where it is not the order above
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "offload": ["offload"],
-    "ZeRO++": ["codes", "coded groups", "zeropp_few", "zeropp", "family"],
+    "ZeRO++": ["codes", "coded groups", "zeropp_few", "family", "zeropp"],
     "feedback": ["feedback", "not owed", "owed"],
     "coded groups": ["coded groups", "family"],
     "units": ["buckets"],
