@@ -135,7 +135,8 @@ def show_difference(before: ModuleType, after: ModuleType, exercise: str, answer
     if not (answer or "--answer" in sys.argv or progress.records()[exercise]["passed"]):
         number = exercise[:2]
         say(
-            f"（练习 {number} 还没有通过，差别先不显示。要看：命令后加 --answer，notebook 里用 answer=True）",
+            f"（练习 {number} 还没有通过，差别先不显示。要看：命令后加 --answer；"
+            "notebook 里加上 answer=True 再运行）",
             f"(Exercise {number} has not passed yet: the difference is not shown. To see it now: --answer, "
             "in a notebook answer=True)",
         )

@@ -36,7 +36,7 @@ COMMANDS = re.compile(r"\$ |    --|zero_ref: error: |damaged: ")  # and what the
 
 def english(line: str) -> set[str]:
     """The words of a line that are English, and no term."""
-    return set(re.findall(r"(?<![\w./`'-])[A-Za-z][a-z_]{2,}(?![\w./(=])", line)) - TERMS
+    return set(re.findall(r"(?<![\w./`'=-])[A-Za-z][a-z_]{2,}(?![\w./(=])", line)) - TERMS
 
 
 @pytest.mark.rest("each lesson in processes of its own", every=12)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 from rehearsed import dry, ran
@@ -10,6 +12,7 @@ from zero_ref.report import compare, packed, page, thin, vocabulary
 
 pytest_plugins = ["browser"]  # the fixture `opened`
 
+FIGURES = Path(__file__).parent.parent / "docs" / "figures"
 STAGES = [f"--ranks 3 --stage {stage}" for stage in range(4)]
 GPT = "--ranks 3 --model gpt --layers 3 --width 16 --heads 2 --context 8 --batch-size 6"
 EXTRAS = {
@@ -153,6 +156,10 @@ def test_one_phase_for_all_runs_whatever_the_number_of_its_event(opened, tmp_pat
         seen.add(now[0])
         if now[0].startswith("reduce"):  # stages 2 and 3 have reduced by then
             assert now[1] == now[0] and now[2:] == ["backward 0"] * 2
+            behind = (
+                "views.slice(2).every(({ phases, position }) => phaseAt(phases, position).to === position)"
+            )
+            assert view.evaluate(behind)
         else:
             assert len(set(now)) == 1, now
     assert {"forward 0", "forward 1", "loss", "backward 0", "reduce 0", "norm", "update 1"} <= seen
@@ -438,3 +445,34 @@ def test_a_dry_run_says_so_on_the_scene(opened, tmp_path):
             assert said in view.locator("#scene-picture").inner_text()
             assert said in view.locator("#scene-picture svg").get_attribute("aria-label")
     assert opened(written(tmp_path, {"a": ran()})).locator(".dry-badge").count() == 0
+
+
+# The page in docs/
+
+
+@pytest.mark.rest("a run of the command")
+def test_the_page_of_many_ranks_is_made_by_a_script_and_names_no_folder(tmp_path):
+    large = runpy.run_path(str(FIGURES / "large.py"))
+    shape = "--model gpt --layers 2 --width 16 --heads 2 --context 32"
+    how = "--stage 3 --recompute --batch-size 5 --test-fraction 0"
+    large["main"].__globals__.update(RANKS=5, CONTEXT=32, SHAPE=shape, HOW=how)
+    large["main"](str(tmp_path))
+    (made,) = tmp_path.iterdir()
+    text = made.read_text(encoding="utf-8")
+    assert "<title>ZeRO stage 3, N = 5, dry run</title>" in text and '"data":"novel.txt"' in text
+    assert "/tmp" not in text and str(tmp_path) not in text
+
+
+def test_the_page_of_1024_ranks_is_small_and_says_what_it_is(opened):
+    file = FIGURES / "gpt3.html"
+    assert file.stat().st_size < 400_000
+    view = opened(file, fragment="#en")
+    assert view.title() == "ZeRO stage 3 on 1,024 ranks, a dry run"
+    assert "173,988,569,088 parameters" in view.locator("#about").inner_text()
+    assert (
+        "would keep 2,718,571,392 bytes instead of 2,783,817,105,408"
+        in view.locator("#sentence").inner_text()
+    )
+    assert view.locator("#scene-picture .dry-badge").count() == 1
+    rows = view.locator("#ranks-table tbody tr").all()
+    assert [row.locator("td").all_inner_texts()[:2] for row in rows] == [["0", "1"], ["1023", "1"]]

@@ -16,7 +16,8 @@ from pathlib import Path
 import zero_ref
 
 RANKS, CONTEXT = 1024, 2048
-SHAPE = f"--model gpt --layers 96 --width 12288 --heads 96 --context {CONTEXT}"  # 174 billion, as GPT-3
+# 174 billion parameters: GPT-3 has a larger alphabet, and with it 175.
+SHAPE = f"--model gpt --layers 96 --width 12288 --heads 96 --context {CONTEXT}"
 HOW = f"--stage 3 --dtype bfloat16 --recompute --batch-size {RANKS} --test-fraction 0 --language en"
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compared import compare
+from safetensors.numpy import load_file
 from small import Small, SmallGpt
 
 from zero_ref import array
+from zero_ref.checkpoint import Checkpoint
 from zero_ref.comm import UNDER_WAY, Comm
 from zero_ref.extras import codes, zeropp
 from zero_ref.extras.codes import Code, code_of
@@ -220,6 +222,13 @@ def test_muon_gathers_what_it_turns_as_it_is():
         muon_among_machines(near)
 
 
+def test_variants_of_a_stage_send_codes_as_often_as_the_formulas_say():
+    for near, name in itertools.product(DIVISORS, ("keep_after_forward", "reduce_once", "overlap")):
+        settings = dict(machine=near, micro_batches=2, steps=2, **ALL)
+        if name != "overlap" or DEVICE == "cpu":
+            compare(small("hash", **settings, **{name: True}).run())
+
+
 def muon_among_machines(near):
     more = dict(optimizer="muon", settings=dict(lr=0.01, momentum=0.9, weight_decay=0.1), steps=3)
     run = small("hash", machine=near, hpz=near < N, code_weights="8/7", code_gradients="8/7", **more).run()
@@ -364,6 +373,9 @@ def test_a_resumed_run_has_the_same_bits_and_an_export_is_exact(dtype, near, fol
     again = run(f"--quiet --machine {near} --resume {folder}/whole/step-00000003 --prefetch")
     assert again["weights_sha256"] == whole["weights_sha256"] and again["loss"] == whole["loss"][3:]
     assert again["config"]["code_weights"] == "8/64" and again["config"]["code_gradients"] == "4/16"
+    last = Checkpoint(max((folder / "whole").glob("step-*")))  # or both would be what comes back from codes
+    for name, tensor in load_file(folder / "whole.safetensors").items():
+        assert np.array_equal(tensor, last.tensor(name).astype(dtype)), name
     start = f"--init {folder}/whole.safetensors --dtype {dtype} --steps 0"
     exact = run("--quiet --hidden 7,5 --seed 4 --batch-size 12", start)
     assert (exact["weights_sha256"], exact["test"]) == (whole["weights_sha256"], whole["test"])

@@ -49,6 +49,7 @@ GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
 WHOLE = (
     "coded groups",
+    "family",
     "feedback",
     "not owed",
 )  # with all cases, not the third that 4 ranks have (tests/mpi/conftest.py)
@@ -72,7 +73,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "codes": (0, "tests/test_zeropp.py", "-k", "number or zeros or finite or chance"),
     "zeropp_few": (4, "tests/mpi/check_zeropp.py", "--part", "quick"),
     "zeropp": (4, "tests/mpi/check_zeropp.py"),
-    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups or muon"),
+    "coded groups": (4, "tests/mpi/check_zeropp.py", "-k", "groups or muon or variants"),
     "feedback": (4, "tests/mpi/check_feedback.py", "-k", "lack or grows or dropped or finite"),
     "not owed": (4, "tests/mpi/check_feedback.py", "-k", "nothing_owed"),
     "owed": (4, "tests/mpi/check_feedback.py", "-k", "resumed or (measurement and hash)"),
@@ -142,7 +143,7 @@ FIRST = {  # by group, where it is not the order above
     "accumulate": ["precision", "bytes", "saving"],
     "groups": ["groups"],
     "offload": ["offload"],
-    "ZeRO++": ["codes", "zeropp_few", "zeropp", "family"],
+    "ZeRO++": ["codes", "coded groups", "zeropp_few", "family", "zeropp"],
     "feedback": ["feedback", "not owed", "owed"],
     "coded groups": ["coded groups", "family"],
     "units": ["buckets"],

@@ -111,11 +111,14 @@ class Watch:
 
     def look(self) -> None:
         """The thread: note where this rank is; end the run when a rank has waited for too long."""
-        number, since, late, told = 0, 0.0, 0, 0
+        number, since, late, told, seen = 0, 0.0, 0, 0, -1
         while True:
             time.sleep(min(1.0, self.timeout / 4))
             now, now_in = time.monotonic(), self.now_in
-            here = whereabouts(sys._current_frames().get(self.main))  # held no longer: it keeps arrays alive
+            # A frame that is looked at lives on meanwhile, with arrays that its function has deleted, and the
+            # ledger would count them. So that of a rank that goes on is left alone.
+            here = "its program" if self.calls != seen else whereabouts(sys._current_frames().get(self.main))
+            seen = self.calls
             if now_in is None:
                 number = 0
                 self.write(-self.calls, now, f"in {here}, step {self.comm.step}")
