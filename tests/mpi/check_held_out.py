@@ -10,6 +10,7 @@ from check_saving import LINE, contents, folder, run  # noqa: F401
 from zero_ref.checkpoint import Checkpoint, best, complete, saving
 from zero_ref.comm import Comm
 from zero_ref.launch import UsageError
+from zero_ref.train import held_out
 from zero_ref.train import run as training
 
 MEASURED = ("resting_bytes", "peak_bytes", "peak_total_bytes", "sent_bytes_per_step", "calls_per_step")
@@ -36,7 +37,8 @@ def scripted(monkeypatch):
 
     def script(*losses):
         left = iter([*losses, *[9.0] * 9])
-        monkeypatch.setattr(training, "evaluate", lambda *_: {"loss": next(left), "accuracy": 0.5})
+        for module in (training, held_out):  # at the end, and on the way
+            monkeypatch.setattr(module, "evaluate", lambda *_: {"loss": next(left), "accuracy": 0.5})
 
     return script
 
