@@ -331,7 +331,10 @@ def test_records_of_all_extras_are_compared(language, tmp_path):
     assert "--code-gradients 4/64 --code-weights 8/64 --hpz --machine 2" in said
     assert "--offload host --offload-shards --prefetch" in said and "--optimizer muon" in said
     rows = [
-        line.split()[2:] for table in tables[1:] for line in table.splitlines() if line.startswith("    4")
+        line.split()[2:]
+        for table in tables[1:]
+        for line in table.splitlines()
+        if line.strip().startswith("4 ")
     ]
     columns = [list(itertools.chain(*rows[i :: len(RUNS)])) for i in range(len(RUNS))]
     for i, (measured, predicted, _, *parts) in enumerate(columns):

@@ -50,6 +50,8 @@ def main(folder: Path) -> None:
     failures: dict[str, int] = {}
     for number, job in enumerate(plan["jobs"]):
         do_job(number, job, Talk(board, mpi, number, [job["file"], *job["earlier"].values()], failures), pipe)
+    # A signal after the end of Python would crash this rank, and mpirun would kill those yet to report.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     send_report(pipe, {"end": True})
 
 

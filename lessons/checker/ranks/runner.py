@@ -164,6 +164,7 @@ class Watching:
         begun = time.monotonic()
         for job in range(number):
             alive = self.one_job(job, begun)
+            self.read(0)  # what ranks said just before they went on
             self.outcomes[job].seconds = time.monotonic() - begun
             self.outcomes[job].printed_bytes = max(
                 os.fstat(text).st_size for text in self.texts[: self.ranks]
@@ -174,6 +175,7 @@ class Watching:
             begun = time.monotonic()
         while len(self.ended) < self.ranks and self.process.poll() is None and time.monotonic() - begun < 2:
             self.read(0.004)
+        self.read(0)
         return self.outcomes
 
     def one_job(self, job: int, begun: float) -> bool:
