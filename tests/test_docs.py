@@ -78,7 +78,13 @@ def known_options():
     of_pip = {"--no-index", "--find-links", "--no-build-isolation", "--no-deps", "--editable"}
     of_docker = {"--rm", "--network", "--shm-size", "--memory", "--pids-limit", "--tmpfs"}
     of_sbatch = {"--nodes", "--ntasks-per-node", "--gpus-per-node"}
-    others = {"--rounds", "--parts", "--load", "--clean"}  # of benchmarks, soak.py and lessons doctor
+    others = {
+        "--rounds",
+        "--shapes",
+        "--parts",
+        "--load",
+        "--clean",
+    }  # of benchmarks, soak.py and lessons doctor
     others |= {"--part", "--quick", "--each", "--only", "--most"}  # of tests/conftest.py and planted/run.py
     others |= {"--code", "--answer"}  # of lessons
     return known | of_pip | of_docker | of_sbatch | others
