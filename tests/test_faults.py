@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +18,7 @@ from launching import ROOT, failing, mpirun
 from safetensors.numpy import load_file
 
 from zero_ref.checkpoint import find
-from zero_ref.train.watch import NOTE, Watch
+from zero_ref.train.watch import NOTE, UNSEEN, Watch
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals as on Linux")
 
@@ -75,6 +76,17 @@ def over_nccl(function, call, statement):
         function, 1, call, statement, *options, limit=12, PYTHONPATH=pretended, ZERO_REF_PRETEND_GPUS="3"
     )
     return result, *lines(result)
+
+
+def test_a_rank_that_goes_on_is_not_looked_at(monkeypatch):
+    """Looking at a frame keeps what its function has deleted alive, and the ledger would count it."""
+    looked, notes, calls = Watch.__new__(Watch), [], iter([5, 5, 6, 6])
+    vars(looked).update(timeout=4, now_in=None, main=threading.get_ident(), ranks=[0], comm=Namespace(step=1))
+    vars(looked).update(write=lambda *note: notes.append(note[2]), waits=lambda *_: False)
+    monkeypatch.setattr(time, "sleep", lambda _: setattr(looked, "calls", next(calls)))
+    with pytest.raises(StopIteration):
+        looked.look()
+    assert [UNSEEN in note for note in notes] == [True, False, True, False]
 
 
 def test_a_note_is_never_read_half_written():

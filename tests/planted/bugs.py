@@ -1115,8 +1115,8 @@ WAYS = [
     Bug(
         "of what an extra gives only stage 3 is tried",
         "plan/ways.py",
-        'with_extras = [(f"{stage}+", stage, asked) for stage in range(4)]',
-        'with_extras = [(f"{stage}+", stage, asked) for stage in (3,)]',
+        'with_extras = [(f"{stage}+", stage, asked | of_machines) for stage in range(4)]',
+        'with_extras = [(f"{stage}+", stage, asked | of_machines) for stage in (3,)]',
     ),
     Bug(
         "a token is computed once for a sample",
@@ -1689,6 +1689,12 @@ LOOKS = [
     ),
 ]
 FAULTS = [
+    Bug(
+        "the watchdog looks at a rank that goes on",
+        "train/watch.py",
+        "goes_on = self.calls != seen",
+        "goes_on = False",
+    ),
     Bug(
         "the watchdog has patience without end",
         "train/watch.py",

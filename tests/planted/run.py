@@ -36,6 +36,7 @@ UNIT = [
     for name in ("autograd", "layout", "optim", "data", "ledger", "formulas", "dry_run")
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
+FAULTS += " or goes_on"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
 SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
 SEVERAL += " or ahead"

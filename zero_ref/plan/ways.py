@@ -82,10 +82,8 @@ def ways(o: argparse.Namespace) -> tuple[list[Way], list[str]]:
     if o.group:
         tried += [(f"{stage} in groups", stage, groups) for stage in (1, 2, 3)]
         tried += [("hpZ", 3, machines | {"hpz": True})]
-    if any(name in ZEROPP for name in asked):
-        with_extras = [(f"{stage}+", stage, asked | machines) for stage in range(4)]
-    else:
-        with_extras = [(f"{stage}+", stage, asked) for stage in range(4)]
+    of_machines = machines if any(name in ZEROPP for name in asked) else {}
+    with_extras = [(f"{stage}+", stage, asked | of_machines) for stage in range(4)]
     if o.group:
         with_extras += [(f"{stage}+ in groups", stage, asked | groups) for stage in (1, 2, 3)]
     refused = {}

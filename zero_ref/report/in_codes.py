@@ -17,9 +17,7 @@ def in_codes(name: str, sender: int, counts: list[int], ranks: int, config: dict
     neighbours = range(mine * near, (mine + 1) * near)
     if name == "await_second_copy":
         return dict.fromkeys(neighbours, 1)
-    if (
-        code and name == "sum_between_groups"
-    ):  # parts to the groups that add them up, and the sum of mine back
+    if code and name == "sum_between_groups":  # parts to groups that add them up, and the sum of mine back
         ends = bounds(counts[place], [1] * (ranks // group))
         parts = [coded_bytes(b - a, code) for a, b in zip(ends, ends[1:])]
         return {rank: parts[rank // group] + parts[mine] for rank in range(place, ranks, group)}

@@ -36,6 +36,7 @@ from zero_ref.launch.start import WAITED
 from zero_ref.launch.together import Patience
 
 NOTE, HEAD = 512, struct.Struct("<qdd?H")  # bytes of a note; see Watch.read
+UNSEEN = "a place that nobody has looked at"
 
 
 def describe(call: Call) -> str:
@@ -117,7 +118,8 @@ class Watch:
             now, now_in = time.monotonic(), self.now_in
             # A frame that is looked at lives on meanwhile, with arrays that its function has deleted, and the
             # ledger would count them. So that of a rank that goes on is left alone.
-            here = "its program" if self.calls != seen else whereabouts(sys._current_frames().get(self.main))
+            goes_on = self.calls != seen
+            here = UNSEEN if goes_on else whereabouts(sys._current_frames().get(self.main))
             seen = self.calls
             if now_in is None:
                 number = 0
