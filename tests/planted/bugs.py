@@ -223,6 +223,18 @@ CLIPPING = [
         "sum(math.sqrt(sum_of_squares(shard)) for shard in shards) ** 2",
     ),
     Bug(
+        "the compiled sum of squares has half as many lanes, another order than NumPy's",
+        "extras/compiled.py",
+        "squares_loop()(vector, lanes)",
+        "squares_loop()(vector, lanes[: -(-lanes.size // 2)])",
+    ),
+    Bug(
+        "a row that is shorter than the lanes is left out of the norm",
+        "clip.py",
+        "for lane in starts(part.size, LANES):",
+        "for lane in starts(part.size - LANES + 1, LANES):",
+    ),
+    Bug(
         "a small gradient is scaled up to the largest norm: min is missing",
         "clip.py",
         "min(1.0, max_norm / (norm + 1e-6))",

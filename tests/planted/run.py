@@ -125,6 +125,7 @@ FIRST = {  # by group, where it is not the order above
     "variants": ["variants"],
     "tensor parallel": ["teams"],
     "install": ["install"],
+    "clipping": ["optim"],
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
