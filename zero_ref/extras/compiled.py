@@ -1,4 +1,4 @@
-"""What optim.py and clip.py have, compiled by numba for long vectors: one pass in place of a dozen over blocks.
+"""What optim.py and clip.py have, compiled by numba for long vectors: one pass in place of many.
 
 The operations are those of NumPy there in the same order, and none are contracted. So the bits are the same,
 and it makes no difference whose shard was long enough. Without numba (requirements-fast.txt), and for
@@ -77,7 +77,7 @@ def squares_loop() -> Callable[[Array, Array], None]:
 
 
 def add_squares(vector: Array, lanes: Array) -> bool:
-    """Add the square of vector[i] to lanes[i mod L], L of them in float64; False where nothing is compiled."""
+    """Add the square of vector[i] to lanes[i mod L], L in float64; False where nothing is compiled."""
     if on_meta() or not compiles(vector.size, vector.itemsize == 2) or not numba_here():
         return False
     squares_loop()(vector, lanes)
