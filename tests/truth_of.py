@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from truth import Said, oracle
 
-from lessons.checker.evidence import same
+from lessons.checker.evidence import decode, same
+from lessons.checks import cases_of, check_of
+from lessons.given.layers import Layer
 
 # -- what is called --
 
@@ -169,3 +171,142 @@ def length_of_buffer(said: Said) -> bool:
     numel, size = sum(tensor.size for tensor in tensors.values()), said.case["given"]["size"]
     wanted = next(n for n in range(numel, numel + size) if n % size == 0)
     return (wanted, buffer.size) == (said.params["wanted"], said.params["got"])
+
+
+# -- 15: sixteen bits --
+
+
+def steps_taken(said: Said, shown: bool = False) -> list[tuple[list[np.ndarray], list[dict[str, Any]]]]:
+    """Every call of scaled_step: the ranks' gradients, and what each rank did. shown: of that trial only."""
+    gradient, found = check_of(said.exercise).gradient, []
+    for number, case in enumerate(cases_of(said.exercise, said.result.job.seed)):
+        reports = said.result.outcome.reports.get(number, {})
+        if "grads" not in case or (shown and number != said.number):
+            continue
+        if any("evidence" not in report for report in reports.values()) or len(reports) < case["size"]:
+            continue
+        for step in range(len(case["grads"])):
+            did = [decode(reports[r]["evidence"]["steps"][step]["value"]) for r in sorted(reports)]
+            found.append(([gradient(case, step, rank) for rank in range(case["size"])], did))
+    return found
+
+
+def is_bad(grad: np.ndarray) -> bool:
+    return not all(abs(float(x)) < np.inf for x in grad)
+
+
+@oracle("never_looks", only="15")
+def taken_all_the_same(said: Said) -> bool:
+    """In the trial that is shown somebody's gradient is bad, and all ranks update."""
+    return any(
+        any(map(is_bad, grads)) and all(d["updates"] for d in did) for grads, did in steps_taken(said, True)
+    )
+
+
+@oracle("local_overflow", only="15")
+def each_by_its_own(said: Said) -> bool:
+    """Every rank updates just where its own gradient is good, also where another's is not."""
+    calls = steps_taken(said)
+    apart = any(len({is_bad(grad) for grad in grads}) > 1 for grads, _ in calls)
+    own = all(bool(d["updates"]) != is_bad(g) for grads, did in calls for g, d in zip(grads, did))
+    return apart and own
+
+
+@oracle("never_grows", "grows_late", only="15")
+def when_the_scale_grows(said: Said) -> bool:
+    """Never; or not when good reaches every, and later. Where it should, there is a call in both cases."""
+    calls = [(d["scaler"], d["scaler_after"], d["updates"]) for _, did in steps_taken(said) for d in did]
+    taken = [(before, after["scale"] > before["scale"]) for before, after, updates in calls if updates]
+    due = [grew for before, grew in taken if before["good"] + 1 == before["every"]]
+    later = [grew for before, grew in taken if before["good"] >= before["every"]]
+    return bool(due) and not any(due) and any(later) == (said.key == "grows_late")
+
+
+@oracle("update_number", only="15")
+def one_number(said: Said) -> bool:
+    did = steps_taken(said, True)[0][1][said.params["rank"]]
+    return np.ndim(did["updates"][0]) == 0
+
+
+@oracle("more_sums")
+def so_many_sums(said: Said) -> bool:
+    """Of one call, the most that a rank begins; the solution begins one."""
+    most, right = (
+        max(sum(e["kind"] == "enter" for e in report["events"]) for report in said.evidence(x))
+        for x in (0, 1)
+    )
+    return most == said.params["got"] and right == 1
+
+
+@oracle("truncated", only="15")
+def upper_bits(said: Said) -> bool:
+    """Of numbers near and far from a half, not of NaN: the result is the upper 16 of 32 bits."""
+    bits = np.array([0x3F800001, 0x3F808000, 0x3F80C000, 0xC0A0F123, 0x42018FFF, 0x00017654], np.uint32)
+    return (function(said, "to_bfloat16")(bits.view(np.float32)) == bits >> 16).all()
+
+
+# -- 25: attention, backwards --
+
+
+@oracle("v_is_g", "scores_not_scaled", only="25")
+def gradient_of_v(said: Said) -> bool:
+    """dL/dv is g; or p^T g, with a p whose scores were not scaled."""
+    random = np.random.default_rng(7)
+    q, k, v, g = (random.normal(size=(4, 3)) for _ in range(4))
+    found = function(said, "attention_backward")(q, k, v, g)[2]
+    if said.key == "v_is_g":
+        return np.array_equal(found, g)
+    p = np.tril(np.exp(q @ k.T))
+    return np.allclose(found, (p / p.sum(axis=1, keepdims=True)).T @ g)
+
+
+# -- 26: computed again --
+
+
+class Told(Layer):
+    """A layer that keeps what it was run on, and what it gave."""
+
+    def run(self, x: np.ndarray) -> Any:
+        y, notes = super().run(x)
+        self.runs = [*getattr(self, "runs", []), (x.copy(), y.copy())]
+        return y, notes
+
+
+def there_and_back(said: Said) -> tuple[list[Told], np.ndarray, np.ndarray, np.ndarray, Any]:
+    """Layers, x, y, g and dL/dx of one way there and back."""
+    layers, x, g = (
+        [Told(2.0, 1.0), Told(3.0, -1.0), Told(-2.0, 20.0)],
+        np.array([1.0, 4.0]),
+        np.array([2.0, 5.0]),
+    )
+    y, kept = function(said, "forward")(layers, x.copy())
+    for layer in layers:
+        layer.there = len(getattr(layer, "runs", []))
+    return layers, x, y, g, function(said, "backward")(layers, kept, g.copy())
+
+
+@oracle("returns_x", only="26")
+def y_is_x(said: Said) -> bool:
+    _, x, y, _, _ = there_and_back(said)
+    return np.array_equal(x, y)
+
+
+@oracle("nothing_back", only="26")
+def no_gradient(said: Said) -> bool:
+    layers, _, _, g, dx = there_and_back(said)
+    return np.array_equal(dx, g) and not any(np.any(layer.grad) for layer in layers)
+
+
+@oracle("own_output", only="26")
+def on_its_own_output(said: Said) -> bool:
+    """On the way back each layer is run on what it gave on the way there."""
+    layers = there_and_back(said)[0]
+    return all(np.array_equal(layer.runs[layer.there][0], layer.runs[0][1]) for layer in layers)
+
+
+@oracle("runs_more", only="26")
+def runs_on_the_way_back(said: Said) -> bool:
+    """So many in the trial that is shown, though the gradients are the solution's."""
+    mine, right = said.evidence()[0], said.evidence(True)[0]
+    params = said.params
+    return mine["back"] == right["back"] and sum(mine["again"]) == params["runs"] > params["layers"]
