@@ -310,3 +310,126 @@ def runs_on_the_way_back(said: Said) -> bool:
     mine, right = said.evidence()[0], said.evidence(True)[0]
     params = said.params
     return mine["back"] == right["back"] and sum(mine["again"]) == params["runs"] > params["layers"]
+
+
+# -- 22: outputs from shards --
+
+
+def logged(said: Said, what: str, right: bool = False) -> int:
+    """Calls of the rank that is named, or of rank 0, in the trial that is shown."""
+    log = said.evidence(right)[said.params.get("rank", 0)]["log"]
+    return sum(entry[0] == what for entry in log)
+
+
+@oracle("extra_gathers", only="22")
+def so_many_gathers(said: Said) -> bool:
+    told = said.params["got"], said.params["wanted"]
+    return told == (logged(said, "all_gather"), logged(said, "all_gather", True)) and told[0] > told[1]
+
+
+@oracle("not_forgotten", only="22")
+def activations_are_kept(said: Said) -> bool:
+    left = [report["kept"] for report in said.evidence()]
+    return said.params["units"] in left and not any(report["kept"] for report in said.evidence(True))
+
+
+@oracle("empty_outputs", only="22")
+def a_result_for_each_round(said: Said) -> bool:
+    """As many as the rank with most batches has; the first ones are the right ones."""
+    mine, right = said.values(), said.values(True)
+    rounds = max(map(len, right))
+    return min(map(len, right)) < rounds and all(
+        len(m) == rounds and same(m[: len(r)], r) for m, r in zip(mine, right)
+    )
+
+
+@oracle("not_parameters", only="22")
+def something_else_than_parameters(said: Said) -> bool:
+    """What forward was given first, as the rank noted it, and not a vector of the unit's length."""
+    found = [report["short"] for report in said.evidence() if "short" in report]
+    return any(short["got"] == said.params["got"] and not short["is_shard"] for short in found)
+
+
+# -- 24: hooks --
+
+
+def moments_of(said: Said, moment: str) -> list[dict[str, Any]]:
+    """What was noted at a moment of the unit that is named, on all ranks, in the trial that is shown."""
+    return [
+        record
+        for report in said.evidence()
+        for records in report["passes"]
+        for record in records
+        if (record["moment"], record["unit"]) == (moment, said.params["unit"])
+    ]
+
+
+def times(record: dict[str, Any], what: str) -> int:
+    return sum(call.startswith(what) for call in record["did"])
+
+
+AT: dict[str, tuple[str, Callable[[dict[str, Any], int], bool]]] = {  # moment, (record, stage) -> so or not
+    "no_gather_forward": ("before forward", lambda r, _: not times(r, "all_gather")),
+    "no_gather_backward": ("before backward", lambda r, s: s == 3 and not times(r, "all_gather")),
+    "kept_after_forward": ("after forward", lambda r, s: s == 3 and r["data"]),
+    "zero2_drops": ("after forward", lambda r, s: s == 2 and not r["data"]),
+    "no_reduce": ("gradient ready", lambda r, _: not times(r, "reduce_scatter")),
+    "reduces_twice": ("gradient ready", lambda r, _: times(r, "reduce_scatter") > 1),
+    "not_cleared": ("gradient ready", lambda r, _: r["grad"] and times(r, "reduce_scatter") == 1),
+    "kept_after_backward": ("gradient ready", lambda r, _: r["data"] and times(r, "reduce_scatter") == 1),
+}
+
+
+@oracle(*AT, only="24")
+def at_this_moment(said: Said) -> bool:
+    moment, look = AT[said.key]
+    return any(look(record, said.case["stage"]) for record in moments_of(said, moment))
+
+
+@oracle("gathers_more", only="24")
+def one_gather_too_many(said: Said) -> bool:
+    moment, stage = said.params["moment"], said.case["stage"]
+    allowed = moment == "before forward" or (moment == "before backward" and stage == 3)
+    return any(times(record, "all_gather") > allowed for record in moments_of(said, moment))
+
+
+@oracle("overwrites", only="24")
+def only_the_last(said: Said) -> bool:
+    """What the solution has more after two micro-batches than after one; of one unit on each rank at least."""
+    mine, right = (
+        [[[decode(grad) for grad in of_now] for of_now in report["grads"]] for report in said.evidence(x)]
+        for x in (False, True)
+    )
+    return all(
+        np.allclose(m, after - before)
+        for of_mine, (first, second) in zip(mine, right, strict=True)
+        for m, before, after in zip(of_mine[1], first, second, strict=True)
+    )
+
+
+@oracle("wrong_table", only="24")
+def no_table(said: Said) -> bool:
+    table = function(said, "hooks")(3, None)
+    return not isinstance(table, dict) and type(table).__name__ == said.params["what"]
+
+
+# -- what does not fit a call --
+
+
+@oracle("unfit")
+def does_not_fit(said: Said) -> bool:
+    """The call stands at that line; by the exercises' text it takes what is wanted, and got something else."""
+    call, argument, psi = said.params["call"], said.params["argument"], said.params["psi"]
+    line = said.text.splitlines()[said.params["line"] - 1]
+    shards = -(-psi // said.params["size"])
+    whole = {"param": psi, "full": psi, "out": psi, "x": 0, "g": 0}
+    if call == "update":
+        fits = said.params["wanted"] in (f"({psi},)", f"({shards},)")
+    elif argument in ("x", "g"):
+        fits = said.params["wanted"] == "(samples, ...)"
+    else:
+        fits = said.params["wanted"] == f"({whole.get(argument, shards)},)"
+    other = said.params["got"].split()[0] != "array" + said.params["wanted"].translate(
+        {40: 91, 41: 93, 44: None}
+    )
+    return f"{call}(" in line and fits and other and said.params["own"] == shards
