@@ -1973,6 +1973,24 @@ PAGES = [
         "[x, wide] : [x, wide]",
     ),
     Bug(
+        "transfer looks like waiting",
+        "report/lanes.js",
+        "box(starts, end, lookOf(name))",
+        'box(starts, end, "spent-waiting")',
+    ),
+    Bug(
+        "what goes between groups looks like what stays in one",
+        "report/lanes.js",
+        'BETWEEN.includes(name) ? "between"',
+        'BETWEEN.includes(name) ? "inside"',
+    ),
+    Bug(
+        "a bar of the figure begins anew with every part",
+        "report/figure.js",
+        "    left += scale * each;\n",
+        "",
+    ),
+    Bug(
         "what is started ahead is not seen under way",
         "report/lanes.js",
         'if (name.startsWith("start_"))',
@@ -3272,6 +3290,24 @@ EXPLORE = [
         "explore/formulas.js",
         "Math.ceil(n / ranks) * ranks;",
         "n;",
+    ),
+    Bug(
+        "embeddings are spread over the layers",
+        "explore/formulas.js",
+        "[[embeddings, Number(embeddings > 0)], ",
+        "[",
+    ),
+    Bug(
+        "logits are no activations",
+        "explore/formulas.js",
+        " + 4 * s.vocab)",
+        ")",
+    ),
+    Bug(
+        "what is looked up is multiplied with",
+        "explore/formulas.js",
+        "(s.psi - lookedUp(s))",
+        "s.psi",
     ),
     Bug(
         "hpZ forgets its second copy",
