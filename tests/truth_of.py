@@ -395,7 +395,7 @@ def one_gather_too_many(said: Said) -> bool:
 
 @oracle("overwrites", only="24")
 def only_the_last(said: Said) -> bool:
-    """What the solution has more after two micro-batches than after one; of one unit on each rank at least."""
+    """What the solution has more after two micro-batches than after one; on each rank of a unit at least."""
     mine, right = (
         [[[decode(grad) for grad in of_now] for of_now in report["grads"]] for report in said.evidence(x)]
         for x in (False, True)
@@ -418,7 +418,7 @@ def no_table(said: Said) -> bool:
 
 @oracle("unfit")
 def does_not_fit(said: Said) -> bool:
-    """The call stands at that line; by the exercises' text it takes what is wanted, and got something else."""
+    """The call stands at that line; by the exercise it takes what is wanted, and got something else."""
     call, argument, psi = said.params["call"], said.params["argument"], said.params["psi"]
     line = said.text.splitlines()[said.params["line"] - 1]
     shards = -(-psi // said.params["size"])
