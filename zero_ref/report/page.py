@@ -69,9 +69,7 @@ def make_page(
         "weights": weights(runs, lambda record: origin(record) != "dry") if several else None,
         "changes": changes(list(runs.values())) if several else [],
     }
-    names = [name for name in SCRIPTS if several or name not in COMPARING]
-    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in names)
-    style, script = re.sub(r" *([{:,;]) *", r"\1", shortened(style)), shortened(script)
+    style, script = style_and_script(several)
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
@@ -80,6 +78,13 @@ def make_page(
         script_hash=digest(script),
         data=json_for_html(data),
     )
+
+
+def style_and_script(several: bool) -> tuple[str, str]:
+    """What a page of one run, or of several, looks like and does."""
+    names = [name for name in SCRIPTS if several or name not in COMPARING]
+    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in names)
+    return re.sub(r" *([{:,;]) *", r"\1", shortened(style)), shortened(script)
 
 
 def shortened(text: str) -> str:
