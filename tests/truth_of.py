@@ -312,6 +312,34 @@ def runs_on_the_way_back(said: Said) -> bool:
     return mine["back"] == right["back"] and sum(mine["again"]) == params["runs"] > params["layers"]
 
 
+# -- 18: files of shards --
+
+
+@oracle("writes_nothing", only="18")
+def no_new_file(said: Said) -> bool:
+    """In some trial this rank leaves no new file, and changes none."""
+    saves = [save for (report,) in said.all_evidence() for save in report["saves"]]
+    return any(s["rank"] == said.params["rank"] and not s["new"] and not s["changed"] for s in saves)
+
+
+@oracle("step_lost", only="18")
+def only_the_step(said: Said) -> bool:
+    """In every plain trial the loaded vectors are right, and in one at least the step is not."""
+    lost = False
+    for number in sorted(said.result.outcome.reports):
+        mine, right = (
+            [decode(load["value"]) for load in of.outcome.reports[number][0]["evidence"]["loads"]]
+            for of in (said.result, said.right)
+        )
+        if "folder" in cases_of(said.exercise, said.result.job.seed)[number]:
+            continue
+        for (vectors, step), (wanted, at) in zip(mine, right, strict=True):
+            if not same(vectors, wanted):
+                return False
+            lost |= step != at
+    return lost
+
+
 # -- 22: outputs from shards --
 
 
@@ -395,7 +423,7 @@ def one_gather_too_many(said: Said) -> bool:
 
 @oracle("overwrites", only="24")
 def only_the_last(said: Said) -> bool:
-    """What the solution has more after two micro-batches than after one; of one unit on each rank at least."""
+    """What the solution has more after two micro-batches than after one; of every unit."""
     mine, right = (
         [[[decode(grad) for grad in of_now] for of_now in report["grads"]] for report in said.evidence(x)]
         for x in (False, True)
@@ -418,7 +446,7 @@ def no_table(said: Said) -> bool:
 
 @oracle("unfit")
 def does_not_fit(said: Said) -> bool:
-    """The call stands at that line; by the exercises' text it takes what is wanted, and got something else."""
+    """The call stands at that line; by the exercises' text it takes what is wanted, and got another."""
     call, argument, psi = said.params["call"], said.params["argument"], said.params["psi"]
     line = said.text.splitlines()[said.params["line"] - 1]
     shards = -(-psi // said.params["size"])
@@ -429,7 +457,5 @@ def does_not_fit(said: Said) -> bool:
         fits = said.params["wanted"] == "(samples, ...)"
     else:
         fits = said.params["wanted"] == f"({whole.get(argument, shards)},)"
-    other = said.params["got"].split()[0] != "array" + said.params["wanted"].translate(
-        {40: 91, 41: 93, 44: None}
-    )
+    other = said.params["got"].split()[0] != f"array[{said.params['wanted'].strip('(,)')}]"
     return f"{call}(" in line and fits and other and said.params["own"] == shards
