@@ -6,6 +6,7 @@ Most call the student's function here, on other arguments than the checker does,
 import types
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -338,6 +339,194 @@ def only_the_step(said: Said) -> bool:
                 return False
             lost |= step != at
     return lost
+
+
+# -- 19: a store, and what is done with it in which order --
+
+
+@dataclass
+class Move:
+    """A read or a write of a block. begun, done: when; then: the buffer's numbers as it began"""
+
+    kind: str
+    block: int
+    buffer: np.ndarray
+    begun: int
+    then: np.ndarray
+    done: int = 10**9
+
+    @property
+    def place(self) -> int:
+        return self.buffer.__array_interface__["data"][0]
+
+
+class Yard:
+    """A store of our own, in which every event has a time. Moves are made in their order, when waited for."""
+
+    def __init__(self, n: int, block: int) -> None:
+        self.n, self.block, self.time = n, block, 0
+        self.state = np.arange(2.0 * n).reshape(2, n)
+        self.moves: list[Move] = []
+        self.computed: list[tuple[int, int, int]] = []  # block, place, when
+        self.changed: list[int] = []  # blocks whose buffer was another when it was written
+
+    def now(self) -> int:
+        self.time += 1
+        return self.time
+
+    def begin(self, kind: str, start: int, buffer: np.ndarray) -> Callable[[], None]:
+        mine = Move(kind, start // self.block, buffer, self.now(), buffer.copy())
+        self.moves.append(mine)
+        return lambda: [self.make(move) for move in self.moves if move.begun <= mine.begun] and None
+
+    def begin_read(self, start: int, stop: int, buffer: np.ndarray) -> Callable[[], None]:
+        return self.begin("read", start, buffer)
+
+    def begin_write(self, start: int, stop: int, buffer: np.ndarray) -> Callable[[], None]:
+        return self.begin("write", start, buffer)
+
+    def make(self, move: Move) -> None:
+        if move.done <= self.time:
+            return
+        part = self.state[:, move.block * self.block :][:, : move.buffer.shape[1]]
+        if move.kind == "read":
+            move.buffer[...] = part
+        else:
+            self.changed += [] if np.array_equal(move.buffer, move.then) else [move.block]
+            part[...] = move.buffer
+        move.done = self.now()
+
+    def compute(self, start: int, stop: int, state: np.ndarray) -> None:
+        place = state.__array_interface__["data"][0]
+        self.computed.append((start // self.block, place, self.now()))
+        state[...] = 2 * state + 1
+
+    def of(self, kind: str, block: int) -> list[Move]:
+        return [move for move in self.moves if (move.kind, move.block) == (kind, block)]
+
+
+def holds(yard: Yard, place: int, at: int) -> int | None:
+    """The block that was read last into a buffer."""
+    done = [m for m in yard.moves if m.kind == "read" and m.place == place and m.done <= at]
+    return max(done, key=lambda m: m.done).block if done else None
+
+
+def taken(yard: Yard, block: int, free: Callable[[Move, int], bool]) -> bool:
+    """Whether another block is begun to be read into a buffer that holds one, before it is free."""
+    return any(
+        (other.kind, other.place) == ("read", read.place)
+        and other.block != block
+        and other.begun > read.begun
+        and not free(read, other.begun)
+        for read in yard.of("read", block)
+        for other in yard.moves
+    )
+
+
+def computes(yard: Yard, block: int, since: int = 0, until: int = 10**9) -> list[tuple[int, int, int]]:
+    return [c for c in yard.computed if c[0] == block and since < c[2] < until]
+
+
+def under_way(yard: Yard, kind: str, block: int, at: int) -> list[Move]:
+    return [move for move in yard.of(kind, block) if move.begun < at < move.done]
+
+
+def read_before(yard: Yard, block: int, place: int, at: int) -> bool:
+    return any(m.done < at and m.place == place for m in yard.of("read", block))
+
+
+YARD: dict[str, Callable[[Yard, int], bool]] = {  # key -> whether it is so of this block
+    "not_computed": lambda y, b: not computes(y, b),
+    "rest_lost": lambda y, b: not computes(y, b) and y.n % y.block != 0 and b == y.n // y.block,
+    "computed_twice": lambda y, b: len(computes(y, b)) > 1,
+    "read_twice": lambda y, b: len(y.of("read", b)) > 1,
+    "not_written": lambda y, b: bool(computes(y, b)) and not y.of("write", b),
+    "write_not_waited": lambda y, b: any(m.done > y.time for m in y.of("write", b)),
+    "written_later": lambda y, b: b in y.changed,
+    "written_before": lambda y, b: any(not computes(y, b, 0, m.begun) for m in y.of("write", b)),
+    "not_read": lambda y, b: any(holds(y, p, at) is None for _, p, at in computes(y, b)),
+    "not_waited": lambda y, b: any(
+        under_way(y, "read", b, at) and not read_before(y, b, p, at) for _, p, at in computes(y, b)
+    ),
+    "read_again": lambda y, b: any(
+        under_way(y, "read", b, at) and read_before(y, b, p, at) for _, p, at in computes(y, b)
+    ),
+    "other_block": lambda y, b: any(holds(y, p, at) not in (None, b) for _, p, at in computes(y, b)),
+    "read_too_early": lambda y, b: taken(y, b, lambda read, at: bool(computes(y, b, read.begun, at))),
+    "read_before_write": lambda y, b: (
+        taken(y, b, lambda read, at: any(read.begun < m.begun < at for m in y.of("write", b)))
+        and bool(computes(y, b))
+    ),
+    "no_overlap": lambda y, b: any(
+        len({c[0] for c in y.computed if c[2] <= at}) * y.block < y.n
+        and not any(m.kind == "read" and m.begun < at < m.done for m in y.moves)
+        for _, _, at in computes(y, b)
+    ),
+    "write_waited": lambda y, b: any(
+        m.done < after[2] for m in y.of("write", b) for after in y.computed if after[2] > m.begun
+    ),
+}
+
+
+@oracle(*YARD, only="19")
+def in_this_order(said: Said) -> bool:
+    """On a store of our own, with the numbers of the trial that is shown."""
+    yard = Yard(said.params["n"], said.params["block"])
+    function(said, "update")(yard.n, yard.block, yard, yard.compute)
+    return YARD[said.key](yard, said.params["number"])
+
+
+@oracle("whole_state", "three_blocks", only="19")
+def so_much_memory(said: Said) -> bool:
+    """The bytes of all buffers that were used are more than two blocks; or as many as the whole state."""
+    yard = Yard(said.params["n"], said.params["block"])
+    function(said, "update")(yard.n, yard.block, yard, yard.compute)
+    whole = {id(base): base.nbytes for base in (root(move.buffer) for move in yard.moves)}
+    most, params = sum(whole.values()), said.params
+    least = 16 * yard.n if said.key == "whole_state" else params["allowed"] + 1
+    return params["allowed"] == 2 * 16 * yard.block and most >= max(params["most"], least)
+
+
+def root(array: np.ndarray) -> np.ndarray:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+# -- 21: groups --
+
+
+@oracle("more_inside", "more_between", "whole_between", "gather_leaves", only="21")
+def inside_and_between(said: Said) -> bool:
+    """The bytes of all messages by whether sender and receiver are in one group: here, and the solution's."""
+    group, sums = said.case["group"], []
+    for right in (False, True):
+        near = far = 0
+        for rank, report in enumerate(said.evidence(right)):
+            for event in report["events"]:
+                if event["to"] is not None:
+                    inside = event["to"] // group == rank // group
+                    near, far = near + inside * event["bytes"], far + (not inside) * event["bytes"]
+        sums += [near, far]
+    params = said.params
+    told = [params[name] for name in ("near", "far", "wanted_near", "wanted_far")]
+    more = sums[0] > sums[2] if said.key == "more_inside" else sums[1] > sums[3]
+    return sums == told and more
+
+
+@oracle("exchanged", only="21")
+def the_other_circle(said: Said) -> bool:
+    """Whoever sends first does it to a rank of another group, where the solution stays inside."""
+    group = said.case["group"]
+
+    def first(report: dict[str, Any], rank: int) -> bool:
+        to = next(event["to"] for event in report["events"] if event["to"] is not None)
+        return to // group == rank // group
+
+    mine, right = (
+        [first(report, rank) for rank, report in enumerate(said.evidence(x))] for x in (False, True)
+    )
+    return not any(mine) and all(right)
 
 
 # -- 22: outputs from shards --
