@@ -261,7 +261,7 @@ def numbers(value: Any) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(part.astype(float) for part in found)])
 
 
-@oracle("unknown")
+@oracle("unknown", "scales_wrong", "codes_wrong", "back_wrong")
 def something_else(said: Said) -> bool:
     """What came differs from what the solution gives, in the trial that is shown or in one of all."""
     if said.exercise[:2] in ("08", "11", "12", "13"):

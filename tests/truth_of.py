@@ -174,6 +174,46 @@ def length_of_buffer(said: Said) -> bool:
     return (wanted, buffer.size) == (said.params["wanted"], said.params["got"])
 
 
+# -- 14: bytes on the wire --
+
+
+@oracle("all_reduce_once", "reduced_too_often", only="14")
+def in_the_shown_stage(said: Said) -> bool:
+    """One of two passes of an all-reduce is left out at this stage; or each micro-batch is reduced."""
+    mine, right, given = said.values()[0], said.values(True)[0], said.case["given"]
+    if said.params["stage"] != given["stage"]:
+        return False
+    if said.key == "all_reduce_once":
+        return given["stage"] == 0 and 2 * sum(mine.values()) == sum(right.values())
+    more = (
+        mine["reduce_scatter"] == given["micro_batches"] * right["reduce_scatter"] > right["reduce_scatter"]
+    )
+    return more and given["stage"] < 2
+
+
+# -- 16: norms --
+
+
+@oracle("local_norm", only="16")
+def norm_of_its_own(said: Said) -> bool:
+    """Every rank gives the norm of what it has, in all trials; and ranks differ in one."""
+    apart = False
+    for number, case in enumerate(cases_of(said.exercise, said.result.job.seed)):
+        if case.get("dtype") == "float64" and number in said.result.outcome.reports:
+            values = of_case(said, said.result, number)
+            own = [sum(float(x) ** 2 for shard in shards for x in shard) ** 0.5 for shards in case["shards"]]
+            apart |= len(own) > 1 and not same(own[0], own[1])
+            if not same([float(v) for v in values], own):
+                return False
+    return apart
+
+
+@oracle("never_clips", only="16")
+def always_one(said: Said) -> bool:
+    clip = function(said, "clip_scale")
+    return all(abs(clip(norm, limit) - 1) < 1e-4 for norm in (0.5, 3.0, 80.0) for limit in (0.25, 2.0, 9.0))
+
+
 # -- 15: sixteen bits --
 
 
@@ -493,6 +533,20 @@ def root(array: np.ndarray) -> np.ndarray:
     return array
 
 
+# -- 20: codes --
+
+
+@oracle("not_scaled", "scale_forgotten", only="20")
+def without_the_scale(said: Said) -> bool:
+    """The codes are x itself, as whole numbers; or what comes back is the codes."""
+    if said.key == "scale_forgotten":
+        codes, scales = np.array([3, -100, 7, 0, 55], np.int8), np.array([0.5, 0.25], np.float32)
+        return np.array_equal(function(said, "decode")(codes, scales, 3), codes)
+    x = np.array([1.75, -20.25, 3.5, 90.25, -60.75], np.float32)
+    codes = function(said, "encode")(x, 3)[0].astype(float)
+    return np.array_equal(codes, np.trunc(x)) or np.array_equal(codes, np.rint(x))
+
+
 # -- 21: groups --
 
 
@@ -648,3 +702,33 @@ def does_not_fit(said: Said) -> bool:
         fits = said.params["wanted"] == f"({whole.get(argument, shards)},)"
     other = said.params["got"].split()[0] != f"array[{said.params['wanted'].strip('(,)')}]"
     return f"{call}(" in line and fits and other and said.params["own"] == shards
+
+
+# -- 23: whole matrices --
+
+
+@oracle("names", only="23")
+def names_that_are_there(said: Said) -> bool:
+    """Of the rank that is named, in the trial that is shown."""
+    found, wanted = said.values()[said.params["rank"]], said.case["shapes"]
+    missing, more = sorted(wanted.keys() - found.keys()), sorted(map(str, found.keys() - wanted.keys()))
+    return [missing or "-", more or "-"] == [
+        said.params["missing"],
+        said.params["more"],
+    ] and missing + more != []
+
+
+@oracle("no_rank", only="23")
+def goes_to_nobody(said: Said) -> bool:
+    owner, size = said.params["owner"], said.params["size"]
+    there = any(value[said.params["name"]] == owner for value in said.values())
+    return there and size == said.case["size"] and not 0 <= owner < size
+
+
+@oracle("more_in_all", only="23")
+def all_together_send(said: Said) -> bool:
+    got, wanted = (
+        sum(e["bytes"] for report in said.evidence(x) for e in report["events"] if e["to"] is not None)
+        for x in (False, True)
+    )
+    return (got, wanted) == (said.params["got"], said.params["wanted"]) and got > wanted
