@@ -3,6 +3,7 @@
 Most call the student's function here, on other arguments than the checker does, and look at what it gives.
 """
 
+import itertools
 import types
 from collections import Counter
 from collections.abc import Callable
@@ -379,6 +380,24 @@ def only_the_step(said: Said) -> bool:
                 return False
             lost |= step != at
     return lost
+
+
+# -- 17: peaks --
+
+
+@oracle("kept_stage", only="17")
+def divided_at_another_stage(said: Said) -> bool:
+    """The other two terms are right; what is kept is a sum of the three parts, each whole or divided."""
+    mine, right, given = said.values()[0], said.values(True)[0], said.case["given"]
+    psi = sum(-(-n // given["size"]) * given["size"] for n in said.case["units"])
+    parts = (given.get("param", 4), given.get("grad", 4), given.get("k", 8))
+    sums = {
+        sum(n * (psi // given["size"] if cut else psi) for n, cut in zip(parts, cuts))
+        for cuts in itertools.product((False, True), repeat=3)
+    }
+    others = all(mine[name] == right[name] for name in ("full_gradient", "gathered"))
+    known = not given.get("bucket") and said.params["stage"] == given["stage"]
+    return known and others and mine["kept"] in sums - {right["kept"]}
 
 
 # -- 19: a store, and what is done with it in which order --
