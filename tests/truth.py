@@ -7,12 +7,15 @@ oracle, which were read beside each edit that gets them; `make mutants` counts b
 """
 
 import ast
+import contextlib
+import io
 import queue
+import signal
 import sys
 import threading
 import types
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,7 @@ class Said:
         ]
 
 
+SECONDS = 5.0  # that an oracle may take
 Oracle = Callable[[Said], bool]
 ORACLES: dict[str, Oracle] = {}
 OF_EXERCISE: dict[tuple[str, str], Oracle] = {}  # number, key
@@ -109,9 +113,26 @@ def judge(exercise: str, text: str, result: Result, right: Result, twin: Result 
         number = max(result.outcome.reports)
     said = Said(found.key, found.params, exercise, text, found.case, number, result, right)
     try:
-        return bool(known(said))
+        with limited(SECONDS), contextlib.redirect_stdout(io.StringIO()):
+            return bool(known(said))
     except Exception:  # what is said of does not exist
         return False
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """What runs within it may call a student's function, which may never end: then TimeoutError."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:
@@ -192,9 +213,7 @@ def off_the_end(said: Said) -> bool:
 @oracle("returns_type", "returns_shape", "returns_dtype", "returns_nothing")
 def kinds(said: Said) -> bool:
     """What came is of the kind that is said, and the solution's of the one that is wanted."""
-    if said.key == "returns_nothing":
-        return any(value is None for value in said.values())
-    wanted, got = str(said.params["wanted"]), str(said.params["got"])
+    wanted, got = str(said.params["wanted"]), str(said.params.get("got"))
     mine, theirs = said.result.outcome.reports, said.right.outcome.reports
     cases = cases_of(said.exercise, said.result.job.seed)
     known = said.case is not None and said.number in mine and shows(said.case, cases[said.number])
@@ -202,6 +221,8 @@ def kinds(said: Said) -> bool:
     both = [
         (mine[n][rank].get("evidence"), theirs[n][rank].get("evidence")) for n in shown for rank in mine[n]
     ]
+    if said.key == "returns_nothing":
+        return any("NoneType" == a != b for pair in both for a, b in kinds_beside(*pair))
     if any(got == a and wanted.endswith(b) for pair in both for a, b in kinds_beside(*pair)):
         return True
     found, right = ({kind for pair in both for kind in kinds_in(pair[x])} for x in (0, 1))
