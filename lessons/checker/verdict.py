@@ -81,6 +81,8 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
         return describe_hang(outcome.hang, cases)
     if outcome.endless:
         return describe_endless(outcome, params)
+    if outcome.endless is not None:  # the time was up, and just then no rank was in the student's code
+        return Diagnosis("out_of_time", {"seconds": f"{outcome.limit:g}"})
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
     ranks = max(case["size"] for case in cases)
     if not outcome.reports and (room := shared.room()) and room.free < shared.need(ranks):
