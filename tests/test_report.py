@@ -327,6 +327,25 @@ def test_the_theatre_fits_a_window_and_its_numbers_are_the_records(width, height
     assert view.locator("#ribbon [aria-current]").inner_text() == "1"
 
 
+def test_lanes_have_a_pattern_for_each_meaning(run, opened):
+    view = opened(run / "run.html", fragment="#en")
+    lanes = page.for_page("", record_of(run))["lanes"]
+    view.locator("#axis-time").click()
+    fills = "all => all.map(e => e.getAttribute('fill'))"
+    drawn = view.locator("#memory-picture .lane").evaluate_all(fills)
+    told = view.locator("#memory-legend svg rect:last-child").evaluate_all(fills)
+    spent = [f"url(#spent-{name})" for name in ("forward", "backward", "update", "waiting", "inside")]
+    assert told == spent and set(drawn) <= set(told)
+    for name in ("forward", "backward", "update"):
+        calls = [call for lane in lanes for call in lane if call[0] == name]
+        assert drawn.count(f"url(#spent-{name})") == len(calls) > 0
+    others = [call for lane in lanes for call in lane if call[0] not in ("forward", "backward", "update")]
+    assert drawn.count(spent[3]) == sum(until > begin for _, _, begin, _, until in others) > 0
+    assert drawn.count(spent[4]) == sum(end > until for *_, end, until in others) > 0
+    for name in told:
+        assert view.locator(f"pattern#{name[5:-1]} > *").count() >= 1
+
+
 # Several runs
 
 

@@ -72,8 +72,10 @@ function formulaSent({ against }) {
 }
 
 const heldBy = (rank) => sum(KEPT.map((kind) => rank.resting_bytes[kind]));
-const keptBy = (run) => Math.max(...run.ranks.map(heldBy));
-const sentBy = (run) => Math.max(...run.ranks.map((rank) => total(rank.sent_bytes_per_step)));
+const sends = (rank) => total(rank.sent_bytes_per_step);
+const mostBy = (run, bytes) => run.ranks.reduce((best, rank) => (bytes(rank) > bytes(best) ? rank : best));
+const keptBy = (run) => heldBy(mostBy(run, heldBy));
+const sentBy = (run) => sends(mostBy(run, sends));
 
 // Rows of the ranks with a box: all, or the first and the last of them.
 function boxesOf(run, most) {
@@ -101,13 +103,17 @@ function drawBox(run, row, x, y, wide, tall) {
   return parts;
 }
 
-// A bar with its number above it and words below.
-function drawBar(x, y, wide, bytes, most, name, words) {
-  return [
-    text(x, y + 10, say("in_bytes", { bytes: exact(bytes) }), { class: "strong" }),
-    rect(x, y + 16, Math.max(1, (wide * bytes) / Math.max(1, most)), 16, { class: name }),
-    text(x, y + 47, words, { class: "small" }),
-  ];
+// A bar of parts, [pattern, bytes], with their sum above it and words below.
+function drawBar(x, y, wide, parts, most, words) {
+  const bytes = sum(parts.map(([, each]) => each));
+  const scale = wide / Math.max(1, most);
+  const drawn = [text(x, y + 10, say("in_bytes", { bytes: exact(bytes) }), { class: "strong" }), text(x, y + 47, words, { class: "small" })];
+  let left = x;
+  for (const [pattern, each] of parts) {
+    if (each) drawn.push(rect(left, y + 16, Math.max(0.75, scale * each), 16, { ...patternOf(pattern), class: "edge", "data-part": pattern }));
+    left += scale * each;
+  }
+  return drawn;
 }
 
 function drawFigureRow(run, y, at, most) {
@@ -130,8 +136,10 @@ function drawFigureRow(run, y, at, most) {
   const away = Math.max(...run.ranks.map((rank) => total(rank.away_bytes || {})));
   const outside = away ? ` ${say("figure_away", { bytes: exact(away) })}` : "";
   const share = say("figure_share", { share: percent }) + outside;
-  parts.push(...drawBar(at.kept, y + at.barsDown, at.barsWide, keptBy(run), most.kept, "kept", share));
-  parts.push(...drawBar(at.sent, y + at.barsDown, at.barsWide, sentBy(run), most.sent, "sent", formulaSent(run)));
+  const kept = KEPT.map((kind) => [kind, mostBy(run, heldBy).resting_bytes[kind]]);
+  const sent = COLLECTIVES.map((name) => [SENT_AS[name], mostBy(run, sends).sent_bytes_per_step[name]]);
+  parts.push(...drawBar(at.kept, y + at.barsDown, at.barsWide, kept, most.kept, share));
+  parts.push(...drawBar(at.sent, y + at.barsDown, at.barsWide, sent, most.sent, formulaSent(run)));
   return parts;
 }
 

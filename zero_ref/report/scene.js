@@ -47,7 +47,8 @@ function actOf(view) {
 function placesIn(view, width, ranks) {
   const narrow = width < 520;
   const long = longestName(view.run) > 7; // "rank 1023"
-  const tall = Math.max(38, Math.min(62, Math.floor((narrow ? 216 : 250) / ranks)));
+  const room = (narrow ? 216 : 250) - (view.run.origin === "dry" ? 58 : 0); // for the words above that it is one
+  const tall = Math.max(38, Math.min(narrow ? 62 : 92, Math.floor(room / ranks)));
   const [names, keptWide] = narrow ? [long ? 70 : 56, width * 0.25] : [96, width * 0.26];
   const bench = names + keptWide + width * (narrow ? 0.13 : 0.2);
   return { narrow, kept: names + 14, keptWide, bench, benchWide: width - bench - 1, head: 20, tall };
@@ -87,8 +88,9 @@ function drawHeads(scene) {
   ];
   if (view.run.origin === "dry") parts.push(...dryBadge(0, 0));
   if (unit === null && !place.narrow) {
-    const middle = topOf(place, 0) + (rows.length * (place.tall + 6)) / 2;
-    parts.push(text(place.bench + place.benchWide / 2, middle, say("bench_empty"), { class: "small", "text-anchor": "middle" }));
+    const words = say(view.position ? "bench_empty" : "bench_waits").split("\n");
+    const middle = topOf(place, 0) + (rows.length * (place.tall + 6)) / 2 - 9 * words.length;
+    for (const [i, each] of words.entries()) parts.push(text(place.bench, middle + 18 * i, each, {}));
   }
   return parts;
 }

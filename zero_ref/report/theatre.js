@@ -12,15 +12,19 @@ let axis = "memory"; // or "time"
 let followMemory = () => {};
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
+// Bytes in a sentence: the exact ones of more than a billion are in the tables.
+const amount = (bytes) => (bytes >= 1e9 ? short(bytes).replace(" ", "\u00a0") : say("in_bytes", { bytes: exact(bytes) }));
+
 function drawSentence(run) {
   const { kept, kept_0, sent, kinds, away: outside } = run.against;
   const percent = (100 * kept) / Math.max(1, kept_0);
   const share = say("percent", { number: String(percent < 1 ? Number(percent.toPrecision(2)) : Math.round(percent)) });
-  const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: exact(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
-  const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share, away };
+  const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: amount(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
+  const values = { ranks: exact(run.world_size), kept: amount(kept), whole: amount(kept_0), share, away };
   const number = sent === null ? "" : String(Number(sent.toFixed(2)));
-  const times = sent === null ? "" : number === "1" ? sayOf(run, "sentence_sent_same") : sayOf(run, "sentence_sent", { times: number });
-  const sentence = run.world_size === 1 ? "sentence_alone" : "sentence";
+  const same = run.keeps.optimizer === "all" ? say("sentence_sums") : sayOf(run, "sentence_sent_same");
+  const times = sent === null ? "" : number === "1" ? same : sayOf(run, "sentence_sent", { times: number });
+  const sentence = run.world_size === 1 ? "sentence_alone" : kept === kept_0 ? "sentence_whole" : "sentence";
   tell("sentence", sayOf(run, sentence, values) + times + say("full_stop"));
   tell("why", whyInWords(run));
   put("against", KEPT.map((kind) => {
@@ -39,7 +43,7 @@ function whyInWords(run) {
   const { keeps, against, config, ranks } = run;
   const micro = config.micro_batches || 1;
   const near = (times) => against.sent !== null && Math.abs(against.sent / times - 1) < 0.03;
-  const bytes = (name) => exact(Math.max(...ranks.map((rank) => rank.sent_bytes_per_step[name])));
+  const bytes = (name) => amount(Math.max(...ranks.map((rank) => rank.sent_bytes_per_step[name])));
   const values = { gathered: bytes("all_gather"), reduced: bytes("reduce_scatter"), micro, times: 1.5 * micro };
   if (keeps.parameter === "1/N") return near(1.5 * micro) ? say(micro > 1 ? "why_three_micro" : "why_three", values) : "";
   if (!near(1)) return "";
