@@ -67,12 +67,12 @@ def train(units, x, y, hooks, wants_grad=True) -> list[float]:
 
 
 alone, lines = {}, []
-for name in ("adam", "sgd"):
+for name, title in (("adam", "Adam"), ("sgd", "SGD")):
     units = new_units(zero0, comm, name, 1)
     for u in units:
         lend(u, "data", u.param), lend(u, "grad", u.grad)
     alone[name] = train(units, X, Y, {})
-    lines.append((name, " ".join(f"{loss:.6f}" for loss in alone[name])))
+    lines.append((title, " ".join(f"{loss:.6f}" for loss in alone[name])))
 rows("一个进程，不挂钩子|每步的 loss", "one process, no hooks|loss of each step", lines)
 
 # %% [markdown] id="24-tables" lang="zh"

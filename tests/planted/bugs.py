@@ -3018,6 +3018,12 @@ READING = [
         " >= 0:",
     ),
     Bug(
+        "a lesson of one process runs on every rank",
+        "../lessons/_lesson.py",
+        "    if launch.rank_by_launcher() > 0:\n        sys.exit()\n",
+        "",
+    ),
+    Bug(
         "the answer is handed over before the exercise has passed",
         "../lessons/_lesson.py",
         """ or progress.records()[exercise]["passed"]):""",
