@@ -348,7 +348,7 @@ function draw() {
   tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { time }));
   for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
   if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
-  for (const id of ["theatre", "holdings", "memory"]) find(id).hidden = !view;
+  for (const id of ["theatre", "holdings"]) find(id).hidden = !view;
   for (const id of ["runs", "badge"]) find(id).hidden = ALONE;
   if (ALONE) drawRun(FIRST);
   else drawRuns();
