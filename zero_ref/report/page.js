@@ -332,7 +332,8 @@ function draw() {
     button.setAttribute("aria-pressed", String(button.lang === language));
   }
   for (const element of document.querySelectorAll("[data-word]")) {
-    if (element.dataset.word in DATA.words) element.textContent = sayOf(SAME, element.dataset.word);
+    const { word } = element.dataset;
+    if (word in DATA.words || `${word}_${SAME.origin}` in DATA.words) element.textContent = sayOf(SAME, word);
   }
   find("ribbon").setAttribute("aria-label", say("ribbon"));
   find("runs-ribbon").setAttribute("aria-label", say("ribbon"));

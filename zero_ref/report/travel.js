@@ -67,7 +67,7 @@ function endsOf(scene, { from, to, piece, ring }) {
   const gather = isGather(collective);
   const kind = kindSent(scene);
   const middle = barOf(place) / 2;
-  const beside = place.narrow ? 0 : isAway(view.run, kind) ? 92 : 44; // the bytes stand there
+  const beside = place.narrow ? 0 : isAway(view.run, kind) ? 100 : 54; // the bytes stand there
   const kept = (row) => [place.kept + place.keptWide + beside, kindAt(place, row, kind) + middle];
   const bench = (row) => {
     const [x, wide] = piece === null ? [place.bench, 0] : pieceIn(scene, piece, place.bench, place.benchWide);
@@ -83,7 +83,7 @@ function drawToken(route, coded, kind) {
   const name = route.piece === null ? "Σ" : String(route.piece);
   const label = s("text", { class: "tiny", "text-anchor": "middle", y: 4 }, name);
   const wide = 8 + 6 * name.length;
-  const box = rect(-wide / 2, -7, wide, 14, { class: `owner of-${kind} ${tint} edge${coded ? " coded" : ""}`, rx: 3 });
+  const box = rect(-wide / 2, -7, wide, 14, { class: `owner${tint && ` of-${kind} ${tint}`} edge${coded ? " coded" : ""}`, rx: 3 });
   return [s("g", { class: "token" }, box, label), label];
 }
 
