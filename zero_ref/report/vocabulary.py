@@ -59,6 +59,8 @@ def words_for(records: list[dict[str, Any]], several: bool) -> dict[str, dict[st
             return False
         if key.startswith("why_") and not key.startswith(reasons):
             return False
+        if key == "map_ring" and all(record["config"].get("reduce") != "ring" for record in records):
+            return False
         if key == "scene_codes" and not (asked("code_weights") or asked("code_gradients")):
             return False
         if not computed and f"{key}_dry" in every:
