@@ -21,6 +21,8 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent.parent)]
 
+from twins import does_as  # noqa: E402
+
 from lessons.checker.checking import Result  # noqa: E402
 from lessons.checker.evidence import decode, kind_of, same  # noqa: E402
 from lessons.checks import cases_of  # noqa: E402
@@ -83,14 +85,22 @@ def oracle(*keys: str, only: str = "") -> Callable[[Oracle], Oracle]:
     return note
 
 
-def judge(exercise: str, text: str, result: Result, right: Result) -> bool | None:
-    """Whether the statement of a result is so; None where there is no oracle, or nothing is said."""
+def oracle_of(exercise: str, key: str) -> Oracle | None:
+    """What tries a statement by itself."""
+    return OF_EXERCISE.get((exercise[:2], key)) or ORACLES.get(key)
+
+
+def judge(exercise: str, text: str, result: Result, right: Result, twin: Result | None = None) -> bool | None:
+    """Whether the statement of a result is so; None where nothing can try it, or nothing is said.
+
+    twin: of the answer that was written to make this mistake, for statements without an oracle
+    """
     found = result.diagnosis
     if found is None or found.state == "not_started":
         return None
-    known = OF_EXERCISE.get((exercise[:2], found.key)) or ORACLES.get(found.key)
+    known = oracle_of(exercise, found.key)
     if known is None:
-        return None
+        return does_as(result, twin, right) if twin else None
     cases = cases_of(exercise, result.job.seed)
     number = next(
         (n for n, case in enumerate(cases) if found.case is not None and shows(found.case, case)), None
@@ -98,7 +108,10 @@ def judge(exercise: str, text: str, result: Result, right: Result) -> bool | Non
     if number is None and result.outcome.reports:
         number = max(result.outcome.reports)
     said = Said(found.key, found.params, exercise, text, found.case, number, result, right)
-    return bool(known(said))
+    try:
+        return bool(known(said))
+    except Exception:  # what is said of does not exist
+        return False
 
 
 def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:

@@ -46,6 +46,7 @@ PAGE = "first_number or no_result_stays or one_color or believed or agree"
 PLAN = "transformer or checkpointing or counts or hostile or beside or works"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports or late"
+OWN = "really or difference or deadlock or alive or joy or exception or stub"
 CELLS = "share or fails or hangs or killed"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
@@ -110,7 +111,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
         "-k",
         "sum or hang or alone or waits or message or beside or tell_apart",
     ),
-    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock or alive"),
+    "own": (0, "tests/test_own.py", "-k", OWN),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
@@ -126,6 +127,7 @@ FIRST = {  # by group, where it is not the order above
     "variants": ["variants"],
     "tensor parallel": ["teams"],
     "install": ["install"],
+    "clipping": ["optim"],
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
@@ -163,7 +165,8 @@ FIRST = {  # by group, where it is not the order above
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
-    "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
+    "own": ["own"],
+    "checker": ["verdicts", "mischief", "shadows", "leftovers"],
     "reading": ["reading", "cells"],
     "terminal": ["terminal"],
     "explore": ["explore", "page"],

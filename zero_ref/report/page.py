@@ -19,8 +19,8 @@ from typing import Any
 from zero_ref import launch
 from zero_ref.launch.singular import SINGULAR
 from zero_ref.layout import bounds
+from zero_ref.report.coded_traffic import weigh_receivers
 from zero_ref.report.compare import changes, difference, weights
-from zero_ref.report.in_codes import in_codes
 from zero_ref.report.packed import packed
 from zero_ref.report.theatre import against_stage_0, lanes
 from zero_ref.report.thin import thinned_events, thinned_points
@@ -227,7 +227,7 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
             else:
                 counts = step["units"][unit]["counts"]
                 weights = receivers(name, sender, counts, ranks, ring)
-                weights = in_codes(name, sender, counts, ranks, record["config"]) or weights
+                weights = weigh_receivers(name, sender, counts, ranks, record["config"]) or weights
             weights.pop(sender, None)
             for rank, weight in weights.items():
                 sent[sender][rank] += nbytes * weight // sum(weights.values())
