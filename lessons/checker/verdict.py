@@ -50,6 +50,8 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
         stopped = explain_stop(check, outcome, cases)
         if stopped.key == "raised" and (exchanged := exchanged_arguments(job, check.FUNCTIONS)):
             stopped.key, stopped.params = "signature_order", exchanged
+        if stopped.key == "to_do" and stops_what_is_written(job, stopped.line):
+            return Diagnosis("raise_left", {}, stopped.line)
         return stopped
     return found
 
@@ -109,7 +111,7 @@ def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
     notes = found["ranks"][:size]
     rows = []
     for rank, note in enumerate(notes):
-        doing = ("returned", "") if note["state"] == "left" else (note["doing"], text_of_place(note["place"]))
+        doing = ("return", "-") if note["state"] == "left" else (note["doing"], text_of_place(note["place"]))
         rows.append((rank, *doing, note["waits_for"]))
     waiting = next(note for note in notes if note["state"] in ("waits", "differs"))
     first = notes[found["circle"][0]] if found["circle"] else waiting
@@ -161,6 +163,20 @@ def describe_endless(outcome: Outcome, params: dict[str, Any]) -> Diagnosis:
 def text_of_place(where: Sequence | None) -> str:
     """File and line for a table."""
     return f"{where[0][:2]}...:{where[1]}" if where else "-"
+
+
+def stops_what_is_written(job: Job, place: Sequence | None) -> bool:
+    """Whether this `raise NotImplementedError` stands in a function that has been begun."""
+    try:
+        tree = ast.parse((Path(job.file).parent / place[0]).read_text(encoding="utf-8-sig")) if place else None
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
+        return False
+    around = [
+        node
+        for node in ast.walk(tree or ast.Module([], []))
+        if isinstance(node, ast.FunctionDef) and place and node.lineno <= place[1] <= (node.end_lineno or 0)
+    ]
+    return bool(around) and not is_empty(around[-1].body)
 
 
 def is_untouched(file: Path, functions: Sequence[str]) -> bool:

@@ -51,7 +51,7 @@ WRONG = {
     "unknown_peak": ("full[i : i + ahead + 1]", "full[i : i + 2 * ahead + 1]"),
     "changed_input": ("    full =", "    units[:] = [unit + -unit % size for unit in units]\n    full ="),
     "raised": ("range(len(full))", "range(len(full) - ahead)"),
-    "to_do": ("    full =", "    raise NotImplementedError\n    full ="),
+    "raise_left": ("    full =", "    raise NotImplementedError\n    full ="),
     "returns_nothing": ("return max", "print"),
     "returns_type": (WINDOW, "[full[i : i + ahead + 1] for i in range(len(full))]"),
 }
