@@ -1,6 +1,7 @@
 """From the outcome of a job to its one diagnosis: what failed first."""
 
 import ast
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -72,6 +73,10 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
             params |= {"rank": rank, "type": error["type"], "text": error["text"]}
             params["mega"] = outcome.printed_bytes >> 20
             key = "floods" if params["mega"] and "OSError" in error["kinds"] else key_of_error(error)
+            if key == "raised" and (found := NO_CALL.fullmatch(error["text"])):
+                key, params["name"] = "raised_no_call", found[1]
+            if key == "raised" and error["text"].startswith("there is no rank array("):
+                key = "raised_rank"
             return Diagnosis(key, params, error["place"], cases[case])
     if outcome.hang:
         return describe_hang(outcome.hang, cases)
@@ -130,6 +135,8 @@ def key_of_error(error: dict[str, Any]) -> str:
     return "signature" if called and "TypeError" in error["kinds"] else "raised"
 
 
+# A name that comm has not; its class is the checker's own, and none of the student's business.
+NO_CALL = re.compile(r"'(?:Talk|WatchedComm|SilentComm)' object has no attribute '(\w+)'.*")
 ERRORS = {
     "RecursionError": "recursion",
     "NameError": "raised_name",
@@ -167,14 +174,16 @@ def text_of_place(where: Sequence | None) -> str:
 
 def stops_what_is_written(job: Job, place: Sequence | None) -> bool:
     """Whether this `raise NotImplementedError` stands in a function that has been begun."""
+    if not place:
+        return False
     try:
-        tree = ast.parse((Path(job.file).parent / place[0]).read_text(encoding="utf-8-sig")) if place else None
+        tree = ast.parse((Path(job.file).parent / place[0]).read_text(encoding="utf-8-sig"))
     except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
         return False
     around = [
         node
-        for node in ast.walk(tree or ast.Module([], []))
-        if isinstance(node, ast.FunctionDef) and place and node.lineno <= place[1] <= (node.end_lineno or 0)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.lineno <= place[1] <= (node.end_lineno or 0)
     ]
     return bool(around) and not is_empty(around[-1].body)
 

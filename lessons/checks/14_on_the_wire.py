@@ -131,8 +131,8 @@ def padded_as(pad_to: Callable[[int, int], int]) -> tuple[Callable[[Case], Sent]
 
 def padded_bytes(case: Case) -> float:
     """In bytes, what is padded by the byte."""
-    numbers = case["given"]
-    return pad(numbers["psi"] * numbers["itemsize"], numbers["size"]) * (numbers["size"] - 1) / numbers["size"]
+    numbers, size = case["given"], case["given"]["size"]
+    return pad(numbers["psi"] * numbers["itemsize"], size) * (size - 1) / size
 
 
 SENT: tuple[tuple[str, Callable[[Case], Sent]], ...] = (
