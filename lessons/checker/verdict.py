@@ -53,7 +53,6 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
             stopped.key, stopped.params = "signature_order", exchanged
         elif stopped.key == "raised":
             stopped.params |= describe_line(job, stopped.line, getattr(check, "EXPECTS", {}))
-
         if stopped.key == "to_do" and stops_what_is_written(job, stopped.line):
             return Diagnosis("raise_left", {}, stopped.line)
         return stopped
@@ -79,7 +78,6 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
             key = "floods" if params["mega"] and "OSError" in error["kinds"] else key_of_error(error)
             if key == "unfit":
                 params |= error["about"] | {"line": error["place"][1]}
-
             if key == "raised" and (found := NO_CALL.fullmatch(error["text"])):
                 key, params["name"] = "raised_no_call", found[1]
             if key == "raised" and error["text"].startswith("there is no rank array("):

@@ -332,11 +332,9 @@ def check_scales(trials: Sequence[Trial]) -> Diagnosis | None:
             (n, *(f"{v[n]:.6g}" if n < v.size else "-" for v in (want, got)))
             for n in range(max(want.size, got.size))
         ]
-        found = shown(wrong or "scales_wrong", bad[0], ("block", "wanted", "got"), rows)
-        return found if wrong else slip(found, trials, ENCODE, "scales", 1)
-
         off = next((n for n, (_, want, got) in enumerate(rows) if want != got), 0)
-        return shown(wrong or "scales_wrong", bad[0], ("block", "wanted", "got"), rows, off=off)
+        found = shown(wrong or "scales_wrong", bad[0], ("block", "wanted", "got"), rows, off=off)
+        return found if wrong else slip(found, trials, ENCODE, "scales", 1)
     for trial in trials:
         if found := kind(trial, scales(trial), "float32", len(blocks(trial.case)), "scales"):
             return found
