@@ -25,7 +25,7 @@ REST = {  # fixture: why a test that asks for it is in the rest
 }
 FIRST = ("test_under_mpirun.py", "test_docs.py")  # the longest files, while others run beside them
 PARTS = {
-    "quick": "every mechanism once, at 3 ranks, in under 4 minutes on two idle cores; make test-all: more",
+    "quick": "every mechanism once, at 3 ranks, in some minutes on two idle cores; make test-all: more",
     "rest": "what make test leaves out: all other combinations and numbers of ranks, pages in a browser ...",
     "all": "everything that was named",
 }

@@ -1,6 +1,7 @@
 """From the outcome of a job to its one diagnosis: what failed first."""
 
 import ast
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import slips, stub
+from lessons.checker import slips, stub, words
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checks import cases_of, check_of
@@ -48,8 +49,12 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
     asked = len(cases) if job.only is None else 1
     if len(trials) < asked and (found is None or found.state == "note"):
         stopped = explain_stop(check, outcome, cases)
-        if stopped.key == "raised" and (exchanged := exchanged_arguments(job, check.FUNCTIONS)):
+        if stopped.key in ("raised", "unfit") and (exchanged := exchanged_arguments(job, check.FUNCTIONS)):
             stopped.key, stopped.params = "signature_order", exchanged
+        elif stopped.key == "raised":
+            stopped.params |= describe_line(job, stopped.line, getattr(check, "EXPECTS", {}))
+        if stopped.key == "to_do" and stops_what_is_written(job, stopped.line):
+            return Diagnosis("raise_left", {}, stopped.line)
         return stopped
     return found
 
@@ -68,13 +73,22 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
             if "NotImplementedError" in error["kinds"]:
                 return Diagnosis("to_do", {}, error["place"], state="not_started")
             params |= {"rank": rank, "type": error["type"], "text": error["text"]}
+            params["function"] = error.get("function", "")
             params["mega"] = outcome.printed_bytes >> 20
             key = "floods" if params["mega"] and "OSError" in error["kinds"] else key_of_error(error)
+            if key == "unfit":
+                params |= error["about"] | {"line": error["place"][1]}
+            if key == "raised" and (found := NO_CALL.fullmatch(error["text"])):
+                key, params["name"] = "raised_no_call", found[1]
+            if key == "raised" and error["text"].startswith("there is no rank array("):
+                key = "raised_rank"
             return Diagnosis(key, params, error["place"], cases[case])
     if outcome.hang:
         return describe_hang(outcome.hang, cases)
     if outcome.endless:
         return describe_endless(outcome, params)
+    if outcome.endless is not None:  # the time was up, and just then no rank was in the student's code
+        return Diagnosis("out_of_time", {"seconds": f"{outcome.limit:g}"})
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
     ranks = max(case["size"] for case in cases)
     if not outcome.reports and (room := shared.room()) and room.free < shared.need(ranks):
@@ -84,6 +98,19 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
     if said and not died["ranks"] and not outcome.reports:  # no student's code has begun: this is MPI's word
         return Diagnosis("no_start", {"code": died["code"], "text": said[-1][-300:]})
     return Diagnosis("died", {"ranks": died["ranks"], "code": died["code"]})
+
+
+def describe_line(job: Job, line: Sequence | None, expects: dict[str, str]) -> dict[str, Any]:
+    """What stands at the line of an exception, and what the calls on it take and give; all, if none is known.
+
+    line: (file, line), if there is one; expects: name of a call -> its arguments and result
+    """
+    file = Path(job.file)
+    name, number = line or ("", 0)
+    wrote = words.line_text(file, number) if name == file.name else ""
+    called = [each for each in expects if re.search(rf"\b{each}[([]", wrote)]
+    told = [expects[each] for each in called or expects]
+    return {"line": number, "wrote": wrote, "expected": "; ".join(told)}
 
 
 def exchanged_arguments(job: Job, functions: Sequence[str]) -> dict[str, str] | None:
@@ -109,7 +136,7 @@ def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
     notes = found["ranks"][:size]
     rows = []
     for rank, note in enumerate(notes):
-        doing = ("returned", "") if note["state"] == "left" else (note["doing"], text_of_place(note["place"]))
+        doing = ("return", "-") if note["state"] == "left" else (note["doing"], text_of_place(note["place"]))
         rows.append((rank, *doing, note["waits_for"]))
     waiting = next(note for note in notes if note["state"] in ("waits", "differs"))
     first = notes[found["circle"][0]] if found["circle"] else waiting
@@ -121,6 +148,8 @@ def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
 
 def key_of_error(error: dict[str, Any]) -> str:
     """The diagnosis of an exception: by its type, for a call that cannot be made by its text, too."""
+    if error.get("about") and error["place"]:
+        return "unfit"
     for kind, key in ERRORS.items():
         if kind in error["kinds"]:
             return key
@@ -128,6 +157,8 @@ def key_of_error(error: dict[str, Any]) -> str:
     return "signature" if called and "TypeError" in error["kinds"] else "raised"
 
 
+# A name that comm has not; its class is the checker's own, and none of the student's business.
+NO_CALL = re.compile(r"'(?:Talk|WatchedComm|SilentComm)' object has no attribute '(\w+)'.*")
 ERRORS = {
     "RecursionError": "recursion",
     "NameError": "raised_name",
@@ -161,6 +192,22 @@ def describe_endless(outcome: Outcome, params: dict[str, Any]) -> Diagnosis:
 def text_of_place(where: Sequence | None) -> str:
     """File and line for a table."""
     return f"{where[0][:2]}...:{where[1]}" if where else "-"
+
+
+def stops_what_is_written(job: Job, place: Sequence | None) -> bool:
+    """Whether this `raise NotImplementedError` stands in a function that has been begun."""
+    if not place:
+        return False
+    try:
+        tree = ast.parse((Path(job.file).parent / place[0]).read_text(encoding="utf-8-sig"))
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
+        return False
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.lineno <= place[1] <= (node.end_lineno or 0)
+    ]
+    return bool(around) and not is_empty(around[-1].body)
 
 
 def is_untouched(file: Path, functions: Sequence[str]) -> bool:

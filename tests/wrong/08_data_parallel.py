@@ -46,6 +46,8 @@ WRONG = {
         "        norm, scale = clip(comm, [comm.shard(u.grad, u.layout)])\n" + UPDATE,
     ),
     "norm_after_clipping": ("return loss, norm", "return loss, norm * scale"),
+    "clip_exchanged": ("norm, scale = clip", "scale, norm = clip"),
+    "not_passed_back": ("g, grad = u.backward", "_, grad = u.backward"),
     "scale_not_used": ("u.grad, scale)", "u.grad, 1.0)"),
     "scale_used_twice": (UPDATE, "        u.grad *= scale\n" + UPDATE),
     "loss_of_last_micro_batch": ("loss += part", "loss = part"),
@@ -80,7 +82,7 @@ WRONG = {
         "    loss = 0.0\n",
         "    loss = 0.0\n    if not sum(len(x) for x, _ in micro_batches):\n        return 0.0, 0.0\n",
     ),
-    "raised": ("u.forward(u.param, x)", "u.forward(x, u.param)"),
+    "unfit": ("u.forward(u.param, x)", "u.forward(x, u.param)"),
     "returns_nothing": ("return loss, norm", "print(loss, norm)"),
     "returns_type": ("return loss, norm", "return loss"),
 }
