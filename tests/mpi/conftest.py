@@ -42,7 +42,7 @@ def nothing_is_left():
 
 
 def pytest_configure(config):
-    # Once a second it looks where a rank is that makes no call. What its frames hold would live on, and be counted.
+    # It looks where a rank is that makes no call, and what the frames hold would live on, and be counted.
     watch.Watch.look = lambda self: None
     device = os.environ.get("ZERO_REF_TEST_DEVICE", "cpu")
     array.select(device, local_rank(Comm()), mpi_takes_device_arrays())
