@@ -30,7 +30,7 @@ def test_every_lesson_has_its_exercise():
         assert sorted(path.stem for path in (ROOT / folder).glob("[0-9]*.py")) == EXERCISES, folder
 
 
-@pytest.mark.rest("some seven hundred answers, each in processes of its own", every=13)
+@pytest.mark.rest("some seven hundred answers, each in processes of its own", every=16)
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_solution_and_wrong_answers_are_told_apart(exercise):
     """Each gets its own diagnosis: the confusion table has nothing beside its diagonal."""
