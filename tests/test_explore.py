@@ -140,7 +140,7 @@ def test_every_number_is_the_planners(setting, page, opened):
         fits = "✓ fits" if row.needed <= o.memory else "✗ does not fit"
         assert card.locator(".state").inner_text() == fits
         largest = sizing.most_parameters(stage, o.memory, o.ranks, made.setting.itemsize, made.setting.k)
-        assert card.locator(".most").inner_text() == f"largest: {count(largest)}"
+        assert card.locator(".most").inner_text() == f"largest Ψ: {count(largest)}"
     chart = window.locator("#memory-chart svg").text_content()
     assert all(size(row.needed) in chart for row in rows)
     over = {int(row.pop(0)): row for row in over_numbers(window)}  # the same on other numbers of ranks

@@ -136,10 +136,15 @@ def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):
 def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
     view = opened(run / "run.html")
     events = record_of(run)["recorded_step"]["ranks"][0]["events"]
-    calls = [i for i, event in enumerate(events, 1) if event[1] in ("begin", "end")]
+    stops = (["died", "gathered"],)  # a copy is thrown away
+    calls = [i for i, event in enumerate(events, 1) if event[1] in ("begin", "end") or event[1:3] in stops]
+    thrown = next(i for i, event in enumerate(events, 1) if event[1:3] in stops)
+    assert thrown in calls[:6]
     for number in calls[:5]:
         view.keyboard.press("Shift+ArrowRight")
         assert view.locator("#now-numbers").inner_text().startswith(f"event {number} of")
+        if number == thrown:
+            assert "is thrown away" in view.locator("#now-words").inner_text()
     view.locator("#call-on").click()
     assert view.locator("#now-numbers").inner_text().startswith(f"event {calls[5]} of")
     assert not view.locator("#event-back").is_visible()

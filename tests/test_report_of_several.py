@@ -115,7 +115,7 @@ def test_the_figure_shows_the_records_numbers(opened, tmp_path):
             cells = row.locator("td").all_inner_texts()
             assert cells[0] == name and cells[2:] == [f"{n:,}" for n in (*kept, sum(kept), sent)]
             assert f"{sum(kept):,} bytes" in shown and f"{sent:,} bytes" in shown
-    assert shown.count("2Ψ(N−1)/N · 1.00×") == 3 and "3Ψ(N−1)/N · 1.50×" in shown
+    assert shown.count("8Ψ(N−1)/N · 1.00×") == 3 and "12Ψ(N−1)/N · 1.50×" in shown, "bytes, as at rest"
     boxes = view.locator("#figure-picture rect[data-kind]")
     assert boxes.count() == 4 * 3 * 3, "stages, ranks and kinds: each keeps something of each"
     wide = boxes.evaluate_all("all => all.map(e => [e.dataset.kind, +e.getAttribute('width')])")
@@ -165,6 +165,9 @@ def test_one_phase_for_all_runs_whatever_the_number_of_its_event(opened, tmp_pat
 
     view.locator("#runs-ribbon").get_by_role("button", name="backward 1").click()
     assert phases() == ["backward 1"] * 4 and len(set(at())) > 1
+    ribbon = view.locator("#runs-ribbon")
+    ribbon.get_by_role("button", name="reduce 1").click()  # of stages 0 and 1 alone
+    assert phases()[:2] == ["reduce 1"] * 2 and "AG" not in ribbon.inner_text(), "calls are of one run"
     picture = view.locator("#timelines svg[role=slider]")
     picture.nth(0).focus()
     view.keyboard.press("Home")
@@ -264,7 +267,8 @@ def test_the_scatter_puts_what_holds_and_sends_more_further_out(opened, tmp_path
     view = opened(written(tmp_path, runs))
     places = view.locator("#scatter-picture path.mark").evaluate_all(
         "all => all.map(e => e.getAttribute('transform').match(/[\\d.]+/g).map(Number))"
-    )[::2]
+    )
+    assert len(places) == 4, "a mark for each run, and none beside its name"
     peaks = [max(rank["peak_total_bytes"] for rank in record["ranks"]) for record in runs.values()]
     sent = [
         max(sum(rank["sent_bytes_per_step"].values()) for rank in record["ranks"]) for record in runs.values()
@@ -417,7 +421,7 @@ def test_what_lies_outside_the_device_stands_on_a_shelf(opened, tmp_path):
         kept = sum(record["ranks"][0]["resting_bytes"].values()) + away
         said = view.locator("#sentence").inner_text()
         assert f"keeps {kept:,} bytes (" in said and "in host memory" in said
-        assert ("(all of them" if kept == away else f"({away:,} of them") in said
+        assert ("(all of them" if kept == away else f"({away:,} bytes of them") in said
         assert view.locator("#scene-picture .plank").count() == 3 * kinds
         assert "a shelf outside the device" in view.locator("#scene-notes").inner_text()
     view = opened(written(tmp_path, {"a": ran()}))

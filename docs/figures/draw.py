@@ -180,7 +180,9 @@ def draw(records: list[dict], language: str) -> str:
             f'<text class="letter" x="{x + 11}" y="540">{LETTERS[kind]}</text>',
             f'<text x="{x + 30}" y="541">{words[kind]}</text>',
         ]
-    out += [f'<text class="less" x="474" y="541">{words["empty"]}</text>', "</svg>", ""]
+    sent = " · ".join(f"{letters} {name.replace('_', '-')}" for name, (_, letters) in SENT_AS.items())
+    out += [f'<text class="less" x="474" y="541">{words["empty"]}</text>']
+    out += [f'<text class="less" x="956" y="541" text-anchor="end">{sent}</text>', "</svg>", ""]
     return "\n".join(out)
 
 

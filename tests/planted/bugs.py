@@ -1145,6 +1145,12 @@ WAYS = [
 ]
 PLANS = [
     Bug(
+        "a column of the plan changes from bytes to GB at 10 million",
+        "plan/cells.py",
+        "[size(x) for x in column] if max(column) >= 1e8 else",
+        "[size(x) for x in column] if True else",
+    ),
+    Bug(
         "the scores of attention count only where a block is computed again",
         "plan/formulas.py",
         "return mask + layers * block + output",
@@ -2455,6 +2461,12 @@ CHECKER = [
         "../lessons/checker/student/doctor.py",
         "    yield from about_shadows(shadows.find(shadows.places()))\n",
         "",
+    ),
+    Bug(
+        "a check of what is not begun does not say where to write",
+        "../lessons/checker/student/commands.py",
+        'if diagnosis and diagnosis.key == "not_started":',
+        "if False:",
     ),
     Bug(
         "a crash of MPI is taken for a library that is not there",

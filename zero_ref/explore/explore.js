@@ -54,6 +54,7 @@ function showCards(t, rows) {
     put("what", t.names[i]);
     card.querySelector("input").checked = r.chosen;
   });
+  $("state-only").hidden = s.shape;
   $("verdict").textContent = verdict(t, rows, size(capacity(s)));
 }
 
@@ -174,7 +175,7 @@ function explain(t, found, r) {
   const lines = [
     [t.with, t.psiPadded(exact(psi), exact(n), k, e, exact(found.calls))],
     [t.held, `${terms.join(" + ") || "0"}${values.length > 1 ? ` = ${values.join(" + ")}` : ""} = ${size(r.rest)}${s.offload ? ` (${t.apartFrom})` : ""}`],
-    [t.moved, `${moved}: ${t.passes(p.reduce_scatter, p.all_gather)}`],
+    [t.moved, `${moved}${lang === "zh" ? "：" : ": "}${t.passes(p.reduce_scatter, p.all_gather)}`],
     [t.paper, t.paperSent(`${e} B × ${all}Ψ = ${size(e * all * s.psi)}`)],
     [t.takes, `${t.timeOf(r.flop.toExponential(3).replace("e+", "e"), ...[r.times.compute, r.times.inside + r.times.between, r.times.latency].map(duration), s.offload && duration(r.times.outside))} = ${duration(r.seconds)}`],
   ];

@@ -63,12 +63,13 @@ function formulaAtRest({ keeps, against, config }) {
   return [all && `${all}Ψ`, part && `${part}Ψ/${config.group ? "G" : "N"}`].filter((term) => term).join(" + ");
 }
 
-// "3Ψ(N−1)/N · 1.5×"; without the first part where it is no whole number of them.
+// "12Ψ(N−1)/N · 1.5×", in bytes; without the first part where the model is sent no whole number of times.
 function formulaSent({ against }) {
   if (against.sent === null) return "";
   const times = 2 * against.sent;
   const whole = Math.abs(times - Math.round(times)) < 0.02 && times > 0.5;
-  return (whole ? `${Math.round(times)}Ψ(N−1)/N · ` : "") + `${against.sent.toFixed(2)}×`;
+  const each = against.kinds.parameter[1] / against.padded;
+  return (whole ? `${Number((each * Math.round(times)).toFixed(2))}Ψ(N−1)/N · ` : "") + `${against.sent.toFixed(2)}×`;
 }
 
 const heldBy = (rank) => sum(KEPT.map((kind) => rank.resting_bytes[kind]));
@@ -228,10 +229,11 @@ function drawScatter(runs, width) {
   for (const [i, run] of runs.entries()) {
     const dry = run.origin === "dry";
     const words = cut(labelOf(run), beside ? 44 : 34) + (dry ? ` (${say("dry_badge")})` : "");
-    const at = beside ? 22 : width - right + 30;
-    if (!beside) parts.push(line(x(xs[i]), y(ys[i]), at - 16, heights[i] - 4, "leader"));
-    parts.push(markAt(i, x(xs[i]), y(ys[i]), dry), markAt(i, at - 10, heights[i] - 4, dry));
-    parts.push(text(at + 2, heights[i], words, { class: "small strong" }));
+    const at = beside ? 22 : x(xs[i]) + 12;
+    if (!beside && Math.abs(heights[i] - 4 - y(ys[i])) > 3) parts.push(line(x(xs[i]) + 8, y(ys[i]), at, heights[i] - 4, "leader"));
+    parts.push(markAt(i, x(xs[i]), y(ys[i]), dry));
+    if (beside) parts.push(markAt(i, at - 10, heights[i] - 4, dry));
+    parts.push(text(at + 2, heights[i], words, { class: "small strong halo" }));
   }
   const height = beside ? bottom + 48 + 18 * runs.length : bottom + 36;
   return svg(width, height, say("scatter_description"), parts);

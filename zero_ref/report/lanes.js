@@ -38,14 +38,14 @@ function drawLanes(view, width, { label, changed, tall }) {
   const { lanes } = view.run;
   const calls = lanes.flat();
   const last = Math.max(...calls.map(([, , , end]) => end));
-  const [left, right, top] = [56, width - 4, 8];
+  const [left, right, top] = [56, width - 4, 18];
   const height = Math.max(9, Math.min(26, Math.floor((tall + 40) / lanes.length) - 3));
   const x = (time) => left + ((right - left) * time) / last;
   const bottom = top + lanes.length * (height + 3);
   const parts = [];
   for (const tick of ticks(last, width < 520 ? 3 : 6)) {
     parts.push(line(x(tick), top - 4, x(tick), bottom, "axis"));
-    parts.push(text(x(tick), bottom + 12, `${exact(Math.round(tick))} µs`, { class: "small", "text-anchor": !tick ? "start" : x(tick) > right - 36 ? "end" : "middle" }));
+    parts.push(text(x(tick), bottom + 12, inTime(Math.round(tick)), { class: "small", "text-anchor": !tick ? "start" : x(tick) > right - 36 ? "end" : "middle" }));
   }
   for (const [row, lane] of lanes.entries()) {
     const y = top + row * (height + 3);

@@ -261,7 +261,7 @@ function drawSource(source) {
     const [before, comment] = hash < 0 ? [code, ""] : [code.slice(0, hash), code.slice(hash)];
     const words = before.split(/\b(def|for|in|return|del|from|import)\b/);
     const drawn = h("div", { "data-line": i + 1 }, h("span", { class: "number" }, String(i + 1)),
-      words.map((word, j) => (j % 2 ? h("b", {}, word) : broken(word))), h("span", { class: "comment" }, comment));
+      words.flatMap((word, j) => (j % 2 ? h("b", {}, word) : broken(word))), h("span", { class: "comment" }, comment));
     drawn.style.setProperty("--hang", `${code.search(/\S|$/) + 2}ch`); // where a line that is too long goes on
     return drawn;
   });
@@ -308,7 +308,9 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
   parts.push(line(left, lower, right, lower, "formula"));
   if (!small) {
     const name = { class: "strong halo" };
-    parts.push(text(left + 4, upper - 8, peakInWords(view), name));
+    const same = view.run.origin === "run" && rank.peak === rank.predicted.peak_total_bytes;
+    const peak = width < 420 && same ? say("peak_short", { measured: exact(rank.peak) }) : peakInWords(view);
+    parts.push(text(left + 4, upper - 8, peak, name));
     const words = sayOf(view.run, "lower_line", { bytes: exact(restingFormula(view)) });
     if (width > 640) parts.push(text(right, upper - 8, words, { ...name, "text-anchor": "end" }));
   }

@@ -7,6 +7,7 @@ let playing = false;
 let frame = 0; // of what moves
 let timer = 0; // of what is played
 let details = false; // whether the buttons of single events are shown
+const UNDER_WAY = 0.6; // where what travels rests at the begin of a call: it has not arrived before its end
 let speed = 1;
 let axis = "memory"; // or "time"
 let followMemory = () => {};
@@ -44,7 +45,8 @@ function whyInWords(run) {
   const micro = config.micro_batches || 1;
   const near = (times) => against.sent !== null && Math.abs(against.sent / times - 1) < 0.03;
   const bytes = (name) => amount(Math.max(...ranks.map((rank) => rank.sent_bytes_per_step[name])));
-  const values = { gathered: bytes("all_gather"), reduced: bytes("reduce_scatter"), micro, times: 1.5 * micro };
+  const once = (against.kinds.parameter[1] * (run.world_size - 1)) / run.world_size; // each shard to all others
+  const values = { gathered: bytes("all_gather"), reduced: bytes("reduce_scatter"), twice: amount(Math.round(2 * once)), micro, times: 1.5 * micro };
   if (keeps.parameter === "1/N") return near(1.5 * micro) ? say(micro > 1 ? "why_three_micro" : "why_three", values) : "";
   if (!near(1)) return "";
   return say(keeps.optimizer === "1/N" ? "why_two" : "why_all_reduce", values);
@@ -81,7 +83,7 @@ function show() {
   showRibbon();
   const [scene, moveTo, travels] = drawScene(view, widthOf("scene-picture"), MOST_ROWS);
   put("scene-picture", scene);
-  moveTo(still.matches ? 0.6 : 1);
+  moveTo(UNDER_WAY);
   const wide = widthOf("holdings-picture");
   put("holdings-picture", isCoarse(view, wide) ? drawTotals(view, wide) : drawHoldings(view, wide));
   tell("now-words", inWords(view));
@@ -98,7 +100,7 @@ function show() {
 function move(position) {
   stop();
   view.move(position);
-  animate(...show(), () => {});
+  animate(...show(), UNDER_WAY, () => {});
 }
 
 // Choose a place by hand: what plays, stops.
@@ -112,8 +114,8 @@ function stop() {
   clearTimeout(timer);
 }
 
-// Let what travels travel, and then go on. Without motion it stands still, half way.
-function animate(moveTo, travels, after) {
+// Let what travels travel until there, and then go on. Without motion it stands still, half way.
+function animate(moveTo, travels, until, after) {
   const length = (travels ? 1300 : 500) / speed;
   if (still.matches || !travels) {
     timer = setTimeout(after, length);
@@ -122,7 +124,7 @@ function animate(moveTo, travels, after) {
   const began = performance.now();
   const next = (now) => {
     const progress = Math.max(0, Math.min(1, (now - began) / length));
-    moveTo(progress);
+    moveTo(until * progress);
     if (progress < 1) frame = requestAnimationFrame(next);
     else after();
   };
@@ -130,7 +132,7 @@ function animate(moveTo, travels, after) {
   frame = requestAnimationFrame(next);
 }
 
-// Play from call to call: each is shown where it begins.
+// Play from call to call: each is shown where it begins, and what has travelled also where it has arrived.
 function play(on) {
   stop();
   playing = on;
@@ -139,7 +141,13 @@ function play(on) {
     const next = () => {
       if (view.position === view.rank.events.length) return play(false);
       view.move(view.rank.nextBegin(view.position));
-      return animate(...show(), next);
+      const [moveTo, travels] = show();
+      return animate(moveTo, travels, 1, travels ? arrive : next);
+    };
+    const arrive = () => {
+      view.move(view.rank.endOf(view.position));
+      show();
+      timer = setTimeout(next, 500 / speed);
     };
     next();
   }
