@@ -192,6 +192,12 @@ FALSE = (  # exercise, edit of the solution, what was said of it once
         "reduces_each_micro_batch",
     ),
     ("12", "return loss, norm", "return g, norm", "returns_nothing"),
+    (
+        "19",
+        "            reads.append(",
+        "            store.begin_read(*cuts[i + 2], views[i + 2])\n            reads.append(",
+        "not_waited",
+    ),
 )
 
 
