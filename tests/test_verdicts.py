@@ -194,8 +194,8 @@ FALSE = (  # exercise, edit of the solution, what was said of it once
     ("12", "return loss, norm", "return g, norm", "returns_nothing"),
     (
         "19",
-        "            reads.append(",
-        "            store.begin_read(*cuts[i + 2], views[i + 2])\n            reads.append(",
+        "views[i + 2]))",
+        "views[i + 2]))\n            store.begin_read(*cuts[i + 2], views[i + 2])",
         "not_waited",
     ),
 )
