@@ -115,6 +115,11 @@ def many_parts(case: Case) -> list[np.ndarray]:
     return np.array_split(numbers(case).astype(float), case["given"]["block"])
 
 
+def even_parts(case: Case) -> list[np.ndarray]:
+    """As many blocks as there should be, all of about one length."""
+    return np.array_split(numbers(case).astype(float), len(blocks(case)))
+
+
 def strided(case: Case) -> list[np.ndarray]:
     number = len(blocks(case))
     return [numbers(case).astype(float)[start::number] for start in range(number)]
@@ -143,6 +148,7 @@ SCALES: tuple[tuple[str, Values], ...] = (
     ("tail_lost", of_blocks(lambda x: size_of(x) / MOST, whole_blocks)),
     ("rest_in_last", of_blocks(lambda x: size_of(x) / MOST, rest_in_last)),
     ("number_for_length", of_blocks(lambda x: size_of(x) / MOST, many_parts)),
+    ("even_parts", of_blocks(lambda x: size_of(x) / MOST, even_parts)),
     ("strided", of_blocks(lambda x: size_of(x) / MOST, strided)),
 )
 
@@ -227,6 +233,8 @@ BACK: tuple[tuple[str, Values], ...] = (
     ("first_scale", lambda c: coded(c)[0] * coded(c)[1].max()),
     ("tiled", tiled),
     ("even_blocks", even_blocks),
+    ("kept_in_codes", lambda c: np.trunc(right_back(c))),
+    ("kept_in_codes", lambda c: np.rint(right_back(c))),
     ("back_padded", padded_back),
     ("times_127", lambda c: right_back(c) * MOST),
     ("divided_by_127", lambda c: right_back(c) / MOST),
@@ -324,7 +332,8 @@ def check_scales(trials: Sequence[Trial]) -> Diagnosis | None:
             (n, *(f"{v[n]:.6g}" if n < v.size else "-" for v in (want, got)))
             for n in range(max(want.size, got.size))
         ]
-        found = shown(wrong or "scales_wrong", bad[0], ("block", "wanted", "got"), rows)
+        off = next((n for n, (_, want, got) in enumerate(rows) if want != got), 0)
+        found = shown(wrong or "scales_wrong", bad[0], ("block", "wanted", "got"), rows, off=off)
         return found if wrong else slip(found, trials, ENCODE, "scales", 1)
     for trial in trials:
         if found := kind(trial, scales(trial), "float32", len(blocks(trial.case)), "scales"):

@@ -223,6 +223,18 @@ CLIPPING = [
         "sum(math.sqrt(sum_of_squares(shard)) for shard in shards) ** 2",
     ),
     Bug(
+        "the compiled sum of squares has half as many lanes, another order than NumPy's",
+        "extras/compiled.py",
+        "squares_loop()(vector, lanes)",
+        "squares_loop()(vector, lanes[: -(-lanes.size // 2)])",
+    ),
+    Bug(
+        "a row that is shorter than the lanes is left out of the norm",
+        "clip.py",
+        "for lane in starts(part.size, LANES):",
+        "for lane in starts(part.size - LANES + 1, LANES):",
+    ),
+    Bug(
         "a small gradient is scaled up to the largest norm: min is missing",
         "clip.py",
         "min(1.0, max_norm / (norm + 1e-6))",
@@ -285,8 +297,8 @@ EXTREMES = [
     Bug(
         "the norm sees the first block of a long shard only",
         "clip.py",
-        "        total += float(xp.dot(wide, wide))\n    return total",
-        "        total += float(xp.dot(wide, wide))\n        return total\n    return total",
+        "for start in starts(rest.size, BLOCK - LANES):",
+        "for start in starts(rest.size, BLOCK - LANES)[:1]:",
     ),
     Bug(
         "every block of a shard uses the state of the first",
@@ -297,8 +309,8 @@ EXTREMES = [
     Bug(
         "squares are rounded to the gradient's type, where large ones overflow",
         "clip.py",
-        "wide[...] = part\n",
-        "wide = part.copy()\n",
+        "lanes[...] = vector[:LANES]\n    lanes *= lanes\n",
+        "lanes[...] = vector[:LANES] * vector[:LANES]\n",
     ),
     Bug(
         "the softmax does not take the largest logit off, so large ones overflow",
@@ -1133,6 +1145,12 @@ WAYS = [
 ]
 PLANS = [
     Bug(
+        "a column of the plan changes from bytes to GB at 10 million",
+        "plan/cells.py",
+        "[size(x) for x in column] if max(column) >= 1e8 else",
+        "[size(x) for x in column] if True else",
+    ),
+    Bug(
         "the scores of attention count only where a block is computed again",
         "plan/formulas.py",
         "return mask + layers * block + output",
@@ -1961,6 +1979,24 @@ PAGES = [
         "[x, wide] : [x, wide]",
     ),
     Bug(
+        "transfer looks like waiting",
+        "report/lanes.js",
+        "box(starts, end, lookOf(name))",
+        'box(starts, end, "spent-waiting")',
+    ),
+    Bug(
+        "what goes between groups looks like what stays in one",
+        "report/lanes.js",
+        'BETWEEN.includes(name) ? "between"',
+        'BETWEEN.includes(name) ? "inside"',
+    ),
+    Bug(
+        "a bar of the figure begins anew with every part",
+        "report/figure.js",
+        "    left += scale * each;\n",
+        "",
+    ),
+    Bug(
         "what is started ahead is not seen under way",
         "report/lanes.js",
         'if (name.startsWith("start_"))',
@@ -2425,6 +2461,12 @@ CHECKER = [
         "../lessons/checker/student/doctor.py",
         "    yield from about_shadows(shadows.find(shadows.places()))\n",
         "",
+    ),
+    Bug(
+        "a check of what is not begun does not say where to write",
+        "../lessons/checker/student/commands.py",
+        'if diagnosis and diagnosis.key == "not_started":',
+        "if False:",
     ),
     Bug(
         "a crash of MPI is taken for a library that is not there",
@@ -2976,6 +3018,12 @@ READING = [
         " >= 0:",
     ),
     Bug(
+        "a lesson of one process runs on every rank",
+        "../lessons/_lesson.py",
+        "    if launch.rank_by_launcher() > 0:\n        sys.exit()\n",
+        "",
+    ),
+    Bug(
         "the answer is handed over before the exercise has passed",
         "../lessons/_lesson.py",
         """ or progress.records()[exercise]["passed"]):""",
@@ -3260,6 +3308,24 @@ EXPLORE = [
         "explore/formulas.js",
         "Math.ceil(n / ranks) * ranks;",
         "n;",
+    ),
+    Bug(
+        "embeddings are spread over the layers",
+        "explore/formulas.js",
+        "[[embeddings, Number(embeddings > 0)], ",
+        "[",
+    ),
+    Bug(
+        "logits are no activations",
+        "explore/formulas.js",
+        " + 4 * s.vocab)",
+        ")",
+    ),
+    Bug(
+        "what is looked up is multiplied with",
+        "explore/formulas.js",
+        "(s.psi - lookedUp(s))",
+        "s.psi",
     ),
     Bug(
         "hpZ forgets its second copy",
