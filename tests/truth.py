@@ -149,6 +149,9 @@ def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:
     "raised_import",
     "raised_exit",
     "raised_input",
+    "raised_debugger",
+    "raised_no_call",
+    "raised_rank",
     "recursion",
     "signature",
     "floods",
@@ -163,6 +166,13 @@ def raises(said: Said) -> bool:
     if not error or (error["type"], error["text"]) != (said.params["type"], said.params["text"]):
         return False
     return error["place"] is None or 0 < error["place"][1] <= len(said.text.splitlines())
+
+
+@oracle("raise_left")
+def stands_in_the_way(said: Said) -> bool:
+    """It ended a rank, in a function that does something before."""
+    reports = [r for ranks in said.result.outcome.reports.values() for r in ranks.values()]
+    return any("NotImplementedError" in report.get("raised", {}).get("kinds", ()) for report in reports)
 
 
 @oracle("hang_differs")
