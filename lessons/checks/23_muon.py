@@ -25,8 +25,8 @@ Case = dict[str, Any]
 Shapes = dict[str, tuple[int, int]]
 Owner = dict[str, int]
 
-# One matrix alone leaves loads that are uneven, for whoever keeps them from call to call. Then orders that are
-# no order of size: back and forth, in runs of so many elements, by the sum of both sides, by name.
+# One matrix alone leaves loads that are uneven, for whoever keeps them from call to call. Then orders that
+# are no order of size: back and forth, in runs of so many elements, by the sum of both sides, by name.
 TO_DEAL = (
     (1, [(2, 3), (4, 2)]),
     (2, [(5, 5)]),
