@@ -155,7 +155,7 @@ FIRST = {  # by group, where it is not the order above
     "tiles": ["tiles"],
     "muon": ["muon", "tensors"],
     "checkpoints": ["files", "saving", "results", "faults"],
-    "results": ["results"],
+    "results": ["results", "files"],
     "predicting": ["predict"],
     "writing": ["generate", "drawing"],
     "looks": ["held_out"],
