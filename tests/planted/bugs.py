@@ -1973,6 +1973,12 @@ PAGES = [
         "[x, wide] : [x, wide]",
     ),
     Bug(
+        "nobody sees that what was gathered is thrown away",
+        "report/step.js",
+        "|| isThrownAway(event) ? 1 : 0",
+        "? 1 : 0",
+    ),
+    Bug(
         "transfer looks like waiting",
         "report/lanes.js",
         "box(starts, end, lookOf(name))",
