@@ -432,6 +432,25 @@ def test_what_lies_outside_the_device_stands_on_a_shelf(opened, tmp_path):
     assert view.locator("#scene-picture .plank").count() == 0
 
 
+def test_the_first_scene_shows_that_every_unit_is_dealt(opened, tmp_path):
+    record = ran()
+    view = opened(written(tmp_path, {"a": record}))
+    units = record["recorded_step"]["units"]
+    shards = view.locator("#scene-picture rect[fill='url(#parameter)']").evaluate_all(
+        "all => all.map(e => ['x', 'width'].map(name => +e.getAttribute(name)))"
+    )
+    assert len(shards) == 3 * len(units), "of each rank a shard of each unit"
+    left, last = shards[0][0], shards[-1][0] + shards[-1][1]
+    scale = (last - left) / sum(sum(unit["counts"]) for unit in units)
+    first = 0
+    for number, unit in enumerate(units):
+        for rank, count in enumerate(unit["counts"]):
+            x, width = shards[rank * len(units) + number]
+            assert x == pytest.approx(left + scale * first, abs=2)
+            assert width == pytest.approx(max(1.5, scale * count), abs=0.1)
+            first += count
+
+
 def test_codes_say_of_how_many_bits_they_are(opened, tmp_path):
     view = opened(written(tmp_path, {"a": ran(EXTRAS["coded"])}))
     view.locator("#ribbon button").nth(1).click()

@@ -1973,6 +1973,12 @@ PAGES = [
         "[x, wide] : [x, wide]",
     ),
     Bug(
+        "the first scene deals the model as one piece",
+        "report/scene.js",
+        "if (unit !== null || units.length > MOST_PARTS",
+        "if (true || units.length > MOST_PARTS",
+    ),
+    Bug(
         "nobody sees that what was gathered is thrown away",
         "report/step.js",
         "|| isThrownAway(event) ? 1 : 0",
