@@ -63,8 +63,8 @@ each(comm, f"rank {comm.rank}: {everybodys.tolist()} -> {everybodys.sum()}")
 # %% [markdown] id="00-price" lang="en" src="38b782ef"
 # ## Messages cost
 #
-# Every rank sends its one number to three others: 3 times 8 bytes. In this project each collective is booked, and the
-# ledger's numbers equal the formulas' to the byte.
+# Every rank sends its one number to three others: 3 times 8 bytes. In this project a ledger counts each
+# collective, and its numbers equal the formulas' to the byte.
 # %%
 from zero_ref.ledger import ledger
 

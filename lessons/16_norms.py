@@ -50,15 +50,15 @@ from zero_ref.stages import STAGES, zero3
 
 sizes = comm.everyone([len(part) for part in batches(comm, k=4).parts(0, 2)])
 assert min(sizes[0]) == 0
-say(f"第 3 步各 rank 的样本数：{sizes}", f"samples of step 3 on each rank: {sizes}")
+say(f"第 3 步的样本数：{sizes}", f"samples of step 3: {sizes}")
 truth, lines = by_one_process(), []
 for k in (1, 2, 4):
     found = [run(comm, stage, k) for stage in STAGES.values()]
     off = max(abs(a - b).max() for one in found for a, b in zip(one, truth))
     bits = [one.weights.tobytes() for one in found]
-    letters = "".join("ab"[list(dict.fromkeys(bits)).index(own)] for own in bits)
+    letters = " ".join("ab"[list(dict.fromkeys(bits)).index(own)] for own in bits)
     lines.append((k, letters, f"{found[3].losses[-1]:.12f}", f"{off:.0e}"))
-    assert off < 1e-11 and letters == ("aaaa" if k == 1 else "aabb")
+    assert off < 1e-11 and letters == ("a a a a" if k == 1 else "a a b b")
 rows("k|阶段 0 到 3|最后的 loss|最多相差", "k|stages 0 to 3|last loss|off by", lines)
 
 # %% [markdown] id="16-divide" lang="zh"

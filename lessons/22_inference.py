@@ -1,13 +1,14 @@
 # %% [markdown] id="22-title" lang="zh"
 # # 22 推理：用到哪层，收集哪层
 #
-# 第 18 课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：把所有 rank 的参数收集成完整的模型。先照做一次，核对结果；再看为什么其实不必这样做。
-# %% [markdown] id="22-title" lang="en" src="81d023a1"
+# 第 18 课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：把所有 rank 的参数收集成完整的模型。先照做一次，核对结果；再看为什么其实不必这样做。下面先训练 200 步，存成检查点，再由四个 rank 一起读回来：每个 rank 只读自己那一片。
+# %% [markdown] id="22-title" lang="en" src="8e9ee039"
 # # 22 Inference by gathering
 #
-# With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
-# all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first
-# and compared; then we see why it is not even necessary.
+# With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted,
+# and no rank has all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model.
+# Here that is done first and compared; then we see why it is not even necessary. First a model is trained for 200 steps, saved, and loaded
+# by four ranks: each loads its own shards only.
 # %%
 import tempfile
 
@@ -121,13 +122,14 @@ say("rank 0 在第 36 次里永远等下去：别的都走了", "rank 0 waits fo
 # %% [markdown] id="22-all" lang="zh"
 # ## 没有样本也要来
 #
-# `zero_ref/predict.py` 按轮循环，轮数由样本总数决定，每个 rank 算出来都一样。这一轮没有样本的 rank 照样参加每次收集，带着 0 个样本把模型走一遍。生成文本也是这样：一个 rank 的句子先写完了，仍要继续参加收集，直到所有 rank 都写完。
-# %% [markdown] id="22-all" lang="en" src="9879387f"
+# `zero_ref/predict.py` 按轮循环，轮数由样本总数决定，每个 rank 算出来都一样。这一轮没有样本的 rank 照样参加每次收集，带着 0 个样本把模型走一遍。生成文本也是这样：一个 rank 的句子先写完了，仍要继续参加收集，直到所有 rank 都写完。下表的“最后一轮的样本”，依次是 rank 0 到 3 的。
+# %% [markdown] id="22-all" lang="en" src="5535fc4a"
 # ## Take part even without samples
 #
 # `zero_ref/predict.py` loops over rounds; how many follows from the number of all samples, so every rank finds the same. A rank without a
 # batch takes part in each gather all the same, and puts 0 samples through the model. The same holds for generating text: a rank whose
-# sentence has ended keeps taking part until all sentences have ended.
+# sentence has ended keeps taking part until all sentences have ended. In the table, "in the last round" are the samples of ranks 0 to 3 in
+# turn.
 # %%
 activations, lines = [], []
 for batch in (BATCH, 450):
@@ -140,11 +142,8 @@ for batch in (BATCH, 450):
     assert calls == rounds * len(units) and sent == rounds * psi * (N - 1) // N
     of_last_round = " ".join(map(str, comm.everyone(last)))
     lines.append((batch, calls, of_last_round, sent, activations[-1]))
-zh, en = (
-    "每批|all-gather|最后一轮的样本|发送|激活最多",
-    "a batch|all-gathers|in the last round|sent|activations",
-)
-rows(zh, en, lines)
+zh = "每批|all-gather|最后一轮的样本|发送的字节|激活最多的字节"
+rows(zh, "a batch|all-gathers|in the last round|bytes sent|of activations", lines)
 assert activations[0] < activations[1]
 
 # %% [markdown] id="22-end" lang="zh"

@@ -67,12 +67,12 @@ def train(units, x, y, hooks, wants_grad=True) -> list[float]:
 
 
 alone, lines = {}, []
-for name in ("adam", "sgd"):
+for name, title in (("adam", "Adam"), ("sgd", "SGD")):
     units = new_units(zero0, comm, name, 1)
     for u in units:
         lend(u, "data", u.param), lend(u, "grad", u.grad)
     alone[name] = train(units, X, Y, {})
-    lines.append((name, " ".join(f"{loss:.6f}" for loss in alone[name])))
+    lines.append((title, " ".join(f"{loss:.6f}" for loss in alone[name])))
 rows("一个进程，不挂钩子|每步的 loss", "one process, no hooks|loss of each step", lines)
 
 # %% [markdown] id="24-tables" lang="zh"
@@ -142,7 +142,8 @@ for number, stage, hooks, most in ((2, zero2, ZERO2, 64 + 52 + 20), (3, zero3, Z
     one_step = messages[: len(messages) // STEPS]
     assert messages == one_step * STEPS
     lines.append((number, " ".join(one_step), sum(sent.values()), 8 * most))
-rows("阶段|一步的消息|5 步发送|临时收集最多", "stage|messages of a step|sent in 5|gathered at most", lines)
+head = "阶段|一步的消息|5 步的字节|临时收集最多"
+rows(head, "stage|messages of a step|bytes in 5 steps|most gathered", lines)
 say("参数、字节都和真正的阶段相同", "parameters and bytes are those of the real stages, to the bit")
 assert one_step == ["A0", "A1", "A2", "A2", "R2", "A1", "R1", "A0", "R0"]
 

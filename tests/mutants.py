@@ -21,6 +21,7 @@ from random import Random
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
+import truth_of  # noqa: E402, F401 its oracles
 from confusion import HERE, answers  # noqa: E402
 from truth import judge, oracle_of  # noqa: E402
 
@@ -29,7 +30,8 @@ from lessons.checker.checking import Result  # noqa: E402
 from lessons.checker.edits import mutants  # noqa: E402
 from lessons.checker.ranks.runner import Job  # noqa: E402
 
-GENERAL = {"unknown", "unknown_peak", "died", "no_verdict", "spoiled"}  # these name no effect
+GENERAL = {"unknown", "unknown_peak", "died", "out_of_time", "no_verdict", "spoiled"}  # these name no effect
+GENERAL |= {"scales_wrong", "codes_wrong", "back_wrong"}
 
 
 def check(exercise: str, texts: dict[str, str], limit: float = 2.0, seed: str = "s") -> dict[str, Result]:

@@ -7,12 +7,15 @@ oracle, which were read beside each edit that gets them; `make mutants` counts b
 """
 
 import ast
+import contextlib
+import io
 import queue
+import signal
 import sys
 import threading
 import types
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,7 @@ class Said:
         ]
 
 
+SECONDS = 5.0  # that an oracle may take
 Oracle = Callable[[Said], bool]
 ORACLES: dict[str, Oracle] = {}
 OF_EXERCISE: dict[tuple[str, str], Oracle] = {}  # number, key
@@ -109,9 +113,26 @@ def judge(exercise: str, text: str, result: Result, right: Result, twin: Result 
         number = max(result.outcome.reports)
     said = Said(found.key, found.params, exercise, text, found.case, number, result, right)
     try:
-        return bool(known(said))
+        with limited(SECONDS), contextlib.redirect_stdout(io.StringIO()):
+            return bool(known(said))
     except Exception:  # what is said of does not exist
         return False
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """What runs within it may call a student's function, which may never end: then TimeoutError."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:
@@ -128,6 +149,9 @@ def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:
     "raised_import",
     "raised_exit",
     "raised_input",
+    "raised_debugger",
+    "raised_no_call",
+    "raised_rank",
     "recursion",
     "signature",
     "floods",
@@ -144,7 +168,29 @@ def raises(said: Said) -> bool:
     return error["place"] is None or 0 < error["place"][1] <= len(said.text.splitlines())
 
 
-@oracle("hang_self", "hang_circle", "hang_absent", "hang_all_receive", "hang_all_send", "hang_neighbour")
+@oracle("raise_left")
+def stands_in_the_way(said: Said) -> bool:
+    """It ended a rank, in a function that does something before."""
+    reports = [r for ranks in said.result.outcome.reports.values() for r in ranks.values()]
+    return any("NotImplementedError" in report.get("raised", {}).get("kinds", ()) for report in reports)
+
+
+@oracle("hang_differs")
+def calls_differ(said: Said) -> bool:
+    """No rank goes on, and they have called different things."""
+    found = said.result.outcome.hang
+    return bool(found) and found["kind"] == "differs" and len({note["doing"] for note in found["ranks"]}) > 1
+
+
+@oracle(
+    "hang_self",
+    "hang_circle",
+    "hang_absent",
+    "hang_all_receive",
+    "hang_all_send",
+    "hang_neighbour",
+    "hang_odd",
+)
 def hangs(said: Said) -> bool:
     """Ranks of the case wait as it is said: each of the circle for the next one."""
     found = said.result.outcome.hang
@@ -157,6 +203,8 @@ def hangs(said: Said) -> bool:
         return doing[rank] == said.params["does"] and any(note["waits_for"] for note in notes[:size])
     if said.key == "hang_absent":
         return all(notes[rank]["state"] == "left" for rank in said.params["absent"])
+    if said.key == "hang_odd":
+        return size == 3 and len({text.split()[0] for text in doing}) == 1
     if said.key in ("hang_all_send", "hang_all_receive"):
         what = "send" if said.key == "hang_all_send" else "recv"
         return all(text.startswith(f"{what} ") for text in doing)
@@ -170,6 +218,17 @@ def does_not_end(said: Said) -> bool:
     return bool(said.result.outcome.endless)
 
 
+@oracle("out_of_time")
+def no_rank_was_found(said: Said) -> bool:
+    return said.result.outcome.endless == {} and not said.result.outcome.died
+
+
+@oracle("died")
+def ended_early(said: Said) -> bool:
+    died = said.result.outcome.died
+    return bool(died) and (died["ranks"], died["code"]) == (said.params["ranks"], said.params["code"])
+
+
 @oracle("off_the_end")
 def off_the_end(said: Said) -> bool:
     return not 0 <= int(said.params["nobody"]) < said.params["size"]
@@ -181,16 +240,45 @@ def off_the_end(said: Said) -> bool:
 @oracle("returns_type", "returns_shape", "returns_dtype", "returns_nothing")
 def kinds(said: Said) -> bool:
     """What came is of the kind that is said, and the solution's of the one that is wanted."""
+    wanted, got = str(said.params["wanted"]), str(said.params.get("got"))
+    mine, theirs = said.result.outcome.reports, said.right.outcome.reports
+    cases = cases_of(said.exercise, said.result.job.seed)
+    known = said.case is not None and said.number in mine and shows(said.case, cases[said.number])
+    shown = [said.number] if known else list(mine)
+    both = [
+        (mine[n][rank].get("evidence"), theirs[n][rank].get("evidence")) for n in shown for rank in mine[n]
+    ]
     if said.key == "returns_nothing":
-        return any(value is None for value in said.values())
-    wanted, got = str(said.params["wanted"]), str(said.params["got"])
-    mine, theirs = (
-        {kind for r in of.outcome.reports.values() for report in r.values() for kind in kinds_in(report)}
-        for of in (said.result, said.right)
-    )
-    return (got in mine or got.endswith(" values")) and (
-        any(wanted.endswith(kind) for kind in theirs) or wanted.startswith("(")
-    )
+        return any("NoneType" == a != b for pair in both for a, b in kinds_beside(*pair))
+    if any(got == a and wanted.endswith(b) for pair in both for a, b in kinds_beside(*pair)):
+        return True
+    found, right = ({kind for pair in both for kind in kinds_in(pair[x])} for x in (0, 1))
+    new = got in found - right or got.endswith(" values")
+    return new and (any(wanted.endswith(kind) for kind in right - found) or wanted.startswith("("))
+
+
+def kinds_beside(a: Any, b: Any) -> list[tuple[str, str]]:
+    """The kinds of what stands in the same places of two reports."""
+    coded = [isinstance(x, dict) and len(x) < 4 and bool(CODES & x.keys()) for x in (a, b)]
+    if all(coded):
+        return decoded_kinds(decode(a), decode(b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [pair for key in a.keys() & b.keys() for pair in kinds_beside(a[key], b[key])]
+    if isinstance(a, list) and isinstance(b, list):
+        return [pair for x, y in zip(a, b) for pair in kinds_beside(x, y)]
+    return []
+
+
+def decoded_kinds(a: Any, b: Any) -> list[tuple[str, str]]:
+    found = [(str(kind_of(a)), str(kind_of(b)))]
+    if isinstance(a, dict) and isinstance(b, dict):
+        return found + [pair for key in b for pair in decoded_kinds(a.get(key), b[key])]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return found + [pair for x, y in zip(a, b) for pair in decoded_kinds(x, y)]
+    return found
+
+
+CODES = {"array", "scalar", "list", "tuple", "dict", "plain", "other"}  # see observe.encode()
 
 
 def kinds_in(report: Any) -> set[str]:
@@ -199,7 +287,7 @@ def kinds_in(report: Any) -> set[str]:
         return {kind for each in report for kind in kinds_in(each)}
     if not isinstance(report, dict):
         return set()
-    coded = bool({"array", "scalar", "list", "tuple", "dict", "plain", "other"} & report.keys())
+    coded = bool(CODES & report.keys())
     found = {str(kind_of(part)) for part in parts(decode(report))} if coded and len(report) < 4 else set()
     return found | {kind for each in report.values() for kind in kinds_in(each)}
 
@@ -221,7 +309,7 @@ def numbers(value: Any) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(part.astype(float) for part in found)])
 
 
-@oracle("unknown")
+@oracle("unknown", "scales_wrong", "codes_wrong", "back_wrong")
 def something_else(said: Said) -> bool:
     """What came differs from what the solution gives, in the trial that is shown or in one of all."""
     if said.exercise[:2] in ("08", "11", "12", "13"):
@@ -581,7 +669,9 @@ def rule_is_not_the_lessons(said: Said) -> bool:
 
 @oracle("owner_range", only="04")
 def no_such_rank(said: Said) -> bool:
-    return not 0 <= said.params["owner"] < said.params["size"]
+    owner = said.params["owner"]
+    given = [each for owners, _ in said.values() for each in owners]
+    return not 0 <= owner < said.params["size"] and owner in given
 
 
 @oracle("nobody_reads", only="04")

@@ -3,9 +3,11 @@
 Most call the student's function here, on other arguments than the checker does, and look at what it gives.
 """
 
+import itertools
 import types
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,7 +75,7 @@ def of_the_old_and_the_new(said: Said) -> bool:
     none, some = moments(said, 0.0)[name], moments(said, 4.0)[name]
     if said.key == "share_missing":
         return none == (0.5 if name == "m" else 0.25)
-    return some - none == (0.0 if said.key == "no_memory" else 4.0)
+    return none != 0 and some - none == (0.0 if said.key == "no_memory" else 4.0)
 
 
 @oracle("unchanged", only="03")
@@ -96,7 +98,9 @@ def dealt(said: Said, epoch: int = 0, seed: int = 3, size: int = 3, samples: int
 
 @oracle("seed_ignored", "same_every_epoch", only="04")
 def does_not_depend(said: Said) -> bool:
-    """The same shares whatever the seed, or the epoch, is; and not because nothing is shuffled."""
+    """The same shares whatever the seed, or the epoch, is."""
+    if None in dealt(said)[0]:
+        return False
     if said.key == "seed_ignored":
         return all(dealt(said, seed=seed) == dealt(said) for seed in range(9))
     return all(dealt(said, epoch=epoch) == dealt(said) for epoch in range(9))
@@ -173,6 +177,46 @@ def length_of_buffer(said: Said) -> bool:
     return (wanted, buffer.size) == (said.params["wanted"], said.params["got"])
 
 
+# -- 14: bytes on the wire --
+
+
+@oracle("all_reduce_once", "reduced_too_often", only="14")
+def in_the_shown_stage(said: Said) -> bool:
+    """One of two passes of an all-reduce is left out at this stage; or each micro-batch is reduced."""
+    mine, right, given = said.values()[0], said.values(True)[0], said.case["given"]
+    if said.params["stage"] != given["stage"]:
+        return False
+    if said.key == "all_reduce_once":
+        return given["stage"] == 0 and 2 * sum(mine.values()) == sum(right.values())
+    more = (
+        mine["reduce_scatter"] == given["micro_batches"] * right["reduce_scatter"] > right["reduce_scatter"]
+    )
+    return more and given["stage"] < 2
+
+
+# -- 16: norms --
+
+
+@oracle("local_norm", only="16")
+def norm_of_its_own(said: Said) -> bool:
+    """Every rank gives the norm of what it has, in all trials; and ranks differ in one."""
+    apart = False
+    for number, case in enumerate(cases_of(said.exercise, said.result.job.seed)):
+        if case.get("dtype") == "float64" and number in said.result.outcome.reports:
+            values = of_case(said, said.result, number)
+            own = [sum(float(x) ** 2 for shard in shards for x in shard) ** 0.5 for shards in case["shards"]]
+            apart |= len(own) > 1 and not same(own[0], own[1])
+            if not same([float(v) for v in values], own):
+                return False
+    return apart
+
+
+@oracle("never_clips", only="16")
+def always_one(said: Said) -> bool:
+    clip = function(said, "clip_scale")
+    return all(abs(clip(norm, limit) - 1) < 1e-4 for norm in (0.5, 3.0, 80.0) for limit in (0.25, 2.0, 9.0))
+
+
 # -- 15: sixteen bits --
 
 
@@ -219,7 +263,9 @@ def when_the_scale_grows(said: Said) -> bool:
     taken = [(before, after["scale"] > before["scale"]) for before, after, updates in calls if updates]
     due = [grew for before, grew in taken if before["good"] + 1 == before["every"]]
     later = [grew for before, grew in taken if before["good"] >= before["every"]]
-    return bool(due) and not any(due) and any(later) == (said.key == "grows_late")
+    if said.key == "never_grows":
+        return bool(due) and not any(grew for _, grew in taken)
+    return bool(due) and not any(due) and any(later)
 
 
 @oracle("update_number", only="15")
@@ -312,6 +358,258 @@ def runs_on_the_way_back(said: Said) -> bool:
     return mine["back"] == right["back"] and sum(mine["again"]) == params["runs"] > params["layers"]
 
 
+# -- 18: files of shards --
+
+
+@oracle("writes_nothing", only="18")
+def no_new_file(said: Said) -> bool:
+    """In some trial this rank leaves no new file, and changes none, where the solution leaves one."""
+    for number in said.result.outcome.reports:
+        mine, right = (of.outcome.reports[number][0]["evidence"] for of in (said.result, said.right))
+        for save, wanted in zip(mine["saves"], right["saves"]):
+            if save["rank"] == said.params["rank"] and wanted["new"] and not save["new"] + save["changed"]:
+                return True
+    return False
+
+
+@oracle("step_lost", only="18")
+def only_the_step(said: Said) -> bool:
+    """In every plain trial the loaded vectors are right, and in one at least the step is not."""
+    lost = False
+    for number in sorted(said.result.outcome.reports):
+        mine, right = (
+            [decode(load["value"]) for load in of.outcome.reports[number][0]["evidence"]["loads"]]
+            for of in (said.result, said.right)
+        )
+        if "folder" in cases_of(said.exercise, said.result.job.seed)[number]:
+            continue
+        for (vectors, step), (wanted, at) in zip(mine, right, strict=True):
+            if not same(vectors, wanted):
+                return False
+            lost |= step != at
+    return lost
+
+
+# -- 17: peaks --
+
+
+@oracle("kept_stage", only="17")
+def divided_at_another_stage(said: Said) -> bool:
+    """The other two terms are right; what is kept is a sum of the three parts, each whole or divided."""
+    mine, right, given = said.values()[0], said.values(True)[0], said.case["given"]
+    psi = sum(-(-n // given["size"]) * given["size"] for n in said.case["units"])
+    parts = (given.get("param", 4), given.get("grad", 4), given.get("k", 8))
+    sums = {
+        sum(n * (psi // given["size"] if cut else psi) for n, cut in zip(parts, cuts))
+        for cuts in itertools.product((False, True), repeat=3)
+    }
+    others = all(mine[name] == right[name] for name in ("full_gradient", "gathered"))
+    known = not given.get("bucket") and said.params["stage"] == given["stage"]
+    return known and others and mine["kept"] in sums - {right["kept"]}
+
+
+# -- 19: a store, and what is done with it in which order --
+
+
+@dataclass
+class Move:
+    """A read or a write of a block. begun, done: when; then: the buffer's numbers as it began"""
+
+    kind: str
+    block: int
+    buffer: np.ndarray
+    begun: int
+    then: np.ndarray
+    done: int = 10**9
+
+    @property
+    def place(self) -> int:
+        return self.buffer.__array_interface__["data"][0]
+
+
+class Yard:
+    """A store of our own, in which every event has a time. Moves are made in their order, when waited for."""
+
+    def __init__(self, n: int, block: int) -> None:
+        self.n, self.block, self.time = n, block, 0
+        self.state = np.arange(2.0 * n).reshape(2, n)
+        self.moves: list[Move] = []
+        self.computed: list[tuple[int, int, int]] = []  # block, place, when
+        self.changed: list[int] = []  # blocks whose buffer was another when it was written
+
+    def now(self) -> int:
+        self.time += 1
+        return self.time
+
+    def begin(self, kind: str, start: int, buffer: np.ndarray) -> Callable[[], None]:
+        mine = Move(kind, start // self.block, buffer, self.now(), buffer.copy())
+        self.moves.append(mine)
+        return lambda: [self.make(move) for move in self.moves if move.begun <= mine.begun] and None
+
+    def begin_read(self, start: int, stop: int, buffer: np.ndarray) -> Callable[[], None]:
+        return self.begin("read", start, buffer)
+
+    def begin_write(self, start: int, stop: int, buffer: np.ndarray) -> Callable[[], None]:
+        return self.begin("write", start, buffer)
+
+    def make(self, move: Move) -> None:
+        if move.done <= self.time:
+            return
+        part = self.state[:, move.block * self.block :][:, : move.buffer.shape[1]]
+        if move.kind == "read":
+            move.buffer[...] = part
+        else:
+            self.changed += [] if np.array_equal(move.buffer, move.then) else [move.block]
+            part[...] = move.buffer
+        move.done = self.now()
+
+    def compute(self, start: int, stop: int, state: np.ndarray) -> None:
+        place = state.__array_interface__["data"][0]
+        self.computed.append((start // self.block, place, self.now()))
+        state[...] = 2 * state + 1
+
+    def of(self, kind: str, block: int) -> list[Move]:
+        return [move for move in self.moves if (move.kind, move.block) == (kind, block)]
+
+
+def holds(yard: Yard, place: int, at: int) -> int | None:
+    """The block that was read last into a buffer."""
+    done = [m for m in yard.moves if m.kind == "read" and m.place == place and m.done <= at]
+    return max(done, key=lambda m: m.done).block if done else None
+
+
+def taken(yard: Yard, block: int, free: Callable[[Move, int], bool]) -> bool:
+    """Whether another block is begun to be read into a buffer that holds one, before it is free."""
+    return any(
+        (other.kind, other.place) == ("read", read.place)
+        and other.block != block
+        and other.begun > read.begun
+        and not free(read, other.begun)
+        for read in yard.of("read", block)
+        for other in yard.moves
+    )
+
+
+def computes(yard: Yard, block: int, since: int = 0, until: int = 10**9) -> list[tuple[int, int, int]]:
+    return [c for c in yard.computed if c[0] == block and since < c[2] < until]
+
+
+def under_way(yard: Yard, kind: str, block: int, at: int) -> list[Move]:
+    return [move for move in yard.of(kind, block) if move.begun < at < move.done]
+
+
+def read_before(yard: Yard, block: int, place: int, at: int) -> bool:
+    return any(m.done < at and m.place == place for m in yard.of("read", block))
+
+
+YARD: dict[str, Callable[[Yard, int], bool]] = {  # key -> whether it is so of this block
+    "not_computed": lambda y, b: not computes(y, b),
+    "rest_lost": lambda y, b: not computes(y, b) and y.n % y.block != 0 and b == y.n // y.block,
+    "computed_twice": lambda y, b: len(computes(y, b)) > 1,
+    "read_twice": lambda y, b: len(y.of("read", b)) > 1,
+    "not_written": lambda y, b: bool(computes(y, b)) and not y.of("write", b),
+    "write_not_waited": lambda y, b: any(m.done > y.time for m in y.of("write", b)),
+    "written_later": lambda y, b: b in y.changed,
+    "written_before": lambda y, b: any(not computes(y, b, 0, m.begun) for m in y.of("write", b)),
+    "not_read": lambda y, b: any(holds(y, p, at) is None for _, p, at in computes(y, b)),
+    "not_waited": lambda y, b: any(
+        under_way(y, "read", b, at) and not read_before(y, b, p, at) for _, p, at in computes(y, b)
+    ),
+    "read_again": lambda y, b: any(
+        under_way(y, "read", b, at) and read_before(y, b, p, at) for _, p, at in computes(y, b)
+    ),
+    "other_block": lambda y, b: any(holds(y, p, at) not in (None, b) for _, p, at in computes(y, b)),
+    "read_too_early": lambda y, b: taken(y, b, lambda read, at: bool(computes(y, b, read.begun, at))),
+    "read_before_write": lambda y, b: (
+        taken(y, b, lambda read, at: any(read.begun < m.begun < at for m in y.of("write", b)))
+        and bool(computes(y, b))
+    ),
+    "no_overlap": lambda y, b: any(
+        len({c[0] for c in y.computed if c[2] <= at}) * y.block < y.n
+        and not any(m.kind == "read" and m.begun < at < m.done for m in y.moves)
+        for _, _, at in computes(y, b)
+    ),
+    "write_waited": lambda y, b: any(
+        m.done < after[2] for m in y.of("write", b) for after in y.computed if after[2] > m.begun
+    ),
+}
+
+
+@oracle(*YARD, only="19")
+def in_this_order(said: Said) -> bool:
+    """On a store of our own, with the numbers of the trial that is shown."""
+    yard = Yard(said.params["n"], said.params["block"])
+    function(said, "update")(yard.n, yard.block, yard, yard.compute)
+    return YARD[said.key](yard, said.params["number"])
+
+
+@oracle("whole_state", "three_blocks", only="19")
+def so_much_memory(said: Said) -> bool:
+    """The bytes of all buffers that were used are more than two blocks; or as many as the whole state."""
+    yard = Yard(said.params["n"], said.params["block"])
+    function(said, "update")(yard.n, yard.block, yard, yard.compute)
+    whole = {id(base): base.nbytes for base in (root(move.buffer) for move in yard.moves)}
+    most, params = sum(whole.values()), said.params
+    least = 16 * yard.n if said.key == "whole_state" else params["allowed"] + 1
+    return params["allowed"] == 2 * 16 * yard.block and most >= max(params["most"], least)
+
+
+def root(array: np.ndarray) -> np.ndarray:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+# -- 20: codes --
+
+
+@oracle("not_scaled", "scale_forgotten", only="20")
+def without_the_scale(said: Said) -> bool:
+    """The codes are x itself, as whole numbers; or what comes back is the codes."""
+    if said.key == "scale_forgotten":
+        codes, scales = np.array([3, -100, 7, 0, 55], np.int8), np.array([0.5, 0.25], np.float32)
+        return np.array_equal(function(said, "decode")(codes, scales, 3), codes)
+    x = np.array([1.75, -20.25, 3.5, 90.25, -60.75], np.float32)
+    codes = function(said, "encode")(x, 3)[0].astype(float)
+    return np.array_equal(codes, np.trunc(x)) or np.array_equal(codes, np.rint(x))
+
+
+# -- 21: groups --
+
+
+@oracle("more_inside", "more_between", "whole_between", "gather_leaves", only="21")
+def inside_and_between(said: Said) -> bool:
+    """The bytes of all messages by whether sender and receiver are in one group: here, and the solution's."""
+    group, sums = said.case["group"], []
+    for right in (False, True):
+        near = far = 0
+        for rank, report in enumerate(said.evidence(right)):
+            for event in report["events"]:
+                if event["to"] is not None:
+                    inside = event["to"] // group == rank // group
+                    near, far = near + inside * event["bytes"], far + (not inside) * event["bytes"]
+        sums += [near, far]
+    params = said.params
+    told = [params[name] for name in ("near", "far", "wanted_near", "wanted_far")]
+    more = sums[0] > sums[2] if said.key == "more_inside" else sums[1] > sums[3]
+    return sums == told and more
+
+
+@oracle("exchanged", only="21")
+def the_other_circle(said: Said) -> bool:
+    """First between groups and then inside, where the solution does it the other way round."""
+    group = said.case["group"]
+
+    def inside(report: dict[str, Any], rank: int) -> list[bool]:
+        return [e["to"] // group == rank // group for e in report["events"] if e["to"] is not None]
+
+    mine, right = (
+        [inside(report, rank) for rank, report in enumerate(said.evidence(x))] for x in (False, True)
+    )
+    begins = not any(each[0] for each in mine) and all(each[0] for each in right)
+    return begins and all(each[-1] for each in mine) and not any(each[-1] for each in right)
+
+
 # -- 22: outputs from shards --
 
 
@@ -395,7 +693,7 @@ def one_gather_too_many(said: Said) -> bool:
 
 @oracle("overwrites", only="24")
 def only_the_last(said: Said) -> bool:
-    """What the solution has more after two micro-batches than after one; on each rank of a unit at least."""
+    """What the solution has more after two micro-batches than after one; of every unit."""
     mine, right = (
         [[[decode(grad) for grad in of_now] for of_now in report["grads"]] for report in said.evidence(x)]
         for x in (False, True)
@@ -409,8 +707,10 @@ def only_the_last(said: Said) -> bool:
 
 @oracle("wrong_table", only="24")
 def no_table(said: Said) -> bool:
-    table = function(said, "hooks")(3, None)
-    return not isinstance(table, dict) and type(table).__name__ == said.params["what"]
+    table, what = function(said, "hooks")(3, None), said.params["what"]
+    if isinstance(table, dict):
+        return any(what == repr(moment) or what.startswith(f"{moment!r}: ") for moment in table)
+    return type(table).__name__ == what
 
 
 # -- what does not fit a call --
@@ -418,7 +718,10 @@ def no_table(said: Said) -> bool:
 
 @oracle("unfit")
 def does_not_fit(said: Said) -> bool:
-    """The call stands at that line; by the exercise it takes what is wanted, and got something else."""
+    """The call stands at that line; by the exercises' text it takes what is wanted, and got another."""
+    reports = said.result.outcome.reports[max(said.result.outcome.reports)]
+    if not any(report.get("raised", {}).get("type") == "Unfit" for report in reports.values()):
+        return False
     call, argument, psi = said.params["call"], said.params["argument"], said.params["psi"]
     line = said.text.splitlines()[said.params["line"] - 1]
     shards = -(-psi // said.params["size"])
@@ -429,7 +732,35 @@ def does_not_fit(said: Said) -> bool:
         fits = said.params["wanted"] == "(samples, ...)"
     else:
         fits = said.params["wanted"] == f"({whole.get(argument, shards)},)"
-    other = said.params["got"].split()[0] != "array" + said.params["wanted"].translate(
-        {40: 91, 41: 93, 44: None}
-    )
+    other = said.params["got"].split()[0] != f"array[{said.params['wanted'].strip('(,)')}]"
     return f"{call}(" in line and fits and other and said.params["own"] == shards
+
+
+# -- 23: whole matrices --
+
+
+@oracle("names", only="23")
+def names_that_are_there(said: Said) -> bool:
+    """Of the rank that is named, in the trial that is shown."""
+    found, wanted = said.values()[said.params["rank"]], said.case["shapes"]
+    missing, more = sorted(wanted.keys() - found.keys()), sorted(map(str, found.keys() - wanted.keys()))
+    return [missing or "-", more or "-"] == [
+        said.params["missing"],
+        said.params["more"],
+    ] and missing + more != []
+
+
+@oracle("no_rank", only="23")
+def goes_to_nobody(said: Said) -> bool:
+    owner, size = said.params["owner"], said.params["size"]
+    there = any(value[said.params["name"]] == owner for value in said.values())
+    return there and size == said.case["size"] and not 0 <= owner < size
+
+
+@oracle("more_in_all", only="23")
+def all_together_send(said: Said) -> bool:
+    got, wanted = (
+        sum(e["bytes"] for report in said.evidence(x) for e in report["events"] if e["to"] is not None)
+        for x in (False, True)
+    )
+    return (got, wanted) == (said.params["got"], said.params["wanted"]) and got > wanted

@@ -10,14 +10,7 @@ from typing import Any
 
 from lessons.checker.checking import Result
 
-PLACES = {
-    "line",
-    "lines",
-    "place",
-    "places",
-    "trace",
-    "stack",
-}  # where, not what
+PLACES = {"line", "lines", "line_back", "place", "trace", "stack"}  # where, not what
 
 
 def does_as(mine: Result, twin: Result, right: Result, parts: tuple[str, ...] = ()) -> bool:

@@ -85,6 +85,11 @@ def kind_of(value: Any) -> str:
     return value.name if isinstance(value, Unknown) else type(value).__name__
 
 
+def kinds_of(value: Any) -> str:
+    """As kind_of(); of a tuple, those of what is in it."""
+    return f"({', '.join(map(kind_of, value))})" if isinstance(value, tuple) and value else kind_of(value)
+
+
 Right = Callable[[Trial, int], Any]  # what a rank should have returned, or would have with a mistake
 
 
@@ -119,7 +124,7 @@ def check_kind(trials: Sequence[Trial], right: Right) -> Diagnosis | None:
             if found := wrong_kind(value, want):
                 key, params = found
                 line = trial.ranks[rank]["line"]
-                table = [(r, kind_of(right(trial, r)), kind_of(v)) for r, v in enumerate(trial.values())]
+                table = [(r, kinds_of(right(trial, r)), kinds_of(v)) for r, v in enumerate(trial.values())]
                 return Diagnosis(key, params, line, trial.case, ("rank", "wanted", "got"), table)
     return None
 

@@ -56,7 +56,11 @@ def is_module(path: str) -> bool:
 def places() -> list[str]:
     """Where Python looks before its own modules, when a check, an exercise or a lesson runs."""
     own = os.environ.get("ZERO_REF_EXERCISES")
-    return [*filter(None, [own]), EXERCISES, LESSONS, ROOT]
+    home = os.path.realpath(getattr(sys.modules.get("lessons"), "HOME", ROOT))  # a student's folder
+    OF_THE_COURSE.add(os.path.join(home, "lessons"))
+    lessons = os.path.join(home, "lessons")
+    students = [] if home == ROOT else [os.path.join(lessons, "exercises"), lessons, home]
+    return [*filter(None, [own]), *students, EXERCISES, LESSONS, ROOT]
 
 
 def refuse() -> None:

@@ -53,6 +53,8 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
             stopped.key, stopped.params = "signature_order", exchanged
         elif stopped.key == "raised":
             stopped.params |= describe_line(job, stopped.line, getattr(check, "EXPECTS", {}))
+        if stopped.key == "to_do" and stops_what_is_written(job, stopped.line):
+            return Diagnosis("raise_left", {}, stopped.line)
         return stopped
     return found
 
@@ -76,11 +78,17 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
             key = "floods" if params["mega"] and "OSError" in error["kinds"] else key_of_error(error)
             if key == "unfit":
                 params |= error["about"] | {"line": error["place"][1]}
+            if key == "raised" and (found := NO_CALL.fullmatch(error["text"])):
+                key, params["name"] = "raised_no_call", found[1]
+            if key == "raised" and error["text"].startswith("there is no rank array("):
+                key = "raised_rank"
             return Diagnosis(key, params, error["place"], cases[case])
     if outcome.hang:
         return describe_hang(outcome.hang, cases)
     if outcome.endless:
         return describe_endless(outcome, params)
+    if outcome.endless is not None:  # the time was up, and just then no rank was in the student's code
+        return Diagnosis("out_of_time", {"seconds": f"{outcome.limit:g}"})
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
     ranks = max(case["size"] for case in cases)
     if not outcome.reports and (room := shared.room()) and room.free < shared.need(ranks):
@@ -128,7 +136,7 @@ def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
     notes = found["ranks"][:size]
     rows = []
     for rank, note in enumerate(notes):
-        doing = ("returned", "") if note["state"] == "left" else (note["doing"], text_of_place(note["place"]))
+        doing = ("return", "-") if note["state"] == "left" else (note["doing"], text_of_place(note["place"]))
         rows.append((rank, *doing, note["waits_for"]))
     waiting = next(note for note in notes if note["state"] in ("waits", "differs"))
     first = notes[found["circle"][0]] if found["circle"] else waiting
@@ -149,6 +157,8 @@ def key_of_error(error: dict[str, Any]) -> str:
     return "signature" if called and "TypeError" in error["kinds"] else "raised"
 
 
+# A name that comm has not; its class is the checker's own, and none of the student's business.
+NO_CALL = re.compile(r"'(?:Talk|WatchedComm|SilentComm)' object has no attribute '(\w+)'.*")
 ERRORS = {
     "RecursionError": "recursion",
     "NameError": "raised_name",
@@ -182,6 +192,22 @@ def describe_endless(outcome: Outcome, params: dict[str, Any]) -> Diagnosis:
 def text_of_place(where: Sequence | None) -> str:
     """File and line for a table."""
     return f"{where[0][:2]}...:{where[1]}" if where else "-"
+
+
+def stops_what_is_written(job: Job, place: Sequence | None) -> bool:
+    """Whether this `raise NotImplementedError` stands in a function that has been begun."""
+    if not place:
+        return False
+    try:
+        tree = ast.parse((Path(job.file).parent / place[0]).read_text(encoding="utf-8-sig"))
+    except (SyntaxError, ValueError, OSError, RecursionError, MemoryError):
+        return False
+    around = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.lineno <= place[1] <= (node.end_lineno or 0)
+    ]
+    return bool(around) and not is_empty(around[-1].body)
 
 
 def is_untouched(file: Path, functions: Sequence[str]) -> bool:

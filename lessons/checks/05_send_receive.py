@@ -56,6 +56,11 @@ def open_line(trial: Trial, rank: int) -> np.ndarray:
     return got if rank == 0 and left_out else right(trial, rank)
 
 
+def received(trial: Trial, rank: int) -> bool:
+    """Whether anything came to a rank."""
+    return any(event["what"].startswith("recv") for event in trial.ranks[rank]["events"])
+
+
 MISTAKES = (
     ("own_x", lambda t, r: given(t.case, r)),
     ("nothing_in_it", lambda t, r: 0 * given(t.case, r) if t.size > 1 else t.values()[r]),
@@ -66,6 +71,7 @@ MISTAKES = (
     ("from_zero", lambda t, r: given(t.case, 0)),
     ("open_line", open_line),
     ("passed_on", passed_on),
+    ("some_without", lambda t, r: right(t, r) if received(t, r) or t.size == 1 else given(t.case, r)),
 )
 
 
@@ -103,7 +109,18 @@ def messages_sent(trials: Sequence[Trial]) -> Diagnosis | None:
     found = found or evidence.check_cost(trials, lambda t, r: right(t, r).nbytes * (t.size > 1), state="note")
     if found is not None and found.key.startswith("fewer"):
         found.state = "wrong"
+    if found is not None and found.key == "more_messages" and all(in_pieces(trial) for trial in trials):
+        found.key = "in_pieces"
     return found
+
+
+def in_pieces(trial: Trial) -> bool:
+    """Whether what a rank sends is no more than x, and all of it for its right neighbour."""
+    return all(
+        sum(event["bytes"] for event in trial.sent(rank)) == right(trial, rank).nbytes * (trial.size > 1)
+        and {event["to"] for event in trial.sent(rank)} <= {(rank + 1) % trial.size}
+        for rank in range(trial.size)
+    )
 
 
 def broken(outcome: Outcome) -> Diagnosis | None:

@@ -59,7 +59,7 @@ def tell_apart(random: Random, number: int) -> list[int]:
         units = [random.randint(3, 40) for _ in range(number)]
         two = [gather(units, 4, ahead) for ahead in (1, 2)]
         found = {tuple(map(make, two)) for make in (most, *(make for _, make in PEAKS))}
-        if len(found) == len(PEAKS) + 1:
+        if len(found) == len({key for key, _ in PEAKS}) + 1:
             return units
 
 
@@ -120,6 +120,21 @@ def floor(once: Callable[[Case], float]) -> Callable[[Case], Sent]:
     return lambda c: {name: math.floor(n + 1e-9) for name, n in sent(once=once)(c).items()}
 
 
+def padded_as(pad_to: Callable[[int, int], int]) -> tuple[Callable[[Case], Sent], Callable[[Case], Sent]]:
+    """Another length than the padded one; the two ways in which a part of it can be taken."""
+    length = lambda c: pad_to(c["given"]["psi"], c["given"]["size"])  # noqa: E731
+    return (
+        sent(once=lambda c: length(c) * (c["given"]["size"] - 1) / c["given"]["size"]),
+        sent(once=lambda c: length(c) * (c["given"]["size"] - 1) // c["given"]["size"]),
+    )
+
+
+def padded_bytes(case: Case) -> float:
+    """In bytes, what is padded by the byte."""
+    numbers, size = case["given"], case["given"]["size"]
+    return pad(numbers["psi"] * numbers["itemsize"], size) * (size - 1) / size
+
+
 SENT: tuple[tuple[str, Callable[[Case], Sent]], ...] = (
     ("whole_psi", sent(once=padded)),
     ("part_of_n", sent(once=lambda c: padded(c) / c["given"]["size"])),
@@ -140,6 +155,7 @@ SENT: tuple[tuple[str, Callable[[Case], Sent]], ...] = (
     ("one_gather", sent(lambda stage, k: (k, k) if stage == 3 else passes(stage, k))),
     ("gathered_once", sent(lambda stage, k: (k, 2) if stage == 3 else passes(stage, k))),
     ("gathered_once", sent(lambda stage, k: (k, k + 1) if stage == 3 else passes(stage, k))),
+    ("gathered_after_update", sent(lambda stage, k: (k, 2 * k + 1) if stage == 3 else passes(stage, k))),
     ("gathers_late", sent(lambda stage, k: (passes(stage, k)[0], 1))),
     ("micro_batches_ignored", sent(lambda stage, k: passes(stage, 1))),
     ("stage_2_ignores", sent(lambda stage, k: passes(stage, 1 if stage == 2 else k))),
@@ -151,6 +167,9 @@ SENT: tuple[tuple[str, Callable[[Case], Sent]], ...] = (
     ("reduced_too_often", sent(lambda stage, k: (k, k) if stage < 2 else passes(stage, k))),
     ("stage_2_gathers", sent(lambda stage, k: (k, k) if stage == 2 else passes(stage, k))),
     ("stage_2_gathers", sent(lambda stage, k: (k, 2 * k) if stage == 2 else passes(stage, k))),
+    *(("pads_remainder", make) for make in padded_as(lambda psi, size: psi + psi % size)),
+    *(("pads_always", make) for make in padded_as(lambda psi, size: psi + size - psi % size)),
+    ("pads_bytes", sent(once=padded_bytes, each=lambda c: 1)),
     ("padding_forgotten", floor(unpadded)),
     (
         "padding_forgotten",
@@ -189,6 +208,23 @@ def most(case: Case) -> int:
     return max(windows(full(case), width(case)))
 
 
+def around(case: Case, once: bool = False) -> int:
+    """After the last unit the first one comes again; once: and none twice."""
+    units = full(case)
+    number = min(width(case), len(units)) if once else width(case)
+    return max(sum(units[(i + j) % len(units)] for j in range(number)) for i in of(case))
+
+
+def kept_too_long(case: Case) -> int:
+    """As many before the one that computes as after it."""
+    units, ahead = full(case), width(case) - 1
+    return max(sum(units[max(0, i - ahead) : i + ahead + 1]) for i in of(case))
+
+
+def of(case: Case) -> range:
+    return range(len(case["units"]))
+
+
 PEAKS: tuple[tuple[str, Callable[[Case], float]], ...] = (
     ("one_unit_only", lambda c: max(full(c))),
     ("all_units", lambda c: sum(full(c))),
@@ -201,6 +237,11 @@ PEAKS: tuple[tuple[str, Callable[[Case], float]], ...] = (
     ("one_too_few", lambda c: max(windows(full(c), width(c) - 1))),
     ("largest_times", lambda c: max(full(c)) * width(c)),
     ("shards", lambda c: most(c) / c["given"]["size"]),
+    ("own_left_out", lambda c: most(c) * (c["given"]["size"] - 1) / c["given"]["size"]),
+    ("around", around),
+    ("around", lambda c: around(c, once=True)),
+    ("kept_too_long", kept_too_long),
+    ("from_largest", lambda c: sum(full(c)[full(c).index(max(full(c))) :][: width(c)])),
 )
 
 RULE = """
@@ -280,5 +321,6 @@ def wrong_peak(trials: Sequence[Trial]) -> Diagnosis | None:
     ((_, want, got),) = found.rows
     numbers = found.case["given"]
     found.params = numbers | {"wanted": want, "got": number_text(got), "width": width(found.case)}
+    found.params["both"] = 2 * width(found.case) - 1
     found.head, found.rows = (), ()
     return slips.find_slip(found, trials, PEAK_RULE, given, lambda names: names["peak"], "peak_gathered")

@@ -134,6 +134,16 @@ def pairs(case: Case) -> list[int]:
     return found
 
 
+def last_first(case: Case) -> list[int]:
+    """From the last layer on, as the backward pass goes."""
+    return merged(case | {"units": case["units"][::-1]})
+
+
+def no_limit_at_0(case: Case) -> list[int]:
+    """With bucket = 0 everything is one bucket."""
+    return merged(case) if limit(case) else [sum(case["units"])]
+
+
 def last_lost(case: Case) -> list[int]:
     return merged(case)[:-1]
 
@@ -194,6 +204,37 @@ def padded_as_one(found: list[int], size: int) -> list[float]:
     return [*found[:-1], found[-1] + -sum(found) % size]
 
 
+def only_sum_padded(case: Case) -> Bill:
+    """What is kept is of the padded sum, and the largest bucket is padded."""
+    kept = bill(case, pad=lambda found, size: [up(sum(found), size)])["kept"]
+    return right(case) | {"kept": kept}
+
+
+def largest_layer(case: Case) -> Bill:
+    """Buckets are merged, but the largest layer is taken for the largest of them."""
+    largest = up(max(case["units"]), case["given"]["size"])
+    return bill(case, full=lambda *_: largest, gathered=lambda p, n, stage: largest * (stage >= 3))
+
+
+def newest_only(case: Case) -> Bill:
+    """Of the three kinds a stage divides its own alone."""
+    stage = case["given"]["stage"]
+    return bill(case, begins=[begin if begin == stage else 9 for begin in (3, 2, 1)])
+
+
+def full_ignoring(names: Sequence[str]) -> Callable[[Case], Bill]:
+    """As ignoring(), in the two terms of one bucket."""
+    return lambda c: right(c) | {term: ignoring(names)(c)[term] for term in TERMS[1:]}
+
+
+def exchanged(case: Case) -> Bill:
+    """The gradient takes the parameters' bytes, and they the gradient's."""
+    b = each(case)
+    return right(case) | {
+        term: bill(case, param=b["grad"], grad=b["param"])[term] for term in ("full_gradient", "gathered")
+    }
+
+
 def ignoring(names: Sequence[str]) -> Callable[[Case], Bill]:
     return lambda c: bill(c, **{name: BYTES[name] for name in names})
 
@@ -203,6 +244,7 @@ MISTAKES: tuple[tuple[str, Make], ...] = (
     ("nothing_gathered", lambda c: bill(c, gathered=lambda *_: 0)),
     ("gathered_always", lambda c: bill(c, gathered=lambda p, *_: max(p))),
     ("gathered_at_2", lambda c: bill(c, gathered=lambda p, _, stage: max(p) * (stage >= 2))),
+    ("gathered_at_2", lambda c: bill(c, gathered=lambda p, _, stage: max(p) * (stage >= 1))),
     ("gathers_all", lambda c: bill(c, gathered=lambda p, _, stage: sum(p) * (stage >= 3))),
     ("gathers_others", lambda c: bill(c, gathered=lambda p, n, s: (max(p) - max(p) // n) * (s >= 3))),
     ("gathers_shard", lambda c: bill(c, gathered=lambda p, n, s: max(p) // n * (s >= 3))),
@@ -236,6 +278,10 @@ MISTAKES: tuple[tuple[str, Make], ...] = (
     ("kept_stage", lambda c: bill(c, begins=(4, 3, 2))),
     ("kept_stage", lambda c: bill(c, begins=(3, 2, 0))),
     ("kept_stage", lambda c: bill(c, begins=(2, 1, 0))),
+    ("kept_stage", newest_only),
+    ("largest_layer", largest_layer),
+    ("last_first", lambda c: bill(c, merge=last_first)),
+    ("no_limit_at_0", lambda c: bill(c, merge=no_limit_at_0)),
     ("bucket_ignored", lambda c: bill(c, merge=one_by_one)),
     ("strictly_less", lambda c: bill(c, merge=lambda c: merged(c, lambda n, most: n < most))),
     ("one_too_many", lambda c: bill(c, merge=one_too_many)),
@@ -247,11 +293,14 @@ MISTAKES: tuple[tuple[str, Make], ...] = (
     ("last_bucket_lost", lambda c: bill(c, merge=last_lost)),
     ("padded_before", padded_before),
     ("padded_as_one", lambda c: bill(c, pad=padded_as_one)),
+    ("padded_as_one", only_sum_padded),
+    ("bytes_exchanged", exchanged),
     ("not_padded", lambda c: bill(c, pad=lambda found, _: found)),
     *(
         ("arguments_ignored", ignoring(names))
         for names in (("k",), ("param",), ("grad",), ("param", "grad"), tuple(BYTES))
     ),
+    *(("arguments_ignored", full_ignoring(names)) for names in (("param",), ("grad",), ("param", "grad"))),
 )
 
 RULE = """
@@ -285,11 +334,14 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     if found := find_first(trials, lambda trial: check_dictionary(trial.values()[0], right(trial.case))):
         return found
     mistakes = [(key, from_case(make)) for key, make in MISTAKES]
-    found = evidence.explain_earliest(trials, from_case(right), mistakes)
+    found = evidence.explain(trials, from_case(right), mistakes)
     if found is not None:
         found = with_terms(found, trials)
         names = lambda known: {term: known[term] for term in TERMS}  # noqa: E731
-        return slips.find_slip(found, trials, RULE, known, names, "peak_bytes")
+        found = slips.find_slip(found, trials, RULE, known, names, "peak_bytes")
+        if found is None or found.key != "unknown":
+            return found
+        return with_terms(evidence.explain_earliest(trials, from_case(right), mistakes), trials)
     spoilt = next((trial for trial in trials if trial.ranks[0]["spoilt"]), None)
     if spoilt:
         return Diagnosis("changed_input", {"name": "units"}, None, spoilt.case)

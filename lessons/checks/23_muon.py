@@ -25,15 +25,21 @@ Case = dict[str, Any]
 Shapes = dict[str, tuple[int, int]]
 Owner = dict[str, int]
 
+# One matrix alone leaves loads that are uneven, for whoever keeps them from call to call. Then orders that
+# are no order of size: back and forth, in runs of so many elements, by the sum of both sides, by name.
 TO_DEAL = (
     (1, [(2, 3), (4, 2)]),
+    (2, [(5, 5)]),
     (2, [(2, 2), (2, 2), (2, 4)]),
     (2, [(1, 20), (3, 4), (4, 2)]),
     (2, [(20, 1), (4, 3), (2, 4)]),
     (3, [(3, 4), (3, 4), (2, 2), (2, 2), (2, 2)]),
     (4, [(2, 3), (6, 6), (3, 3), (6, 6), (2, 6), (4, 3), (3, 9)]),
     (4, [(3, 5), (5, 3)]),
+    (2, [(2, 2), (1, 4), (2, 10), (4, 1), (2, 2), (1, 4)]),
+    (2, [(5, 6), (5, 6), (1, 30), (6, 5)]),
 )
+BY_NAME = (2, [(2, 2), (2, 2), (2, 4)])  # named in this order
 # Ranks, shapes, and who owns each; at the end a rank has none.
 TO_TURN = (
     (1, [(2, 3), (4, 2)], [0, 0]),
@@ -50,6 +56,10 @@ def cases(random: Random) -> list[Case]:
     for size, shapes in TO_DEAL:
         found.append({"size": size, "function": "assign", "shapes": named(random, shapes)})
         found[-1]["given"] = shown(found[-1])
+    size, shapes = BY_NAME
+    names = sorted(random.sample("abcdefghijkmnpqrstuvwxyz", len(shapes)))
+    found.append({"size": size, "function": "assign", "shapes": dict(zip(names, map(list, shapes)))})
+    found[-1]["given"] = shown(found[-1])
     for size, shapes, owners in TO_TURN:
         of_name = named(random, shapes)
         owner = dict(zip(of_name, owners))
@@ -83,7 +93,9 @@ def momentum(case: Case, name: str) -> np.ndarray:
 def run_trial(case: Case, comm: Talk, student: ModuleType) -> dict[str, Any]:
     """One call of one of the functions."""
     if case["function"] == "assign":
-        return observe(comm, student.assign, shapes_of(case), case["size"])
+        shapes = shapes_of(case)
+        seen = observe(comm, student.assign, shapes, case["size"])
+        return seen | {"changed": [0] if shapes != shapes_of(case) else []}
     turned = []
 
     def orthogonal(m: np.ndarray) -> np.ndarray:
@@ -154,6 +166,12 @@ def in_runs(case: Case) -> Owner:
     return {name: number // each for number, name in enumerate(case["shapes"])}
 
 
+def back_and_forth(case: Case) -> Owner:
+    """From large to small: 0, 1, 2, 2, 1, 0 and so on."""
+    ranks = [*range(case["size"]), *reversed(range(case["size"]))]
+    return {name: ranks[number % len(ranks)] for number, name in enumerate(by(case, product))}
+
+
 def product(rows: int, columns: int) -> int:
     return rows * columns
 
@@ -165,6 +183,7 @@ DEALT: tuple[tuple[str, Callable[[Case], Owner]], ...] = (
     ("in_turn", in_turn(lambda c: by(c, product))),
     ("in_turn", in_turn(lambda c: by(c, product, reverse=False))),
     ("in_turn", in_turn(lambda c: sorted(c["shapes"]))),
+    ("in_turn", back_and_forth),
     ("in_runs", in_runs),
     ("not_sorted", lambda c: greedy(c, list(c["shapes"]), elements(c).__getitem__)),
     ("not_sorted", lambda c: greedy(c, sorted(c["shapes"]), elements(c).__getitem__)),
@@ -186,7 +205,7 @@ def check_assign(trials: Sequence[Trial]) -> Diagnosis | None:
             return told("ranks_differ", trial, ("rank", "result"), rows)
     too_much = [t for t in trials if max(loads(t.case, t.values()[0])) > BOUND * least(t.case) + 1e-9]
     if not too_much:
-        return None
+        return evidence.find_changed_input(trials, ("shapes",))
     values = [t.values()[0] for t in trials]
     keys = (key for key, make in DEALT if all(v == make(t.case) for v, t in zip(values, trials)))
     trial = too_much[0]
@@ -277,6 +296,12 @@ def unpacked(order: Callable[[list[str]], list[str]]) -> Callable[[Case], dict[s
     return made
 
 
+def others_not_turned(case: Case, rank: int) -> dict[str, np.ndarray]:
+    """A rank's own as they should be, and the others' as they were."""
+    want = right(case)
+    return {name: want[name] if case["owner"][name] == rank else momentum(case, name) for name in want}
+
+
 TURNED: tuple[tuple[str, Callable[[Case], dict[str, np.ndarray]]], ...] = (
     ("not_turned", changed(momentum)),
     ("turned_twice", changed(twice)),
@@ -334,6 +359,10 @@ def name_values(trials: Sequence[Trial], trial: Trial, rank: int) -> Diagnosis:
     for key, make in TURNED:
         if all(same(value, make(t.case)) for t, value in values):
             return told(key, trial, **wrong_names(trial, rank))
+    if all(same(v, others_not_turned(t.case, r)) for t in trials for r, v in enumerate(t.values())):
+        return told("others_not_turned", trial, **wrong_names(trial, rank))
+    if not any(report["turned"] for t in trials for report in t.ranks):
+        return told("never_called", trial, **wrong_names(trial, rank))
     want = right(trial.case)
     off = [
         (r, [n for n in want if not same(value[n], want[n])], own_of(trial, r))

@@ -1145,6 +1145,12 @@ WAYS = [
 ]
 PLANS = [
     Bug(
+        "a column of the plan changes from bytes to GB at 10 million",
+        "plan/cells.py",
+        "[size(x) for x in column] if max(column) >= 1e8 else",
+        "[size(x) for x in column] if True else",
+    ),
+    Bug(
         "the scores of attention count only where a block is computed again",
         "plan/formulas.py",
         "return mask + layers * block + output",
@@ -2469,6 +2475,12 @@ CHECKER = [
         "",
     ),
     Bug(
+        "a check of what is not begun does not say where to write",
+        "../lessons/checker/student/commands.py",
+        'if diagnosis and diagnosis.key == "not_started":',
+        "if False:",
+    ),
+    Bug(
         "a crash of MPI is taken for a library that is not there",
         "../lessons/checker/student/doctor_mpi.py",
         "    if name := crash(found):\n        return [about_crash(",
@@ -3016,6 +3028,12 @@ READING = [
         "../lessons/reader/script.py",
         " >= frame.f_lineno:",
         " >= 0:",
+    ),
+    Bug(
+        "a lesson of one process runs on every rank",
+        "../lessons/_lesson.py",
+        "    if launch.rank_by_launcher() > 0:\n        sys.exit()\n",
+        "",
     ),
     Bug(
         "the answer is handed over before the exercise has passed",

@@ -43,7 +43,7 @@ SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops 
 SEVERAL += " or ahead or lanes"
 EXPLORE = "bills or hsdp or again"
 PAGE = "first_number or no_result_stays or one_color or believed or agree"
-PLAN = "transformer or checkpointing or counts or hostile or beside or works"
+PLAN = "transformer or checkpointing or counts or hostile or beside or works or column"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports or late"
 OWN = "really or difference or deadlock or alive or joy or exception or stub"
@@ -89,6 +89,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "variants": (RANKS, "tests/mpi/check_variants.py"),
     "teams": (4, "tests/mpi/check_tensor_parallel.py"),
     "plan": (0, "tests/test_plan.py", "-k", PLAN),
+    "learn": (0, "tests/test_learn.py", "-k", "number_alone"),
     "ways": (0, "tests/test_ways.py", "tests/test_claims.py", "-k", "not calibration and not refused"),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
@@ -166,7 +167,7 @@ FIRST = {  # by group, where it is not the order above
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
     "own": ["own"],
-    "checker": ["verdicts", "mischief", "shadows", "leftovers"],
+    "checker": ["verdicts", "mischief", "shadows", "leftovers", "learn"],
     "reading": ["reading", "cells"],
     "terminal": ["terminal"],
     "explore": ["explore", "page"],

@@ -69,6 +69,20 @@ WRONG = {
         "    for _ in range(comm.size + 1):\n        x = ring_once(x, comm)\n    return x\n\n\n"
         "def ring_once(x, comm):\n    right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size\n    if comm.rank % 2",
     ),
+    "some_without": (
+        "        comm.send(x, right)\n        return comm.recv(left)",
+        "        if comm.rank + 1 < comm.size:\n            comm.send(x, right)\n        return x.copy()",
+        "    comm.send(x, right)\n    return arriving",
+        "    return arriving",
+    ),
+    "in_pieces": (
+        "    if comm.rank % 2",
+        "    if len(x) > 1:\n        import numpy as np\n\n        return np.concatenate([ring_shift(x[:1], comm), ring_shift(x[1:], comm)])\n    if comm.rank % 2",
+    ),
+    "raised_no_call": ("comm.size == 1", "comm.Get_size() == 1"),
+    "raised_rank": ("comm.send(x, right)", "comm.send(right, x)"),
+    "raise_left": ("    arriving =", "    raise NotImplementedError\n    arriving ="),
+    "recursion": ("return x.copy()", "return ring_shift(x, comm)"),
     "more_bytes": (
         "comm.send(x, right)",
         "comm.send([x, x], right)",

@@ -46,6 +46,8 @@ WRONG = {
         "        norm, scale = clip(comm, [comm.shard(u.grad, u.layout)])\n" + UPDATE,
     ),
     "norm_after_clipping": ("return loss, norm", "return loss, norm * scale"),
+    "clip_exchanged": ("norm, scale = clip", "scale, norm = clip"),
+    "not_passed_back": ("g, grad = u.backward", "_, grad = u.backward"),
     "scale_not_used": ("u.grad, scale)", "u.grad, 1.0)"),
     "scale_used_twice": (UPDATE, "        u.grad *= scale\n" + UPDATE),
     "loss_of_last_micro_batch": ("loss += part", "loss = part"),

@@ -77,7 +77,7 @@ WRONG = {
         "in list(tensors.items())",
     ),
     "raised": ("tensor.size for tensor in", "tensor.shape for tensor in"),
-    "to_do": ("    numel = sum", "    raise NotImplementedError\n    numel = sum"),
+    "raise_left": ("    numel = sum", "    raise NotImplementedError\n    numel = sum"),
     "returns_nothing": ("    return buffer, views", "    print(buffer)"),
     "returns_type": ("    return buffer, views", "    return buffer"),
     "returns_shape": (

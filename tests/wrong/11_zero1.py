@@ -56,6 +56,8 @@ WRONG = {
     "norm_before_sum": (SUM + CLIP, "    norm, scale = clip(comm, [u.grad for u in units])\n" + SUM),
     "norm_of_parameters": ("clip(comm, grads)", "clip(comm, [comm.shard(u.param, u.layout) for u in units])"),
     "norm_per_unit": (CLIP, "", UPDATE, "        norm, scale = clip(comm, [grad])\n" + UPDATE),
+    "clip_exchanged": ("norm, scale = clip", "scale, norm = clip"),
+    "not_passed_back": ("g, grad = u.backward", "_, grad = u.backward"),
     "scale_not_used": ("grad, scale)", "grad, 1.0)"),
     "scale_used_twice": (UPDATE, "        grad *= scale\n" + UPDATE),
     "loss_of_all_ranks": ("return loss,", "return comm.sum(loss),"),

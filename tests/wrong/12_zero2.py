@@ -55,6 +55,10 @@ WRONG = {
         "all_gather(shard,",
         "all_gather(comm.shard(u.param, u.layout),",
     ),
+    "next_shard_of_parameters": (
+        SHARD,
+        "        n, k = len(u.grad), (comm.rank + 1) % comm.size\n        shard = u.param[k * n : (k + 1) * n]\n",
+    ),
     "first_shard_of_parameters": (SHARD, "        shard = u.param[: len(u.grad)]\n"),
     "first_shard_of_gradient": (
         ADD,
@@ -63,6 +67,8 @@ WRONG = {
     "norm_of_parameters": ("[u.grad for", "[comm.shard(u.param, u.layout) for"),
     "norm_per_unit": (CLIP, "", UPDATE, "        norm, scale = clip(comm, [u.grad])\n" + UPDATE),
     "norm_after_clipping": ("return loss, norm", "return loss, norm * scale"),
+    "clip_exchanged": ("norm, scale = clip", "scale, norm = clip"),
+    "not_passed_back": ("g, grad = u.backward", "_, grad = u.backward"),
     "scale_not_used": ("u.grad, scale)", "u.grad, 1.0)"),
     "scale_used_twice": (UPDATE, "        u.grad *= scale\n" + UPDATE),
     "loss_divided": ("return loss,", "return loss / comm.size,"),

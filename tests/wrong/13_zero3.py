@@ -106,6 +106,8 @@ WRONG = {
     "not_cleared": ("        u.grad.fill(0)\n", ""),
     "norm_of_parameters": ("[u.grad for", "[u.param for"),
     "norm_per_unit": (CLIP, "", UPDATE, "        norm, scale = clip(comm, [u.grad])\n" + UPDATE),
+    "clip_exchanged": ("norm, scale = clip", "scale, norm = clip"),
+    "not_passed_back": ("g, grad = u.backward", "_, grad = u.backward"),
     "scale_not_used": ("u.grad, scale)", "u.grad, 1.0)"),
     "scale_used_twice": (UPDATE, "        u.grad *= scale\n" + UPDATE),
     "loss_of_all_ranks": ("return loss,", "return comm.sum(loss) / comm.size,"),

@@ -36,7 +36,7 @@ WRONG = {
         RETURN,
         "return x.astype(ml_dtypes.bfloat16).view(np.uint16)",
     ),
-    "to_do": ("    bad = not np", "    raise NotImplementedError\n    bad = not np"),
+    "raise_left": ("    bad = not np", "    raise NotImplementedError\n    bad = not np"),
     # scaled_step
     "returns_nothing": ("return True", "pass"),
     "returns_type": ("return True", "return master"),

@@ -30,7 +30,7 @@ PLAIN_LOAD = (
 )
 
 WRONG = {
-    "to_do": ("    found = {}", "    raise NotImplementedError\n    found = {}"),
+    "raise_left": ("    found = {}", "    raise NotImplementedError\n    found = {}"),
     "spoke": ("    name = f", "    comm.barrier()\n    name = f"),
     "deletes_others": (
         "    name = f",

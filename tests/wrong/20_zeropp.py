@@ -35,6 +35,10 @@ WRONG = {
         SCALES,
         "    scales = np.array([np.abs(p).max() for p in np.array_split(x, block)], np.float32) / np.float32(127)\n    return np.zeros(n, np.int8), scales\n",
     ),
+    "even_parts": (
+        SCALES,
+        "    scales = np.array([np.abs(p).max() for p in np.array_split(x, number)], np.float32) / np.float32(127)\n",
+    ),
     "scales_wrong": ("np.float32(127)", "np.float32(100)"),
     "truncated": (CODES, "wide / steps[:, None]"),
     "rounded_down": (CODES, "np.floor(wide / steps[:, None])"),
@@ -64,6 +68,7 @@ WRONG = {
     "first_scale": (STEPS, "scales[0]"),
     "tiled": (STEPS, "np.resize(scales, codes.size)"),
     "even_blocks": (STEPS, "np.repeat(scales, -(-codes.size // scales.size))[: codes.size]"),
+    "kept_in_codes": (BACK, "    return (codes * steps).astype(np.int8).astype(np.float32)\n"),
     "back_padded": (
         BACK,
         "    back = np.zeros(scales.size * block, np.float32)\n    back[: codes.size] = codes * steps\n    return back\n",

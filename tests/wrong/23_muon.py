@@ -26,6 +26,13 @@ WRONG = {
     "returns_nothing": ("    return owner", "    owner"),
     "returns_type": ("    return owner", "    return list(owner.values())"),
     "not_turned": (MINE, "momenta[name].reshape(-1) for name"),
+    "others_not_turned": (
+        MINE,
+        "momenta[name].reshape(-1) for name",
+        END,
+        "    for name in momenta:\n        found[name] = orthogonal(momenta[name])\n    return found\n",
+    ),
+    "never_called": (MINE, "np.tanh(momenta[name]).reshape(-1) for name"),
     "turned_twice": (MINE, "orthogonal(orthogonal(momenta[name])).reshape(-1) for name"),
     "as_row": (MINE, "orthogonal(momenta[name].reshape(1, -1)).reshape(-1) for name"),
     "by_columns_read": (MINE, "orthogonal(momenta[name]).T.reshape(-1) for name"),

@@ -124,7 +124,9 @@ def parser() -> argparse.ArgumentParser:
     keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: keep all)")
     keep("--eval-every", type=positive, metavar="K", help="test every K steps; the best is kept in DIR/best")
     keep(
-        "--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: that of --save, if any"
+        "--resume",
+        metavar="DIR|latest",
+        help="a checkpoint, or a folder of them: the newest; latest: that of --save, if any",
     )
 
     care = p.add_argument_group("faults").add_argument

@@ -27,6 +27,8 @@ EVERYWHERE: Mistakes = [
     ("norm_times_ranks", {"norm": "ranks"}, "clip"),
     ("norm_of_parameters", {"norm": "params"}, "clip"),
     ("norm_per_unit", {"norm": "units"}, "clip"),
+    ("clip_exchanged", {"norm": "scale"}, "clip"),
+    ("not_passed_back", {"back": "loss"}, "backward"),
     ("scale_not_used", {"power": 0}, "update"),
     ("scale_used_twice", {"power": 2}, "update"),
 ]
@@ -44,6 +46,7 @@ GATHERED: Mistakes = [  # stages 1 and 2, after the update
     ("not_gathered", {"gather": "never"}, "update"),
     ("gathered_before_update", {"gather": "early"}, "all_gather"),
     ("first_shard_of_parameters", {"param": "first"}, "update"),
+    ("next_shard_of_parameters", {"param": "next"}, "update"),
     ("own_gradient", {"total": "own", "gather": "never"}, "update"),
 ]
 STALE: Mistakes = [  # stage 3

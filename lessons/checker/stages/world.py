@@ -65,14 +65,16 @@ class Mistake:
         "again", sums that hold earlier micro-batches already; or one of FACTORS times the right one
     carry: what is left of a step's gradient in the next
     norm: of the "total"; "ranks", of the total once a rank; "parts", of the ranks' own gradients, a shard
-        each; "whole_parts", the whole of each; "first", of every rank's shard 0; "params"; or "units", a norm
-        for each unit
+        each; "whole_parts", the whole of each; "first", of every rank's shard 0; "params"; "units", a norm
+        for each unit; or "scale", norm and scale each in the other's place
     power: of the scale that the optimizer is given
     seen: the parameters that the passes use. "now"; "start", of the first step; "before", of the last
         step; or "backward", of the first step in the backward pass
     gather: "right"; "never"; "early", before the update; "mean", of all ranks' whole ones;
         or "lost", the update is
-    param, grad: whose shard is updated, by whose: "own", or "first", the first one
+    param, grad: whose shard is updated, by whose: "own", "first", the first one, or "next", the next rank's
+    back: what a unit's backward pass is given. "right", what the next unit's has returned; or "loss", what
+        loss_grad has
     """
 
     total: str = "right"
@@ -83,6 +85,7 @@ class Mistake:
     gather: str = "right"
     param: str = "own"
     grad: str = "own"
+    back: str = "right"
 
 
 class World:
@@ -116,6 +119,7 @@ class World:
         before, self.before = self.params, copy.deepcopy(self.params)
         self.params = [self.gathered(rank, before, updated) for rank in range(self.size)]
         returned = None if self.mistake.norm == "units" or self.mistake.gather == "mean" else norms[0]
+        returned = self.scale(norms[0], number) if self.mistake.norm == "scale" else returned
         return [(returned, tuple(self.own_params(rank)), losses[rank]) for rank in range(self.size)]
 
     def gradients(self, number: int) -> tuple[list[list[Vectors]], list[list[float]]]:
@@ -132,10 +136,11 @@ class World:
             for x, y in batches[rank]:
                 for u, param in zip(self.units, forward):
                     x = u.forward(param, x)
-                g, loss = loss_grad(x, y)
+                g, loss = first, _ = loss_grad(x, y)
                 losses[rank].append(float(loss))
                 for i in reversed(range(len(self.units))):
-                    g, grad = self.units[i].backward(backward[i], g)
+                    given = first if self.mistake.back == "loss" else g
+                    g, grad = self.units[i].backward(backward[i], given)
                     of_rank[i].append(grad)
             found.append(of_rank)
         return found, losses
@@ -177,16 +182,21 @@ class World:
             return [math.sqrt(sum(of_unit)) for of_unit in zip(*squares)]
         return [math.sqrt(sum(map(sum, squares)))] * len(self.units)
 
+    def scale(self, norm: float, number: int) -> float:
+        """What the gradients of a step are scaled by."""
+        limit = self.case["numbers"]["clips"][number]
+        return 1.0 if limit is None else min(1.0, limit / (norm + 1e-6))
+
     def updated(self, rank: int, total: Vectors, norms: list[float], number: int) -> Vectors:
         """A rank's parameters after its update, whole."""
-        limit = self.case["numbers"]["clips"][number]
         found = []
         for i, u in enumerate(self.units):
-            scale = 1.0 if limit is None else min(1.0, limit / (norms[i] + 1e-6))
+            scale = norms[i] if self.mistake.norm == "scale" else self.scale(norms[i], number)
             param, grad, mine = self.params[rank][i].copy(), total[i].copy(), u.layout.slice_of(rank)
             for vector, which in ((param, self.mistake.param), (grad, self.mistake.grad)):
-                if which == "first":
-                    vector[mine] = u.layout.shard(vector, 0).copy()
+                if which != "own":
+                    other = 0 if which == "first" else (rank + 1) % self.size
+                    vector[mine] = u.layout.shard(vector, other).copy()
             self.optimizers[rank][i].update(param, grad, scale**self.mistake.power)
             found.append(param)
         return found

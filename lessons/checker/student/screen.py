@@ -45,7 +45,8 @@ def plain_lines(exercise: str, data: Data, language: str) -> list[str]:
     lines.append(words.diagnosis_text(exercise, diagnosis, "says", language))
     head = [words.column_name(name, language) for name in diagnosis.head]
     joined = say("comma", language)
-    lines += [joined.join(f"{name} {cell}" for name, cell in zip(head, row)) for row in diagnosis.rows[:12]]
+    for row in diagnosis.rows[:12]:  # a cell with nothing in it is no fact
+        lines.append(joined.join(f"{name} {cell}" for name, cell in zip(head, row) if cell not in ("", "-")))
     if diagnosis.case is not None:
         lines.append(f"{say('smallest', language)}{colon}{words.case_text(diagnosis.case)}")
     if place := place_of(diagnosis.line, data):
