@@ -68,7 +68,7 @@ WORDS = {
     },
 }
 AT_REST = ("16Ψ", "8Ψ + 8Ψ/N", "4Ψ + 12Ψ/N", "16Ψ/N")
-TRAFFIC = ("2Ψ(N−1)/N", "2Ψ(N−1)/N", "2Ψ(N−1)/N", "3Ψ(N−1)/N")
+TRAFFIC = ("8Ψ(N−1)/N", "8Ψ(N−1)/N", "8Ψ(N−1)/N", "12Ψ(N−1)/N")  # bytes, too
 
 
 def check(records: list[dict]) -> None:
