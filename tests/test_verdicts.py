@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from confusion import HERE, answers
-from mutants import check, is_named, sample, truths
+from mutants import check, is_named, is_statement, sample, truths
 from truth import judge
 
 from lessons.checker import checking, edits, progress, slips, verdict, words
@@ -151,12 +151,13 @@ def test_a_slip_in_a_rule_is_found_and_nothing_else():
 
 @pytest.mark.rest("twelve answers for each", every=20)
 @pytest.mark.parametrize("exercise", [e for e in words.exercises() if edits.mutants(answers(e)[""])])
-def test_nine_of_ten_single_edits_are_named_and_nothing_false_is_said(exercise):
+def test_nine_of_ten_single_edits_are_named_and_nothing_is_false_or_untried(exercise):
     """A sample; `make mutants` has all of them."""
     texts = sample(edits.mutants(answers(exercise)[""]), 12, "sample")
     results = check(exercise, texts)
     right = check(exercise, {"": answers(exercise)[""]}, limit=10.0)[""]
-    assert False not in truths(exercise, texts, results, right).values()
+    so = truths(exercise, texts, results, right)
+    assert {so[name] for name, result in results.items() if is_statement(result)} == {True}
     failing = [result for result in results.values() if result.state == "wrong"]
     assert failing and sum(map(is_named, failing)) >= 0.8 * len(failing)
 
