@@ -82,7 +82,7 @@ def truths(
 
 
 def main() -> int:
-    """Print the table; 1 if fewer than nine in ten are named in an exercise, or anything is false or untried."""
+    """Print the table; 1 if not nine in ten are named in an exercise, or anything is false or untried."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("numbers", nargs="*")
     p.add_argument("--each", type=int, default=0, help="so many of an exercise, drawn by --seed (all)")

@@ -82,6 +82,24 @@ def test_how_a_process_ended_is_told_without_what_it_printed(tmp_path):
     assert found.key == "died" and "forged" not in str(found) and not said.rstrip().endswith(":")
 
 
+@pytest.mark.rest("two checks")
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    (
+        ("update(shard, grad", "update(u.param, grad", ("update", "param", "(25,)", "array[50] float64")),
+        ("u.param, x)", "u.param, x[0])", ("forward", "x", "(samples, ...)", "array[4] float64")),
+    ),
+)
+def test_what_does_not_fit_a_call_is_told_with_what_it_takes(old, new, told, tmp_path):
+    text = answers("11_zero1")[""]
+    assert old in text
+    found = result_of(text.replace(old, new), tmp_path, "11_zero1").diagnosis
+    assert found.key == "unfit" and found.params["function"] == "step"
+    assert tuple(found.params[name] for name in ("call", "argument", "wanted", "got")) == told
+    line = text.replace(old, new).splitlines()[found.params["line"] - 1]
+    assert new in line
+
+
 def test_a_time_that_is_up_is_told_as_no_death(tmp_path):
     """A rank that is asked where it is may be between two trials; then no rank says where it stands."""
     (tmp_path / f"{RING}.py").write_text(answers(RING)[""], encoding="utf-8")
