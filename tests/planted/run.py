@@ -110,7 +110,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
         "tests/test_barcode.py",
         "tests/test_verdicts.py",
         "-k",
-        "sum or hang or alone or waits or message or beside or tell_apart",
+        "sum or hang or alone or waits or message or beside or tell_apart or death or fit or false_is",
     ),
     "own": (0, "tests/test_own.py", "-k", OWN),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
