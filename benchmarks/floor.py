@@ -51,6 +51,7 @@ def linear_products(shape, samples: int):
     dw = [xp.empty(weight.shape, weight.dtype) for weight in w]
     x = [new(rows, inputs) for rows, inputs, _ in layers]
     y = [new(rows, outputs) for rows, _, outputs in layers]
+    dx = [xp.empty_like(a) for a in x]  # or what is multiplied would grow from step to step, to infinity
 
     def step() -> None:
         for a, weight, b in zip(x, w, y):
@@ -58,7 +59,7 @@ def linear_products(shape, samples: int):
         for i in reversed(range(len(w))):
             xp.matmul(y[i].T, x[i], out=dw[i])
             if i or shape.attention(samples)[0]:
-                xp.matmul(y[i], w[i], out=x[i])
+                xp.matmul(y[i], w[i], out=dx[i])
 
     return step
 

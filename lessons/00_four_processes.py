@@ -3,9 +3,8 @@
 #
 # 模型太大，一台机器放不下，就要让好几个进程一起训练它。这一课只做一件事：同一个程序同时跑四份，看它们怎样找到彼此。
 #
-# `mpirun -n 4 python lessons/00_four_processes.py` 启动四个进程，它们执行的是**同一个文件的同一行**。唯一不同的是编号：
-# MPI 给每个进程一个 rank，从 0 到 3。
-# %% [markdown] id="00-title" lang="en" src="9b807607"
+# `mpirun -n 4 python lessons/00_four_processes.py` 启动四个进程，它们执行的是**同一个文件的同一行**。唯一不同的是编号：MPI 给每个进程一个 rank，从 0 到 3。
+# %% [markdown] id="00-title" lang="en" src="ee293307"
 # # 00 Four processes, one program
 #
 # A model that does not fit on one machine has to be trained by several processes together. This lesson does one thing:
@@ -46,9 +45,8 @@ each(comm, f"rank {comm.rank}: mine = {mine}, mine * 4 = {total}")
 # %% [markdown] id="00-message" lang="zh"
 # ## 要知道别人的数，只能发消息
 #
-# 消息就是 MPI 存在的理由。`Allgather` 是一次**集合通信**：四个 rank 都来到这一行，各交出一个数，各拿到全部四个数。
-# 少来一个，其余三个就会一直等下去。
-# %% [markdown] id="00-message" lang="en" src="a0afa6df"
+# 消息就是 MPI 存在的理由。`Allgather` 是一次**集合通信**：四个 rank 都来到这一行，各交出一个数，各拿到全部四个数。少来一个，其余三个就会一直等下去。
+# %% [markdown] id="00-message" lang="en" src="d7e57140"
 # ## To know another's number takes a message
 #
 # Messages are what MPI is for. `Allgather` is a **collective**: all four ranks come to this line, each gives one number, and each
@@ -65,8 +63,8 @@ each(comm, f"rank {comm.rank}: {everybodys.tolist()} -> {everybodys.sum()}")
 # %% [markdown] id="00-price" lang="en" src="38b782ef"
 # ## Messages cost
 #
-# Every rank sends its one number to three others: 3 times 8 bytes. In this project each collective is booked, and the
-# ledger's numbers equal the formulas' to the byte.
+# Every rank sends its one number to three others: 3 times 8 bytes. In this project a ledger counts each
+# collective, and its numbers equal the formulas' to the byte.
 # %%
 from zero_ref.ledger import ledger
 

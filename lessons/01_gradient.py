@@ -3,14 +3,13 @@
 #
 # 四个进程要一起训练，先得知道一个进程训练时算的是什么：每个权重的梯度。整个 ZeRO 搬来搬去的就是它。
 #
-# 最小的模型是 y = wx + b。误差用 L = (y − t)² 衡量。问题是：w 增大一点点，L 变多少？
-# 链式法则把它拆成两段，每段都很容易：
+# 最小的模型是 y = wx + b。误差用 L = (y − t)² 衡量。问题是：w 增大一点点，L 变多少？链式法则把它拆成两段，每段都很容易：
 #
 # - ∂L/∂y = 2(y − t)：输出偏了多少；
 # - ∂y/∂w = x：w 通过 x 影响输出。
 #
 # 所以 **∂L/∂w = ∂L/∂y · x**。同样，∂y/∂b = 1，所以 ∂L/∂b = ∂L/∂y；∂y/∂x = w，所以 ∂L/∂x = ∂L/∂y · w。
-# %% [markdown] id="01-title" lang="en" src="12c8ae57"
+# %% [markdown] id="01-title" lang="en" src="87aef427"
 # # 01 ∂L/∂w = ∂L/∂y · x
 #
 # Before four processes train together, it has to be clear what one computes: the gradient of every weight. That is what
@@ -75,11 +74,10 @@ say(
 # %% [markdown] id="01-batch" lang="zh"
 # ## 一批样本：把各自的贡献加起来
 #
-# 真正的一层有很多输入、很多输出、很多样本。形状变了，道理没变：x 是（样本，输入），w 是（输出，输入），
-# 每个样本对 ∂L/∂w 的贡献是 ∂L/∂y · x，**一批样本的梯度是各个样本贡献之和**。对所有样本求和，恰好就是一次矩阵乘法。
+# 真正的一层有很多输入、很多输出、很多样本。形状变了，道理没变：x 是（样本，输入），w 是（输出，输入），每个样本对 ∂L/∂w 的贡献是 ∂L/∂y · x，**一批样本的梯度是各个样本贡献之和**。对所有样本求和，恰好就是一次矩阵乘法。
 #
 # 下面的 `linear` 是本项目训练时用的那一个，来自 `zero_ref/autograd.py`。
-# %% [markdown] id="01-batch" lang="en" src="b2a61ce9"
+# %% [markdown] id="01-batch" lang="en" src="023409e3"
 # ## A batch: the contributions add up
 #
 # A real layer has many inputs, outputs and samples. The shapes change, the idea does not: x is (samples, inputs), w is
@@ -108,9 +106,8 @@ say("与逐个样本相加的结果一致", "the same as one sample after anothe
 # %% [markdown] id="01-halves" lang="zh"
 # ## 为什么这就是数据并行
 #
-# 既然梯度是样本贡献之和，那么把 5 个样本分给两个进程，一个算 2 个，一个算 3 个，再把两份梯度**相加**，结果不变。
-# 注意是相加，不是求平均：2 个样本的平均和 3 个样本的平均再平均，样本的分量就不一样了。
-# %% [markdown] id="01-halves" lang="en" src="133970a8"
+# 既然梯度是样本贡献之和，那么把 5 个样本分给两个进程，一个算 2 个，一个算 3 个，再把两份梯度**相加**，结果不变。注意是相加，不是求平均：2 个样本的平均和 3 个样本的平均再平均，样本的分量就不一样了。
+# %% [markdown] id="01-halves" lang="en" src="d311687d"
 # ## Why this is data parallelism
 #
 # As the gradient is a sum over samples, 5 samples can go to two processes, 2 to one and 3 to the other, and the two

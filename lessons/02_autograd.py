@@ -1,10 +1,8 @@
 # %% [markdown] id="02-title" lang="zh"
 # # 02 反着走一遍计算图
 #
-# 上一课只有一层，链式法则可以手写。真正的模型一层接一层，同一个权重可能用两次，一个中间结果可能有两个去处，手写就应付不了了。
-# **autograd** 让每一步运算都记下：结果由谁算来，怎样把梯度交回去。算完以后，从最后一个结果开始**反着走一遍**；
-# 几条路径会合的地方，把各自送来的梯度**加起来**。
-# %% [markdown] id="02-title" lang="en" src="cd36bd6b"
+# 上一课只有一层，链式法则可以手写。真正的模型一层接一层，同一个权重可能用两次，一个中间结果可能有两个去处，手写就应付不了了。**autograd** 让每一步运算都记下：结果由谁算来，怎样把梯度交回去。算完以后，从最后一个结果开始**反着走一遍**；几条路径会合的地方，把各自送来的梯度**加起来**。
+# %% [markdown] id="02-title" lang="en" src="e86a7f53"
 # # 02 Back through the graph
 #
 # The last lesson had one layer, and its chain rule fitted on a line. A real model is layer upon layer, one weight may be used twice and
@@ -14,6 +12,7 @@
 import numpy as np
 from _lesson import alone, pick, say, show
 
+from lessons.given.drawing import drawn
 from zero_ref.autograd import Tensor, add, linear, relu
 from zero_ref.ledger import ledger
 
@@ -34,11 +33,10 @@ def model(w: Tensor, w_again: Tensor, b: Tensor, x: np.ndarray = X) -> dict[str,
 # %% [markdown] id="02-graph" lang="zh"
 # ## 画出这张图
 #
-# 真正的 `Tensor` 记着 `parents`（由谁算来）和 `number`（第几个创建）。下面沿着 `parents` 画：缩进一层就是来源，`+` 是又一条路径到了这里。
-# 最右边是 `backward` 里实际访问的次序；叶子 x、w、b 没有来源，只收不交。
+# 真正的 `Tensor` 记着 `parents`（由谁算来）和 `number`（第几个创建）。下面沿着 `parents` 画：缩进一层就是来源，`+` 是又一条路径到了这里。最右边是 `backward` 里实际访问的次序；叶子 x、w、b 没有来源，只收不交。
 #
 # 先想一想：s 一开始就把梯度交给了 h 和 y。接着可以马上访问 h 吗？（来源总比结果先创建。）
-# %% [markdown] id="02-graph" lang="en" src="ae26ed94"
+# %% [markdown] id="02-graph" lang="en" src="66b0bf8f"
 # ## The graph, drawn
 #
 # A real `Tensor` keeps its `parents` (what it was computed from) and its `number` (how many were created before). The drawing follows
@@ -50,21 +48,10 @@ def model(w: Tensor, w_again: Tensor, b: Tensor, x: np.ndarray = X) -> dict[str,
 w, b = Tensor(W), Tensor(B)
 tensors = model(w, w, b)
 names = {tensor: name for name, tensor in tensors.items()}
-visited, drawn = [], []
+visited = []
 for name in "hrys":  # have each note when it hands its gradient back
     tensors[name].hand_back = lambda g, name=name, old=tensors[name].hand_back: (visited.append(name), old(g))
 tensors["s"].backward(G)
-
-
-def draw(tensor: Tensor, depth: int = 0) -> None:
-    """A line for this tensor and, the first time, below it those that it was computed from."""
-    name, again = names[tensor], tensor in drawn
-    leaf, visit = pick("叶子", "leaf"), pick("第 {} 个访问", "visit {}")
-    visit = visit.format(visited.index(name) + 1) if name in visited else leaf
-    show(f"{'    ' * depth + name:<16} {pick('编号', 'number')} {tensor.number}   {'+' if again else visit}")
-    drawn.append(tensor)
-    for parent in () if again else tensor.parents:
-        draw(parent, depth + 1)
 
 
 def walk(order: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -78,7 +65,8 @@ def walk(order: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
     return w.grad, tensors["h"].grad
 
 
-draw(tensors["s"])
+words = pick("编号|叶子|第 {} 个访问", "number|leaf|visit {}").split("|")
+show("\n".join(drawn(tensors["s"], names, visited, words)))
 newest_first = sorted("hrys", key=lambda name: tensors[name].number, reverse=True)
 (right, nothing), (wrong, late) = walk(newest_first), walk(["s", "h", "y", "r"])
 assert newest_first == visited and np.array_equal(right, w.grad) and nothing is None
@@ -90,9 +78,8 @@ say(f"s 之后马上 h：差 {off}，r 交给 h 的来晚了", f"h right after s
 # %% [markdown] id="02-meet" lang="zh"
 # ## 一个权重用两次
 #
-# 把 w 换成数值相同的两个权重，各有各的梯度，**两者之和**才是 w 的梯度。有限差分不管推导，只看 w 动一点点时 L 变多少。
-# 常见的错误是把 `+=` 写成 `=`：后到的把先到的盖掉。
-# %% [markdown] id="02-meet" lang="en" src="947300b3"
+# 把 w 换成数值相同的两个权重，各有各的梯度，**两者之和**才是 w 的梯度。有限差分不管推导，只看 w 动一点点时 L 变多少。常见的错误是把 `+=` 写成 `=`：后到的把先到的盖掉。
+# %% [markdown] id="02-meet" lang="en" src="5bd98a2f"
 # ## A weight used twice
 #
 # With two weights of the same value in place of w, each has a gradient of its own, and **the sum of the two** is w's. A finite difference
@@ -122,9 +109,8 @@ for grad, zh, en in (
 # %% [markdown] id="02-bytes" lang="zh"
 # ## 记账要占内存
 #
-# 反着走要用到前向的结果，它们必须留着：这就是**激活**。账本（`zero_ref/ledger.py`）在数组创建时记上，真正释放时才划掉。
-# 先想一想：下面只有 s 还有名字。h、r、y 的数组还在吗？
-# %% [markdown] id="02-bytes" lang="en" src="c0e976d8"
+# 反着走要用到前向的结果，它们必须留着：这就是**激活**。账本（`zero_ref/ledger.py`）在数组创建时记上，真正释放时才划掉。先想一想：下面只有 s 还有名字。h、r、y 的数组还在吗？
+# %% [markdown] id="02-bytes" lang="en" src="df8f5051"
 # ## The notes take memory
 #
 # The way back needs results of the way forward, so they stay: these are the **activations**. The ledger (`zero_ref/ledger.py`) books an

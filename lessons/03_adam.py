@@ -52,16 +52,15 @@ for t in range(1, 6):
     assert np.array_equal([w, m, v], [real_w, real.m, real.v])
     for i in (0, 12):
         steps.append((t, f"{SLOPE[i]:g}", f"{m[i]:.2e}", f"{v[i]:.2e}", f"{w[i]:.4f}", f"{sgd_w[i]:.2g}"))
-rows((pick("步", "step"), pick("坡度", "slope"), "m", "v", "Adam: w", "SGD: w"), steps)
+rows("步|坡度|m|v|Adam: w|SGD: w", "step|slope|m|v|Adam: w|SGD: w", steps)
 assert np.ptp(w) < 1e-4 and sgd_w[0] < 1e-3 and abs(sgd_w[12]) > 1e9
 say("与 zero_ref/optim.py 的 Adam 逐比特相同", "equal in every bit to Adam in zero_ref/optim.py")
 
 # %% [markdown] id="03-first" lang="zh"
 # ## 第一步总是 lr
 #
-# 第一步时 m̂ = g，v̂ = g²，所以走 lr · g / (|g| + ε)：只要 |g| 远大于 ε，步长就是 lr，与梯度大小无关。
-# 先想一想：忘了偏差修正，第一步会走多远？
-# %% [markdown] id="03-first" lang="en" src="094f5922"
+# 第一步时 m̂ = g，v̂ = g²，所以走 lr · g / (|g| + ε)：只要 |g| 远大于 ε，步长就是 lr，与梯度大小无关。先想一想：忘了偏差修正，第一步会走多远？
+# %% [markdown] id="03-first" lang="en" src="6c63d57c"
 # ## The first step is lr
 #
 # At the first step m̂ = g and v̂ = g², so it goes lr · g / (|g| + ε): as long as |g| is large beside ε that is lr, whatever the gradient.
@@ -99,9 +98,8 @@ assert np.allclose(after, [4.95 - LR * 2, 5 - LR, 5 - LR, 4.95 - LR], rtol=1e-8)
 # %% [markdown] id="03-bytes" lang="zh"
 # ## 最大的不是模型
 #
-# m 和 v 一共 2Ψ 个数（Ψ 是参数个数）。16 位训练时（`zero_ref/precision.py`），1 + 0.0001 还是 1，所以优化器还要一份 float32 的主权重。
-# 先想一想：每个参数一共占几个字节，其中几个是优化器的？
-# %% [markdown] id="03-bytes" lang="en" src="2df7e283"
+# m 和 v 一共 2Ψ 个数（Ψ 是参数个数）。16 位训练时（`zero_ref/precision.py`），1 + 0.0001 还是 1，所以优化器还要一份 float32 的主权重。先想一想：每个参数一共占几个字节，其中几个是优化器的？
+# %% [markdown] id="03-bytes" lang="en" src="2dab94a0"
 # ## The model is not the largest part
 #
 # m and v are 2Ψ numbers (Ψ counts the parameters). In 16 bits (`zero_ref/precision.py`) 1 + 0.0001 is 1, so the optimizer needs
@@ -116,10 +114,9 @@ for name, optimizer in (
 ):
     each.append(sum(vector.nbytes for vector in optimizer.state().values()) / 13)
     lines.append((name, f"{each[-1]:g}", ", ".join(optimizer.state()) or "-"))
-rows(("", pick("每个参数的字节", "bytes a parameter"), pick("状态", "state")), lines)
-one = np.float16(1)
-total = one.nbytes + one.nbytes + each[3]  # parameter, gradient, state
-assert each == [0, 4, 8, 12] and total == 16 and one + np.float16(1e-4) == one
+rows("|每个参数的字节|状态", "|bytes a parameter|state", lines)
+total = 2 + 2 + each[3]  # parameter, gradient, state
+assert each == [0, 4, 8, 12] and total == 16 and np.float16(1) + np.float16(1e-4) == 1
 say(f"16 位共 {total:g} 字节，优化器占 3/4", f"in 16 bits {total:g} bytes, 3/4 of them the optimizer's")
 
 # %% [markdown] id="03-shard" lang="zh"
@@ -132,17 +129,14 @@ say(f"16 位共 {total:g} 字节，优化器占 3/4", f"in 16 bits {total:g} byt
 # An element's update uses its own w, g, m and v. So 13 weights in 4 shards, with 4 Adams that know nothing of each other, should not
 # differ in one bit.
 # %%
-cuts = bounds(13, [1] * 4)
+cuts, lines = bounds(13, [1] * 4), []
 for a, b in zip(cuts, cuts[1:]):
     shard, own = np.zeros(b - a), Adam(b - a, "float64", lr=LR)
     for _ in range(5):
         own.update(shard, SLOPE[a:b] * (shard - 1), 1.0)
     assert np.array_equal(shard, w[a:b])
-    own_bytes, all_bytes = own.m.nbytes + own.v.nbytes, m.nbytes + v.nbytes
-    say(
-        f"权重 {a} 到 {b - 1}：状态 {own_bytes} 字节，全部是 {all_bytes}",
-        f"weights {a} to {b - 1}: state {own_bytes} of {all_bytes} bytes",
-    )
+    lines.append((f"{a} .. {b - 1}", own.m.nbytes + own.v.nbytes, m.nbytes + v.nbytes))
+rows("权重|状态的字节|全部的字节", "weights|bytes of state|bytes of all state", lines)
 
 # %% [markdown] id="03-end" lang="zh"
 # ## 记住

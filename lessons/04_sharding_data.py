@@ -1,9 +1,8 @@
 # %% [markdown] id="04-title" lang="zh"
 # # 04 谁读哪些样本
 #
-# 前三课都是一个进程。现在有四个，先要分的是数据：一批样本的梯度是各个样本之和（第 01 课），所以样本可以分给四个 rank，
-# 只要每个样本**恰好由一个** rank 读。用不着谁来分好再通知大家：定一条**规则**，每个 rank 自己就能算出谁读什么，而且算得都一样。
-# %% [markdown] id="04-title" lang="en" src="8988fb4c"
+# 前三课都是一个进程。现在有四个，先要分的是数据：一批样本的梯度是各个样本之和（第 01 课），所以样本可以分给四个 rank，只要每个样本**恰好由一个** rank 读。用不着谁来分好再通知大家：定一条**规则**，每个 rank 自己就能算出谁读什么，而且算得都一样。
+# %% [markdown] id="04-title" lang="en" src="bf0e3ca0"
 # # 04 Who reads which sample
 #
 # So far there was one process. Now there are four, and the data are dealt first: a batch's gradient is the sum over its samples (lesson
@@ -16,12 +15,11 @@ import subprocess
 import sys
 
 import numpy as np
-from _lesson import each, pick, ranks, say, show
+from _lesson import each, pick, ranks, rows, say, show
 
+from lessons.given.real_runs import train
 from zero_ref.data import Batches, DataSet
 from zero_ref.layout import bounds
-from zero_ref.train import options
-from zero_ref.train.run import train
 
 comm = ranks(4)
 rank, SEED = comm.rank, 5
@@ -74,9 +72,8 @@ for batches in (shuffled, hashed):
 # %% [markdown] id="04-python" lang="zh"
 # ## 不要用 Python 的 hash()
 #
-# 字符串的 `hash()` 加了盐，每个进程启动时各抽一份。先想一想：用 `hash(f"sample {i}") % 4` 来分会怎样？
-# 下面把四个进程的盐（`PYTHONHASHSEED`）固定为 1 到 4，只是为了每次运行都一样。
-# %% [markdown] id="04-python" lang="en" src="4594d73d"
+# 字符串的 `hash()` 加了盐，每个进程启动时各抽一份。先想一想：用 `hash(f"sample {i}") % 4` 来分会怎样？下面把四个进程的盐（`PYTHONHASHSEED`）固定为 1 到 4，只是为了每次运行都一样。
+# %% [markdown] id="04-python" lang="en" src="2e57b186"
 # ## Not Python's hash()
 #
 # The `hash()` of a string is salted, and each process draws its salt when it starts. Think first: what does `hash(f"sample {i}") % 4` do
@@ -89,16 +86,14 @@ each(comm, f"rank {rank}：谁负责 {owners}", f"rank {rank}: owners {owners}")
 readers = np.sum(comm.everyone([owner == str(rank) for owner in owners]), axis=0)
 missed, repeated = (readers == 0).sum(), (readers > 1).sum()
 assert len(readers) == 22 and missed > 0 and repeated > 0
-times = "".join(map(str, readers))
-say(f"读了几次：     {times}", f"times read:    {times}")
+say(f"读了几次：     {''.join(map(str, readers))}", f"times read:    {''.join(map(str, readers))}")
 say(f"{missed} 个没人读，{repeated} 个读了多次", f"{missed} samples not read, {repeated} more than once")
 
 # %% [markdown] id="04-sorted" lang="zh"
 # ## 按类别排好序的文件
 #
-# 直接切成 4 段，每个 rank 只看得到一类。梯度的和与谁来算无关，不会出错；各 rank 只看自己样本的量（比如平均值）会出错。
-# 不打乱就切成步，第一步也缺后几类。所以 zero_ref 先打乱再切成步：一步有哪些样本与规则无关，规则只决定谁来算。
-# %% [markdown] id="04-sorted" lang="en" src="6502448d"
+# 直接切成 4 段，每个 rank 只看得到一类。梯度的和与谁来算无关，不会出错；各 rank 只看自己样本的量（比如平均值）会出错。不打乱就切成步，第一步也缺后几类。所以 zero_ref 先打乱再切成步：一步有哪些样本与规则无关，规则只决定谁来算。
+# %% [markdown] id="04-sorted" lang="en" src="0b35a6a3"
 # ## A file that is sorted by class
 #
 # Cut in 4 as it is, each rank sees one class. The sum of gradients does not depend on who computes it; what each rank takes from its own
@@ -121,9 +116,8 @@ say(f"第 1 步：不打乱 {labels[:8]}，打乱 {first}", f"step 1: as it is {
 # %% [markdown] id="04-uneven" lang="zh"
 # ## 份数不匀怎么办
 #
-# 按哈希分，某一步里一个 rank 可能一个样本也没有。zero_ref 让它照样参加每一次集合通信，并把每个样本的误差除以**整步的样本数**，
-# 此后只相加。先想一想：三种规则训练出来的 loss 差多少？
-# %% [markdown] id="04-uneven" lang="en" src="12649473"
+# 按哈希分，某一步里一个 rank 可能一个样本也没有。zero_ref 让它照样参加每一次集合通信，并把每个样本的误差除以**整步的样本数**，此后只相加。先想一想：三种规则训练出来的 loss 差多少？
+# %% [markdown] id="04-uneven" lang="en" src="b981e9f8"
 # ## What if they are uneven
 #
 # By hash a rank may have no sample in a step. In zero_ref it comes to every collective all the same, and each sample's error is divided
@@ -131,14 +125,10 @@ say(f"第 1 步：不打乱 {labels[:8]}，打乱 {first}", f"step 1: as it is {
 # %%
 losses, sizes = [], comm.everyone([len(hashed.parts(0, step)[0]) for step in range(3)])
 assert np.sum(sizes, axis=0).tolist() == [8, 8, 6] and 0 in np.ravel(sizes)
-each(
-    comm,
-    f"rank {rank}：第 1、2、3 步的样本数 {sizes[rank]}",
-    f"rank {rank}: samples of steps 1, 2, 3 {sizes[rank]}",
-)
+lines = [(r, *numbers) for r, numbers in enumerate(sizes)]
+rows("rank|第 1 步的样本|第 2 步|第 3 步", "rank|samples of step 1|step 2|step 3", lines)
 for rule in ("contiguous", "random", "hash"):
-    line = ["--quiet", "--dtype", "float64", "--steps", "20", "--batch-size", "5", "--shard-data", rule]
-    record = train(options.parse(line))
+    record = train(f"--dtype float64 --steps 20 --batch-size 5 --shard-data {rule}")
     losses.append(record["loss"])
     dealt = [own["samples"] for own in record["ranks"]]
     show(f"{rule:<10} {pick('样本', 'samples')} {dealt} loss {losses[-1][-1]:.14f}")

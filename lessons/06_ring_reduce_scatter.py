@@ -1,13 +1,11 @@
 # %% [markdown] id="06-title" lang="zh"
 # # 06 环形 reduce-scatter
 #
-# 数据并行要把四个 rank 的梯度加起来。最直接的办法是每个 rank 把整个梯度发给 rank 0，由它相加：rank 0 要收 3 份，
-# 又慢又占内存，别的 rank 却在闲着。
+# 数据并行要把四个 rank 的梯度加起来。最直接的办法是每个 rank 把整个梯度发给 rank 0，由它相加：rank 0 要收 3 份，又慢又占内存，别的 rank 却在闲着。
 #
 # **reduce-scatter** 换了个问法：不要求谁拿到整个和，**rank r 只要和的第 r 片**。这样加法和通信就能平摊给所有 rank。
 #
-# 环形算法：所有 rank 围成一圈，每一步都只发给右边、只收左边的。第 s 片从 rank s+1 出发，一路向右，每到一处就加上那里的一份，
-# 走 N−1 步正好到达 rank s。
+# 环形算法：所有 rank 围成一圈，每一步都只发给右边、只收左边的。第 s 片从 rank s+1 出发，一路向右，每到一处就加上那里的一份，走 N−1 步正好到达 rank s。
 #
 # ```
 #     rank 0  ->  rank 1
@@ -15,7 +13,7 @@
 #       |           v
 #     rank 3  <-  rank 2
 # ```
-# %% [markdown] id="06-title" lang="en" src="6946b9fc"
+# %% [markdown] id="06-title" lang="en" src="1379cc9a"
 # # 06 Ring reduce-scatter
 #
 # Data parallelism has to add up the gradients of four ranks. The obvious way is to send them all to rank 0: it receives three whole
@@ -83,9 +81,8 @@ say("每个 rank 都拿到了自己那一片，四份全在里面", "each rank h
 # %% [markdown] id="06-price" lang="zh"
 # ## 花了多少
 #
-# 每一步发送 1/N，走 N−1 步：每个 rank 发送 Ψ(N−1)/N 个元素。这是能做到的最少：每一片的和里，有 N−1 份原来在别的 rank 上，
-# 每份至少要离开一次，所以全部 rank 合起来至少要发送 Ψ(N−1)。
-# %% [markdown] id="06-price" lang="en" src="5d9b4dd9"
+# 每一步发送 1/N，走 N−1 步：每个 rank 发送 Ψ(N−1)/N 个元素。这是能做到的最少：每一片的和里，有 N−1 份原来在别的 rank 上，每份至少要离开一次，所以全部 rank 合起来至少要发送 Ψ(N−1)。
+# %% [markdown] id="06-price" lang="en" src="d1be58f8"
 # ## What it costs
 #
 # 1/N a hop, N−1 hops: each rank sends Ψ(N−1)/N elements. It cannot be less: of every shard's sum N−1 parts lie on other ranks, and
@@ -101,9 +98,8 @@ say(
 # %% [markdown] id="06-real" lang="zh"
 # ## 本项目里的三种
 #
-# `--reduce native` 调用 MPI 自带的，`ordered` 按 rank 顺序求和，`ring` 就是上面这个。三种的结果在这里完全相同，因为这些数加起来没有舍入；
-# 换成真正的浮点梯度，加法顺序不同，最后几个比特就可能不同。
-# %% [markdown] id="06-real" lang="en" src="47e3e63d"
+# `--reduce native` 调用 MPI 自带的，`ordered` 按 rank 顺序求和，`ring` 就是上面这个。三种的结果在这里完全相同，因为这些数加起来没有舍入；换成真正的浮点梯度，加法顺序不同，最后几个比特就可能不同。
+# %% [markdown] id="06-real" lang="en" src="a97ad9b0"
 # ## The three in this project
 #
 # `--reduce native` calls MPI's own, `ordered` adds in rank order, `ring` is the one above. Their results are equal here, because these

@@ -1,9 +1,8 @@
 # %% [markdown] id="08-title" lang="zh"
 # # 08 数据并行
 #
-# 现在可以让四个进程一起训练了。办法最直接：每个 rank 都有完整的模型，各算各的样本，再把梯度加起来，各自做同样的更新。
-# 大家从同样的权重出发，用同样的梯度更新，所以权重永远相同，谁也不用把权重发给别人。
-# %% [markdown] id="08-title" lang="en" src="a311a365"
+# 现在可以让四个进程一起训练了。办法最直接：每个 rank 都有完整的模型，各算各的样本，再把梯度加起来，各自做同样的更新。大家从同样的权重出发，用同样的梯度更新，所以权重永远相同，谁也不用把权重发给别人。
+# %% [markdown] id="08-title" lang="en" src="ed500fcb"
 # # 08 Data parallelism
 #
 # Now four processes can train together, in the most direct way: each has the whole model and computes its own samples, the gradients

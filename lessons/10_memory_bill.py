@@ -3,12 +3,10 @@
 #
 # 上一课把模型摊平，切成 N 片，一个 rank 一片。会切了，可是还没问：**切什么**，切了**值不值**？切开的东西，用的时候要靠通信收集回来。
 #
-# 所以先算账。模型有 Ψ 个参数，用 16 位的数和 Adam 训练：参数 2Ψ 字节，梯度 2Ψ 字节，优化器状态 KΨ 字节，K = 12，
-# 是 float32 的主权重、m、v 各 4 字节（第 03 课）。一共 16Ψ，数据并行的每个 rank 都存一整份。
-# 阶段 1 把优化器状态除以 N，阶段 2 轮到梯度，阶段 3 轮到参数：16Ψ → 4Ψ + 12Ψ/N → 2Ψ + 14Ψ/N → 16Ψ/N。
+# 所以先算账。模型有 Ψ 个参数，用 16 位的数和 Adam 训练：参数 2Ψ 字节，梯度 2Ψ 字节，优化器状态 KΨ 字节，K = 12，是 float32 的主权重、m、v 各 4 字节（第 03 课）。一共 16Ψ，数据并行的每个 rank 都存一整份。阶段 1 把优化器状态除以 N，阶段 2 轮到梯度，阶段 3 轮到参数：16Ψ → 4Ψ + 12Ψ/N → 2Ψ + 14Ψ/N → 16Ψ/N。
 #
 # 先想一想：75 亿个 16 位参数是 15 GB。用 64 张 32 GB 的卡做数据并行，训练放得下吗？
-# %% [markdown] id="10-title" lang="en" src="d6cf7697"
+# %% [markdown] id="10-title" lang="en" src="311fa872"
 # # 10 The memory bill
 #
 # The last lesson laid the model flat and cut it in N slices, one a rank. So we can cut; but **what** is to be cut, and is it **worth it**?
@@ -25,9 +23,8 @@ from math import ceil
 
 from _lesson import pick, ranks, rows, say, show
 
+from lessons.given.real_runs import resting, train
 from zero_ref.plan import formulas, paper, sizing
-from zero_ref.train import options
-from zero_ref.train.run import train
 
 comm, N = ranks(4), 4
 KINDS = ("parameter", "gradient", "optimizer")
@@ -53,29 +50,25 @@ for n in (4, 64, 1024):
         gb = f"{paper.cell('7.5B', stage, n):>5} GB"
         show(f"N = {n:<4}  {pick('阶段', 'stage')} {stage}  {gb}  {bar(kinds, 3e9)}")
 assert [paper.cell("7.5B", stage, 64) for stage in range(4)] == ["120", "31.4", "16.6", "1.88"]
-say(
-    "放不下。没切的部分降不下来：阶段 1 是 4Ψ = 30 GB，阶段 2 是 2Ψ = 15 GB",
-    "No. What is not cut stays, whatever N is: 30 GB at stage 1, 15 GB at stage 2",
-)
+say("放不下。没切的部分降不下来：", "No. What is not cut stays, whatever N is:")
+say("阶段 1 是 4Ψ = 30 GB，阶段 2 是 2Ψ = 15 GB", "4Ψ = 30 GB at stage 1, 2Ψ = 15 GB at stage 2")
 
 # %% [markdown] id="10-run" lang="zh"
 # ## 对账
 #
-# 上面这些数是公式算的，和论文印的一样。下面真的训练一个 17,226 个参数的模型，四个 rank，四个阶段：条是公式，一个字母 Ψ/2 字节；
-# 数字是账本量到的字节。float32 不需要主权重，每个参数 4 + 4 + 8，也是 16 字节。先想一想：阶段 1 和 2 省下的也一样多吗？
-# %% [markdown] id="10-run" lang="en" src="7972cff2"
+# 上面这些数是公式算的，和论文印的一样。下面真的训练一个 17,226 个参数的模型，四个 rank，四个阶段：条是公式，一个字母 Ψ/2 字节；数字是账本量到的字节。float32 不需要主权重，每个参数 4 + 4 + 8，也是 16 字节。先想一想：阶段 1 和 2 省下的也一样多吗？
+# %% [markdown] id="10-run" lang="en" src="311e8d44"
 # ## The bill against the ledger
 #
 # So far it is a formula, with the results that the paper prints. Now 17,226 parameters are really trained on four ranks, at each stage:
 # the bars are the formula, a letter for Ψ/2 bytes; the numbers are bytes that the ledger measured. Float32 needs no master, so a
 # parameter takes 4 + 4 + 8: 16 bytes again. Think first: do stages 1 and 2 save as much, then?
 # %%
-RUN = "--quiet --steps 3"
 records = {}  # by stage; those of float32 stay
 for dtype, each in (("bfloat16", (2, 2, 12)), ("float32", (4, 4, 8))):
     show(f"{dtype}: {each[0]} + {each[1]} + {each[2]}")
     for stage in range(4):
-        records[stage] = record = train(options.parse(f"{RUN} --dtype {dtype} --stage {stage}".split()))
+        records[stage] = record = train(f"--steps 3 --dtype {dtype} --stage {stage}")
         psi = record["parameters_padded"]
         formula = bill(stage, psi, N, each)
         for rank in record["ranks"]:
@@ -83,19 +76,16 @@ for dtype, each in (("bfloat16", (2, 2, 12)), ("float32", (4, 4, 8))):
         p, g, o = (record["ranks"][comm.rank]["resting_bytes"][kind] for kind in KINDS)
         numbers = f"{p:>6,} + {g:>6,} + {o:>7,} = {p + g + o:>7,}"
         show(f"{pick('阶段', 'stage')} {stage}  {bar(formula, psi / 2):<32}  {numbers}")
-say(
-    "四个 rank 上每一项都一字节不差。float32 省得少：阶段 1 剩 10/16，而不是 7/16",
-    "Equal to the byte on all ranks. Float32 saves less: 10/16 at stage 1, not 7/16",
-)
+say("四个 rank 上每一项都一字节不差", "Equal to the byte on all ranks")
+say("float32 省得少：阶段 1 剩 10/16，而不是 7/16", "Float32 saves less: 10/16 at stage 1, not 7/16")
 
 # %% [markdown] id="10-peak" lang="zh"
 # ## 账单之外
 #
-# 账单只管两步之间常驻的内存。一步之中还有激活、缓冲区和一个 unit 的完整梯度，阶段 3 还有一个临时收集的 unit，所以峰值更高。
-# 峰值也算得出来，`zero_ref/plan/formulas.py` 算到字节。后三列是各自的最大值，不在同一时刻。
+# 账单只管两步之间常驻的内存。一步之中还有激活、缓冲区和一个 unit 的完整梯度，阶段 3 还有一个临时收集的 unit，所以峰值更高。峰值也算得出来，`zero_ref/plan/formulas.py` 算到字节。后三列是各自的最大值，不在同一时刻。
 #
 # 先想一想：每步从 64 个样本增加到 256 个，哪几列会变？
-# %% [markdown] id="10-peak" lang="en" src="5b7a159d"
+# %% [markdown] id="10-peak" lang="en" src="42cf732c"
 # ## What is not on the bill
 #
 # The bill is about memory at rest, between steps. In a step there are activations, too, buffers, one unit's whole gradient, and at stage
@@ -105,35 +95,31 @@ say(
 # Think first: with 256 samples a step in place of 64, which columns change?
 # %%
 largest = 4 * (64 * 128 + 128)  # bytes of the largest layer
+larger = train("--steps 3 --batch-size 256")
 on_top, lines = [], []
-larger = train(options.parse(f"{RUN} --batch-size 256".split()))
 for stage, samples, record in [*((s, 64, records[s]) for s in range(4)), (3, 256, larger)]:
-    rank = record["ranks"][comm.rank]
-    most, rest, peak = rank["peak_bytes"], sum(rank["resting_bytes"].values()), rank["peak_total_bytes"]
+    rank, rest = record["ranks"][comm.rank], resting(record, comm)
+    most, peak = rank["peak_bytes"], rank["peak_total_bytes"]
     assert peak == rank["predicted"]["peak_total_bytes"] > rest
     assert most["full_gradient"] == largest and most["gathered"] == (largest if stage == 3 else 0)
     on_top.append(peak - rest)
-    held = [most[kind] for kind in ("gathered", "full_gradient", "activation")]
-    lines.append((stage, samples, *(f"{nbytes:,}" for nbytes in (rest, peak, *held))))
-head = pick(
-    "阶段 样本 常驻 峰值 收集的参数 完整梯度 激活",
-    "stage samples rest peak gathered whole-gradient activation",
-)
-rows(head.split(), lines)
+    lines.append((stage, samples, rest, peak, most["gathered"], most["full_gradient"], most["activation"]))
+zh = "阶段|样本|常驻|峰值|收集的参数|完整梯度|激活"
+rows(zh, "stage|samples|rest|peak|gathered|whole gradient|activation", lines)
 assert on_top[0] == on_top[1] == on_top[2] < on_top[3] < on_top[4]
 say("变的是激活和峰值：ZeRO 不切激活", "Activations and peak change: ZeRO does not cut activations")
 
 # %% [markdown] id="10-traps" lang="zh"
 # ## 四个容易算错的地方
 #
-# - **GB 和 GiB**：论文的 GB 是 10⁹ 字节，GiB 是 2³⁰ 字节，是前者的 1.074 倍。
+# - **GB 和 GiB**：论文的 GB 是 10⁹ 字节，GiB 是 2³⁰ 字节，是前者的 1.074 倍：120 GB 是 111.8 GiB。
 # - **K**：12 是主权重、m、v；再留一份 float32 梯度是 16。常见的 18 和 20 是总数：18 含 16 位的梯度，20 还含参数，不能再当 K 代进公式。
 # - **填充**：每个 unit 都补齐到 N 的倍数，公式里的 Ψ 是补齐以后的。
 # - **“逻辑”字节**：只用 1/N，但整块缓冲区还活着，占的就是整块。账本数的是真正活着的数组。
-# %% [markdown] id="10-traps" lang="en" src="4197bf14"
+# %% [markdown] id="10-traps" lang="en" src="a5bf1dce"
 # ## Four ways to get it wrong
 #
-# - **GB and GiB**: the paper's GB are 10⁹ bytes, GiB are 2³⁰, 1.074 times as much.
+# - **GB and GiB**: the paper's GB are 10⁹ bytes, GiB are 2³⁰, 1.074 times as much: 120 GB are 111.8 GiB.
 # - **K**: 12 is master, m and v; with a float32 gradient kept beside them, 16. The figures 18 and 20 quoted elsewhere are sums: 18 includes
 #   the 16-bit gradients, and 20 the parameters, too. Neither is a K.
 # - **Padding**: each unit is filled up to a multiple of N, and the formula's Ψ is what it has then.
@@ -143,40 +129,27 @@ from zero_ref.array import zeros
 from zero_ref.ledger import ledger
 
 gb, gib = (sizing.most_parameters(1, 32 * unit, 64, 2, 12) / 1e9 for unit in (10**9, 2**30))
-say(
-    f"120 GB = {120e9 / 2**30:.1f} GiB；阶段 1：32 GB 放得下 {gb:.2f}B 参数，32 GiB 放得下 {gib:.2f}B",
-    f"120 GB = {120e9 / 2**30:.1f} GiB; stage 1: 32 GB for {gb:.2f}B parameters, 32 GiB for {gib:.2f}B",
-)
+lines = [("32 GB", f"{gb:.2f}B"), ("32 GiB", f"{gib:.2f}B")]
+rows("内存|64 个 rank、阶段 1 放得下的参数", "memory|parameters at stage 1, 64 ranks", lines)
 assert round(gib / gb, 3) == 1.074
 names = "master m v float32-gradient 16-bit-gradient 16-bit-parameter"
 names, sizes = pick("主权重 m v float32梯度 16位梯度 16位参数", names).split(), [4, 4, 4, 4, 2, 2]
-rows(("+", pick("字节", "bytes"), pick("合计", "sum")), list(zip(names, sizes, accumulate(sizes))))
-together = sum(sizes)
-wrong = sum(bill(0, 7.5e9, 64, (2, 2, 20)).values())
-assert (together, wrong) == (20, 180e9)
-say(
-    f"7.5B：20Ψ = {together * 7.5:g} GB；误把 20 当成 K，就算成 {wrong / 1e9:g} GB",
-    f"7.5B: 20 psi = {together * 7.5:g} GB; with 20 taken for K: {wrong / 1e9:g} GB",
-)
-
+rows("+|字节|合计", "+|bytes|sum", zip(names, sizes, accumulate(sizes)))
+right, wrong = sum(sizes) * 7.5, sum(bill(0, 7.5, 64, (2, 2, 20)).values())
+assert (right, wrong) == (150, 180)
+rows("7.5B 个参数|GB", "7.5B parameters|GB", [("20Ψ", right), ("4Ψ + KΨ, K = 20", wrong)])
 raw = sum(bill(3, record["parameters"], N, each).values())
-say(
-    f"阶段 3：Ψ = {record['parameters']:,} 时 {raw:,.0f} 字节；补齐到 {psi:,} 是 {rest:,}",
-    f"stage 3: psi = {record['parameters']:,}: {raw:,.0f} bytes; padded to {psi:,}: {rest:,}",
-)
+lines = [(record["parameters"], round(raw)), (psi, rest)]
+rows("Ψ，补齐前、补齐后|阶段 3 的字节", "Ψ without and with padding|bytes at stage 3", lines)
 assert rest == 16 * psi / N and 0 < rest - raw < 16 * N
-
-whole = zeros(4000, "float32", "full_gradient")
+whole, lines = zeros(4000, "float32", "full_gradient"), []
 shard = whole[:1000]
 del whole  # the view keeps it alive
-for zh, en in (("视图", "view"), ("复制", "copy")):
-    alive = ledger.live["full_gradient"]
-    say(
-        f"分片是{zh}：逻辑上 {shard.nbytes:,} 字节；整块还活着的有 {alive:,}",
-        f"shard is a {en}: {shard.nbytes:,} logical bytes; alive of the whole: {alive:,}",
-    )
-    assert alive == (16000 if en == "view" else 0)
+for kind in pick("视图 复制", "view copy").split():
+    lines.append((kind, shard.nbytes, ledger.live["full_gradient"]))
     shard = shard.copy()
+rows("分片是|逻辑字节|整块还活着的", "shard is a|logical bytes|alive of the whole", lines)
+assert [alive for *_, alive in lines] == [16000, 0]
 
 # %% [markdown] id="10-end" lang="zh"
 # ## 记住

@@ -1,11 +1,10 @@
 # %% [markdown] id="11-title" lang="zh"
 # # 11 ZeRO-1：优化器状态切开
 #
-# 数据并行里，N 个 rank 各有一份完整的模型、梯度和优化器状态，各自做一遍完全相同的更新：同样的活干了 N 遍。Adam 为每个参数存两个数，
-# 这份状态比参数本身还大，却没有哪个 rank 需要别人那份。
+# 数据并行里，N 个 rank 各有一份完整的模型、梯度和优化器状态，各自做一遍完全相同的更新：同样的活干了 N 遍。Adam 为每个参数存两个数，这份状态比参数本身还大，却没有哪个 rank 需要别人那份。
 #
 # 阶段 1：rank r 只更新第 r 片参数，所以只存第 r 片的优化器状态。更新完，把各片参数收集起来，大家又有了完整的模型。
-# %% [markdown] id="11-title" lang="en" src="b5df73c5"
+# %% [markdown] id="11-title" lang="en" src="1e843fca"
 # # 11 ZeRO-1: the optimizer's state is cut
 #
 # In data parallelism N ranks have the whole model, gradient and optimizer state each, and all make the very same update: the same work
@@ -15,7 +14,7 @@
 # everyone has the whole model again.
 # %%
 import numpy as np
-from _lesson import pick, ranks, rows, say, show_difference
+from _lesson import ranks, rows, say, show_difference
 
 comm = ranks(4)
 N = comm.size
@@ -95,17 +94,16 @@ say("参数逐比特相同，少发三分之一", "the parameters are equal in e
 #
 # Think first: what part of stage 0's memory at rest does stage 1 need with N = 4? Can it get down to a quarter?
 # %%
-from zero_ref.train import options
-from zero_ref.train.run import train
+from lessons.given.real_runs import resting, train
 
-records = [train(options.parse(["--quiet", "--steps", "20", "--stage", str(stage)])) for stage in (0, 1)]
+records = [train(f"--steps 20 --stage {stage}") for stage in (0, 1)]
 lines = []
 for stage, record in enumerate(records):
     kinds = record["ranks"][comm.rank]["resting_bytes"]
     numbers = [kinds[kind] for kind in ("parameter", "gradient", "optimizer")]
-    lines.append((stage, *(f"{nbytes:,}" for nbytes in (*numbers, sum(numbers)))))
-rows(pick("阶段 参数 梯度 优化器 合计", "stage parameters gradients optimizer total").split(), lines)
-whole, cut = (sum(record["ranks"][comm.rank]["resting_bytes"].values()) for record in records)
+    lines.append((stage, *numbers, sum(numbers)))
+rows("阶段|参数|梯度|优化器|合计", "stage|parameters|gradients|optimizer|total", lines)
+whole, cut = (resting(record, comm) for record in records)
 Psi = records[0]["parameters_padded"]
 assert whole == 16 * Psi and cut == 8 * Psi + 8 * Psi // N
 assert records[0]["weights_sha256"] == records[1]["weights_sha256"]

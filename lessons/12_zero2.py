@@ -3,11 +3,10 @@
 #
 # 阶段 1 里每个 rank 留着完整的梯度，直到一步的末尾才做 reduce-scatter，然后只用其中四分之一。
 #
-# 反向传播是从最后一层往前走的。某一层的梯度一算出来，立刻就可以做 reduce-scatter，留下自己那片，其余扔掉。这样同一时刻最多只有
-# **一层**的完整梯度。
+# 反向传播是从最后一层往前走的。某一层的梯度一算出来，立刻就可以做 reduce-scatter，留下自己那片，其余扔掉。这样同一时刻最多只有**一层**的完整梯度。
 #
 # 先想一想：发送的字节数变了吗？
-# %% [markdown] id="12-title" lang="en" src="37a8d503"
+# %% [markdown] id="12-title" lang="en" src="a3ec01e0"
 # # 12 ZeRO-2: the gradient, too
 #
 # At stage 1 each rank keeps the whole gradient until the end of the step, reduces it then, and uses a quarter.
@@ -30,11 +29,9 @@ comm = ranks(4)
 #
 # A step can be recorded event by event. Here is when a whole gradient (`full_gradient`) is born in a step of stage 2, and when it dies.
 # %%
-from zero_ref.train import options
-from zero_ref.train.run import train
+from lessons.given.real_runs import resting, sent, train
 
-# --chart has a step recorded; --quiet keeps the chart itself off the terminal
-recorded = train(options.parse(["--quiet", "--steps", "3", "--stage", "2", "--chart"]))["recorded_step"]
+recorded = train("--steps 3 --stage 2 --chart")["recorded_step"]  # --chart has a step recorded
 alive = most = 0
 for _, what, kind, unit, nbytes, line, _ in recorded["ranks"][comm.rank]["events"]:
     if kind == "full_gradient":
@@ -57,29 +54,25 @@ say(
 # %%
 
 
-def measured(stage: int, micro_batches: int) -> tuple[int, int, str]:
-    line = ["--quiet", "--steps", "20", "--stage", str(stage), "--micro-batches", str(micro_batches)]
-    record = train(options.parse(line))
-    rank = record["ranks"][comm.rank]
-    sent = rank["sent_bytes_per_step"]
-    rest = sum(rank["resting_bytes"].values())
-    return rest, sent["reduce_scatter"] + sent["all_gather"], record["weights_sha256"]
+def measure(micro_batches: int) -> tuple[tuple, tuple]:
+    """Stage 1 and stage 2: bytes at rest, bytes sent in a step, and the weights' hash."""
+    runs = [train(f"--steps 20 --stage {stage} --micro-batches {micro_batches}") for stage in (1, 2)]
+    one, two = ((resting(run, comm), sent(run, comm), run["weights_sha256"][:16]) for run in runs)
+    rows("阶段|常驻|发送|权重", "stage|rest|sent|weights", [(1, *one), (2, *two)])
+    return one, two
 
 
-one, two = measured(1, 1), measured(2, 1)
-head = pick("阶段 常驻 发送 权重", "stage rest sent weights").split()
-rows(head, [(n, f"{rest:,}", f"{sent:,}", found[:16]) for n, (rest, sent, found) in ((1, one), (2, two))])
+one, two = measure(1)
 assert two[0] < one[0] and two[1:] == one[1:]
 say("发送量相同，权重逐比特相同", "the same bytes sent, and weights equal in every bit")
 
 # %% [markdown] id="12-micro" lang="zh"
 # ## 四个 micro-batch：这时有代价了
 #
-# 如果一步分成 k 个 micro-batch，阶段 1 可以先把梯度累加在本地，最后只做一次 reduce-scatter。阶段 2 不留完整的梯度，
-# 所以**每个** micro-batch 都要做一次。
+# 如果一步分成 k 个 micro-batch，阶段 1 可以先把梯度累加在本地，最后只做一次 reduce-scatter。阶段 2 不留完整的梯度，所以**每个** micro-batch 都要做一次。
 #
 # 先想一想：k = 4 时，阶段 2 发送多少？
-# %% [markdown] id="12-micro" lang="en" src="30b52318"
+# %% [markdown] id="12-micro" lang="en" src="32a931ca"
 # ## Four micro-batches: here it costs
 #
 # With k micro-batches to a step, stage 1 can add up its gradient locally and reduce it once at the end. Stage 2 keeps no whole gradient,
@@ -87,8 +80,7 @@ say("发送量相同，权重逐比特相同", "the same bytes sent, and weights
 #
 # Think first: what does stage 2 send with k = 4?
 # %%
-one, two = measured(1, 4), measured(2, 4)
-rows(head, [(n, f"{rest:,}", f"{sent:,}", found[:16]) for n, (rest, sent, found) in ((1, one), (2, two))])
+one, two = measure(4)
 assert two[1] * 2 == one[1] * 5
 assert one[2] != two[2]
 say(

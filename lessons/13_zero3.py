@@ -1,13 +1,12 @@
 # %% [markdown] id="13-title" lang="zh"
 # # 13 ZeRO-3：连参数也切开
 #
-# 阶段 2 里，优化器状态和梯度都只存 1/N 了，可每个 rank 上仍然有完整的模型。rank 再多，这一份也不会变小：模型本身放不下，
-# 阶段 2 就无能为力。
+# 阶段 2 里，优化器状态和梯度都只存 1/N 了，可每个 rank 上仍然有完整的模型。rank 再多，这一份也不会变小：模型本身放不下，阶段 2 就无能为力。
 #
 # 但是同一时刻只有**一层**在计算。所以平时每个 rank 只存自己那片参数，轮到哪一层，就在那一刻把它收集起来，用完就扔。
 #
 # 先想一想：前向时收集一次，反向时还要再收集一次。每步要发送的数据，是阶段 2 的几倍？
-# %% [markdown] id="13-title" lang="en" src="6fffed41"
+# %% [markdown] id="13-title" lang="en" src="5389461d"
 # # 13 ZeRO-3: the parameters, too
 #
 # At stage 2 each rank keeps 1/N of the optimizer's state and of the gradient, but still the whole model. More ranks do
@@ -32,18 +31,16 @@ comm = ranks(4)
 # All four stages train 20 steps on the same data. At rest: bytes that stay between steps; peak: the most in a step; sent: bytes
 # a step. All of it measured.
 # %%
-from zero_ref.train import options
-from zero_ref.train.run import train
+from lessons.given import real_runs
 
-records = [train(options.parse(["--quiet", "--steps", "20", "--stage", str(stage)])) for stage in range(4)]
-own = [record["ranks"][comm.rank] for record in records]
-rest = [sum(rank["resting_bytes"].values()) for rank in own]
-peak = [rank["peak_total_bytes"] for rank in own]
-sent = [sum(rank["sent_bytes_per_step"][name] for name in ("reduce_scatter", "all_gather")) for rank in own]
+records = [real_runs.train(f"--steps 20 --stage {stage}") for stage in range(4)]
+rest = [real_runs.resting(record, comm) for record in records]
+peak = [record["ranks"][comm.rank]["peak_total_bytes"] for record in records]
+sent = [real_runs.sent(record, comm) for record in records]
 psi = records[0]["parameters_padded"]
 show(f"Ψ = {psi:,}, N = {comm.size}")
-head = pick("阶段 常驻 峰值 峰值−常驻 发送", "stage rest peak peak-rest sent").split()
-rows(head, [(n, *(f"{v:,}" for v in (r, p, p - r, s))) for n, (r, p, s) in enumerate(zip(rest, peak, sent))])
+lines = [(n, r, p, p - r, s) for n, (r, p, s) in enumerate(zip(rest, peak, sent))]
+rows("阶段|常驻|峰值|峰值−常驻|发送", "stage|rest|peak|peak-rest|sent", lines)
 assert rest[3] * comm.size == 16 * psi == rest[0]
 assert sent[3] * 2 == sent[2] * 3 and sent[2] == sent[1] == sent[0]
 gathered = (peak[3] - rest[3]) - (peak[2] - rest[2])
@@ -76,7 +73,7 @@ say(
 # %%
 from zero_ref.report import summary, text
 
-drawn = train(options.parse(["--quiet", "--steps", "3", "--stage", "3", "--chart"]))
+drawn = real_runs.train("--steps 3 --stage 3 --chart")
 show(text.chart(drawn, summary.words_for(drawn, language())))
 
 # %% [markdown] id="13-same" lang="zh"
@@ -112,9 +109,8 @@ assert sum(b - a for shard in everybodys for a, b in shard) == layout.elements
 # %% [markdown] id="13-trap" lang="zh"
 # ## 最容易犯的错
 #
-# 分片如果是完整参数的一个**视图**（`full[a:b]`），那么只要分片还在，完整的那块内存就释放不了：代码看上去是 ZeRO-3，内存却一个字节
-# 也没省。所以 `zero3.py` 的 `setup` 里有一个 `.copy()`。
-# %% [markdown] id="13-trap" lang="en" src="cfe252df"
+# 分片如果是完整参数的一个**视图**（`full[a:b]`），那么只要分片还在，完整的那块内存就释放不了：代码看上去是 ZeRO-3，内存却一个字节也没省。所以 `zero3.py` 的 `setup` 里有一个 `.copy()`。
+# %% [markdown] id="13-trap" lang="en" src="7d008826"
 # ## The usual mistake
 #
 # If a shard is a **view** of the whole (`full[a:b]`), the whole stays in memory for as long as the shard does: it looks like ZeRO-3
@@ -167,9 +163,9 @@ show_difference(zero2, zero3, "13_zero3")
 # %% [markdown] id="13-end" lang="en" src="a5e7a7d9"
 # ## To remember
 #
-# - At rest 16Ψ/N: twice the ranks, half of it on each, without a floor.
+# - At rest 16Ψ/N: with twice the ranks each keeps half as much, and there is no floor.
 # - The price is traffic: 3Ψ, half as much again as data parallelism; and a layer is gathered when it is needed, so ranks wait for it.
 # - DistributedDataParallel is not ZeRO-3: it keeps 16Ψ on every rank.
-# - In pictures: `mpirun -n 4 python -m zero_ref.train --stage 3 --report run.html` shows event by event when a unit is gathered and dropped;
-#   `make compare` shows all four stages side by side.
+# - In pictures: `mpirun -n 4 python -m zero_ref.train --stage 3 --report run.html` shows event by event when a unit is gathered and
+#   dropped; `make compare` shows all four stages side by side.
 # - Next: what these bytes cost on a wire. All of stage 3 is in `zero_ref/stages/zero3.py`.

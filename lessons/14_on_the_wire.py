@@ -1,9 +1,8 @@
 # %% [markdown] id="14-title" lang="zh"
 # # 14 在网线上花多少
 #
-# 上一课量到阶段 3 发送 3Ψ，阶段 2 发送 2Ψ。那是一个总数，而且只有一个 micro-batch。它没有说这些字节各属于哪种集合通信，一步有 k 个
-# micro-batch 时是多少，字节又怎样变成时间。
-# %% [markdown] id="14-title" lang="en" src="ba06aaad"
+# 上一课量到阶段 3 发送 3Ψ，阶段 2 发送 2Ψ。那是一个总数，而且只有一个 micro-batch。它没有说这些字节各属于哪种集合通信，一步有 k 个 micro-batch 时是多少，字节又怎样变成时间。
+# %% [markdown] id="14-title" lang="en" src="6fc341d9"
 # # 14 What it costs on the wire
 #
 # The last lesson measured 3Ψ at stage 3 and 2Ψ at stage 2. That was a sum, for one micro-batch. It did not say which collective sends how
@@ -19,26 +18,23 @@ comm, N = ranks(4), 4
 # %% [markdown] id="14-bytes" lang="zh"
 # ## 整个模型走几遍
 #
-# 从阶段文件里可以直接读出来：阶段 0 和 1 每步一遍 reduce-scatter、一遍 all-gather；阶段 2 的 reduce-scatter 每个 micro-batch 一遍；
-# 阶段 3 的 all-gather 每个 micro-batch 还要两遍。走一遍，每个 rank 发送 Ψ(N−1)/N 个元素；论文省去了 (N−1)/N，rank 少的时候不能省。
-# 下面让真正的阶段训练，三层各有 117、50、18 个参数，一步 21 个样本，都不是 4 的倍数。四个字母是一遍，`r` 是 reduce-scatter，`a` 是 all-gather。
+# 从阶段文件里可以直接读出来：阶段 0 和 1 每步一遍 reduce-scatter、一遍 all-gather；阶段 2 的 reduce-scatter 每个 micro-batch 一遍；阶段 3 的 all-gather 每个 micro-batch 还要两遍。走一遍，每个 rank 发送 Ψ(N−1)/N 个元素；论文省去了 (N−1)/N，rank 少的时候不能省。下面让真正的阶段训练，三层各有 117、50、18 个参数，一步 21 个样本，都不是 4 的倍数。四个字母是一遍（一个数有 4 字节），`r` 是 reduce-scatter，`a` 是 all-gather。
 #
 # 先想一想：k = 3 时，哪个阶段发送的是一个 micro-batch 的 3 倍？
-# %% [markdown] id="14-bytes" lang="en" src="64648cf4"
+# %% [markdown] id="14-bytes" lang="en" src="0b9859db"
 # ## How many times the whole model is sent
 #
 # It can be read off the stage files: at stages 0 and 1 one reduce-scatter and one all-gather a step; at stage 2 a reduce-scatter for each
 # micro-batch; at stage 3 two all-gathers for each, as well. Each time a rank sends Ψ(N−1)/N elements; the paper leaves (N−1)/N out, which
-# counts where ranks are few. Now the real stages train, with layers of 117, 50 and 18 parameters and 21 samples a step, no multiples of 4.
-# Four letters are one pass of the whole model, `r` of reduce-scatter, `a` of all-gather.
+# matters where ranks are few. Now the real stages train, with layers of 117, 50 and 18 parameters and 21 samples a step, no multiples of 4.
+# Four letters, one for each byte of a number, are one pass of the whole model: `r` of reduce-scatter, `a` of all-gather.
 #
 # Think first: which stage sends 3 times as much with k = 3 as with one micro-batch?
 # %%
+from lessons.given.real_runs import train
 from zero_ref.plan import formulas
-from zero_ref.train import options
-from zero_ref.train.run import train
 
-RUN = "--quiet --steps 3 --data synthetic --samples 99 --features 12 --classes 3 --hidden 9,5 --batch-size 21"
+RUN = "--steps 3 --data synthetic --samples 99 --features 12 --classes 3 --hidden 9,5 --batch-size 21"
 
 
 def passes(stage: int, k: int) -> dict[str, int]:
@@ -47,7 +43,7 @@ def passes(stage: int, k: int) -> dict[str, int]:
 
 
 for k, stage in [(k, stage) for k in (1, 3) for stage in range(4)]:
-    record = train(options.parse(f"{RUN} --stage {stage} --micro-batches {k}".split()))
+    record = train(f"{RUN} --stage {stage} --micro-batches {k}")
     psi = record["parameters_padded"]
     assert (record["parameters"], psi) == (117 + 50 + 18, 120 + 52 + 20)  # padded to multiples of N
     assert passes(stage, k) == formulas.passes(stage, k)
@@ -68,10 +64,8 @@ for n in (2, 4, 64, 1024):
 # %% [markdown] id="14-latency" lang="zh"
 # ## 字节不是时间：每条消息都有启动开销
 #
-# 同样多的字节，一次收集，或者切成 64 次收集。时间是这次运行量到的。时间 = 字节 / 带宽 + 次数 × 跳数 × 每跳的延迟，这就是
-# alpha-beta 模型（`zero_ref/plan/timing.py`）。再假设一条线每跳 20 微秒、每秒 10 GB，算一算时间花在哪里：上面的小模型，和 36 层、75 亿个
-# 16 位参数的模型。
-# %% [markdown] id="14-latency" lang="en" src="4362f520"
+# 同样多的字节，一次收集，或者切成 64 次收集。时间是这次运行量到的。时间 = 字节 / 带宽 + 次数 × 跳数 × 每跳的延迟，这就是 alpha-beta 模型（`zero_ref/plan/timing.py`）。再假设一条线每跳 20 微秒、每秒 10 GB，算一算时间花在哪里：上面的小模型，和 36 层、75 亿个 16 位参数的模型。
+# %% [markdown] id="14-latency" lang="en" src="0ae5f209"
 # ## Bytes are not time: every message has a start-up cost
 #
 # The same bytes, gathered in one call or in 64; the times are measured in this run. Time = bytes / bandwidth + calls × hops ×
@@ -112,11 +106,10 @@ for name, nbytes, units in (("small", 4 * psi, 3), ("large", 2 * 7.5e9, 36)):
 # %% [markdown] id="14-prefetch" lang="zh"
 # ## 字节不是时间：有的字节没人等
 #
-# 阶段 3 等 all-gather 做完才计算。`--prefetch` 让下一个 unit 的参数提前上路。`A` 是整个 all-gather，`a` 是它开始，`w` 是等它到，
-# `F` 是前向，数字是第几个 unit。
+# 阶段 3 等 all-gather 做完才计算。`--prefetch` 让下一个 unit 的参数提前上路。`A` 是整个 all-gather，`a` 是它开始，`w` 是等它到，`F` 是前向，数字是第几个 unit。
 #
 # 先想一想：发送的字节、训练的结果、占的内存，三样里哪一样会变？
-# %% [markdown] id="14-prefetch" lang="en" src="60f77ef1"
+# %% [markdown] id="14-prefetch" lang="en" src="c4033f48"
 # ## Bytes are not time: some are not waited for
 #
 # Stage 3 computes after each all-gather is done. `--prefetch` sends the next unit's parameters on their way early. `A` is a whole all-gather,
@@ -127,7 +120,7 @@ for name, nbytes, units in (("small", 4 * psi, 3), ("large", 2 * 7.5e9, 36)):
 LETTER = {"all_gather": "A", "start_all_gather": "a", "finish_all_gather": "w", "forward": "F"}
 orders, records = [], []
 for more in ("", "--prefetch"):
-    records.append(train(options.parse(f"{RUN} --chart {more}".split())))  # --chart has a step recorded
+    records.append(train(f"{RUN} --chart {more}"))  # --chart has a step recorded
     events = records[-1]["recorded_step"]["ranks"][comm.rank]["events"]
     begun = [(LETTER.get(name), unit) for _, what, name, unit, *_ in events if what == "begin"]
     orders.append(" ".join(f"{letter}{unit}" for letter, unit in begun[: begun.index(("F", 2)) + 1]))
@@ -155,9 +148,10 @@ say(
 # ## To remember
 #
 # - In a step each rank sends 2Ψ, 2Ψ, (k+1)Ψ, 3kΨ, all times (N−1)/N; with k = 1 that is 2Ψ, 2Ψ, 2Ψ, 3Ψ.
-# - Bytes are not time: in pieces that are too small it all goes into latency, and what is hidden behind computation is not waited for.
-# - Prefetch changes neither bytes nor result, only there are two gathered units at once. How much time it saves is to be measured on a real
-#   wire. See `zero_ref/stages/zero3_prefetch.py`.
-# - In pictures: the lanes of `mpirun -n 4 python -m zero_ref.train --stage 3 --prefetch --report run.html`, beside those without `--prefetch`;
-#   `make compare` has who sends how much to whom.
+# - Bytes are not time: cut into pieces that are too small, all the time goes into latency; and what is hidden behind computation is not
+#   waited for.
+# - Prefetching changes neither bytes nor results; it only takes two gathered units at once. How much time it saves is to be measured on a
+#   real wire. See `zero_ref/stages/zero3_prefetch.py`.
+# - In pictures: the lanes of `mpirun -n 4 python -m zero_ref.train --stage 3 --prefetch --report run.html`, beside those without
+#   `--prefetch`; `make compare` has who sends how much to whom.
 # - Next: Ψ counts elements, here of 4 bytes each. Could 2 bytes do?

@@ -24,13 +24,12 @@ import numpy as np
 from _lesson import each, pick, ranks, rows, say
 
 from lessons.given.half import by_size, gradient, hard_to_add, two_steps
+from lessons.given.real_runs import resting, sent, train
 from zero_ref.comm import OrderedComm
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
 from zero_ref.optim import SGD
 from zero_ref.precision import Master
-from zero_ref.train import options
-from zero_ref.train.run import train
 
 comm, N = ranks(4), 4
 
@@ -49,12 +48,10 @@ for dtype in ("float16", "bfloat16"):
 # %% [markdown] id="15-floor" lang="zh"
 # ## 小的梯度变成 0
 #
-# 每次加的数都不到间隔的一半，全被舍掉了；**主权重**（master weights）用 float32 记着。但它救不了梯度：反向传播里的梯度本身就是 16 位的。
-# loss 要除以整步的样本数（第 08 课），样本越多，每个样本的梯度越小。下面是 64 个真实样本，当作一步 2²⁰ 个样本的一部分：每行是
-# |∂L/∂w| 的一个区间，里面有多少个，多少个在 float16 里成了 0。
+# 每次加的数都不到间隔的一半，全被舍掉了；**主权重**（master weights）用 float32 记着。但它救不了梯度：反向传播里的梯度本身就是 16 位的。loss 要除以整步的样本数（第 08 课），样本越多，每个样本的梯度越小。下面是 64 个真实样本，当作一步 2²⁰ 个样本的一部分：每行是 |∂L/∂w| 的一个区间，里面有多少个，多少个在 float16 里成了 0。
 #
 # 办法是 **loss scale**（损失缩放）：反向传播之前把 loss 乘以 2¹⁶，梯度也就大 2¹⁶ 倍；更新之前再除回来。先想一想：能救回多少？
-# %% [markdown] id="15-floor" lang="en" src="9f6472bb"
+# %% [markdown] id="15-floor" lang="en" src="5aedf12c"
 # ## Small gradients become 0
 #
 # Each addition was less than half of the gap, and was rounded away; the **master weights** remember in float32. They are no help for the
@@ -68,31 +65,26 @@ for dtype in ("float16", "bfloat16"):
 sizes = abs(gradient("float32", 1.0))
 narrow = {dtype: gradient(*dtype) for dtype in (("float16", 1.0), ("float16", 2.0**16), ("bfloat16", 1.0))}
 zero = [(sizes > 0) & (found == 0) for found in narrow.values()]
-rows(pick("大小 个数 成了0", "size number lost").split(), by_size(sizes, zero[0]))
-for (dtype, scale), lost in zip(narrow, zero):
-    numbers = f"{lost.sum():,} / {(sizes > 0).sum():,}"
-    say(
-        f"{dtype}，loss scale {scale:.0f}：成了 0 的有 {numbers}",
-        f"{dtype}, loss scale {scale:.0f}: lost {numbers}",
-    )
+rows("大小|个数|成了 0", "size|number|become 0", by_size(sizes, zero[0]))
+lines = [(dtype, int(scale), lost.sum(), (sizes > 0).sum()) for (dtype, scale), lost in zip(narrow, zero)]
+rows("类型|loss scale|成了 0|一共", "type|loss scale|become 0|of", lines)
 assert zero[0].sum() > 0.4 * (sizes > 0).sum() and not zero[1].any() and not zero[2].any()
 
 # %% [markdown] id="15-skip" lang="zh"
 # ## 溢出了，要跳就一起跳
 #
-# 缩放系数太大，梯度会超过 65504，变成 inf。这一步只好跳过，系数减半。可是 reduce-scatter 之后，inf 可能只在**一个** rank 的分片里。
-# 下面有四个参数，一个 rank 一个；真实梯度是 0.5，只有 rank 2 是 1.5；走两步。先想一想：如果各看各的分片，会怎样？
+# 缩放系数太大，梯度会超过 65504，变成 inf。这一步只好跳过，系数减半。可是 reduce-scatter 之后，inf 可能只在**一个** rank 的分片里。下面有四个参数，一个 rank 一个；真实梯度是 0.5，只有 rank 2 是 1.5；走两步。先想一想：如果各看各的分片，会怎样？
 #
-# （裁剪也容易在这里出错：上限是对真实梯度说的，所以 `zero_ref/precision.py` 先除掉缩放，再裁剪；反过来，裁好的梯度还要再除以缩放，几乎什么也不剩。）
-# %% [markdown] id="15-skip" lang="en" src="fb4e5c92"
+# （裁剪也容易在这里出错：上限是对真实梯度说的，所以 `zero_ref/precision.py` 把上限也乘上缩放系数；如果用原来的上限去裁剪放大过的梯度，裁完还要除以缩放系数，就几乎什么也不剩。）
+# %% [markdown] id="15-skip" lang="en" src="e1f0cd86"
 # ## On overflow all skip, or none
 #
 # With too large a scale gradients go beyond 65504 and become inf. That step has to be skipped, and the scale is halved. But after the
 # reduce-scatter the inf may be in **one** rank's shard only. Below are four parameters, one a rank; the true gradient is 0.5, on rank 2
 # 1.5; two steps. Think first: what happens if each looks at its own shard?
 #
-# (Clipping goes wrong here, too: its limit is meant for the true gradient, so `zero_ref/precision.py` takes the scale out first; the other way
-# round what clipping has left is divided by the scale once more, and hardly anything remains.)
+# (Clipping goes wrong here, too: its limit is meant for the true gradient, so `zero_ref/precision.py` multiplies the limit by the scale,
+# too. If a scaled gradient were clipped to the plain limit and then divided by the scale, hardly anything would remain.)
 # %%
 true = 1.5 if comm.rank == 2 else 0.5
 lonely = SimpleNamespace(sum=lambda value: value)  # whoever asks it gets the norm of its own shard
@@ -111,17 +103,17 @@ for zh, en, who, wanted in (
 # %% [markdown] id="15-sum" lang="zh"
 # ## 求和只舍入一次
 #
-# reduce-scatter 要把四个 rank 的数加起来。如果一直用 16 位加，每加一次就舍入一次。zero_ref 把 16 位的数原样送到负责该分片的 rank，
-# 由它用 float32 加，最后舍入一次（`zero_ref/comm.py` 的 `OrderedComm`）；线上每个数还是 2 字节。
+# reduce-scatter 要把四个 rank 的数加起来。如果一直用 16 位加，每加一次就舍入一次。zero_ref 把 16 位的数原样送到负责该分片的 rank，由它用 float32 加，最后舍入一次（`zero_ref/comm.py` 的 `OrderedComm`）；线上每个数还是 2 字节。
 #
-# 先想一想：2048 + 1 + 1 + 1，一直用 float16 加是多少？
-# %% [markdown] id="15-sum" lang="en" src="447993f3"
+# 下表的最后一列：4,000 个和里，有多少个不是离真正的和最近的那个 16 位数。先想一想：2048 + 1 + 1 + 1，一直用 float16 加是多少？
+# %% [markdown] id="15-sum" lang="en" src="3fe95af3"
 # ## A sum is rounded once
 #
-# A reduce-scatter adds four ranks' numbers. Added in 16 bits, they are rounded at each addition. In zero_ref the 16-bit numbers go as
-# they are to the shard's owner, who adds in float32 and rounds once (`OrderedComm` in `zero_ref/comm.py`); each takes 2 bytes on the wire.
+# A reduce-scatter adds four ranks' numbers. Added in 16 bits, they are rounded at each addition. In zero_ref the 16-bit numbers go as they
+# are to the shard's owner, who adds in float32 and rounds once (`OrderedComm` in `zero_ref/comm.py`); each takes 2 bytes on the wire.
 #
-# Think first: what is 2048 + 1 + 1 + 1, added in float16?
+# The last column of the table: how many of 4,000 sums are not the 16-bit number that is nearest to the true sum. Think first: what is 2048
+# + 1 + 1 + 1, added in float16?
 # %%
 layout, lines = FlatLayout("unit", {"weight": (4000,)}, N), []
 for dtype, large in (("float16", 2048), ("bfloat16", 256)):
@@ -133,10 +125,7 @@ for dtype, large in (("float16", 2048), ("bfloat16", 256)):
         off = comm.sum(float((found != best).sum()))
         lines.append((dtype, pick(zh, en), f"{large} + 1 + 1 + 1 = {found[0]}", f"{off:,.0f}"))
     assert often[0] == large < once[0] and not off
-rows(
-    pick("类型 舍入 第一个数 4,000个里不是最近的", "type rounded the-first not-the-nearest-of-4,000").split(),
-    lines,
-)
+rows("类型|舍入|第一个数|不是最近的", "type|rounded|the first|not the nearest", lines)
 
 # %% [markdown] id="15-run" lang="zh"
 # ## 跑一跑，量一量
@@ -145,30 +134,20 @@ rows(
 # %% [markdown] id="15-run" lang="en" src="291db965"
 # ## Run it and measure
 #
-# Three types of numbers, four stages, 20 steps each; for one type the weights of all stages are equal in bits. Think first: 16 bits halve
-# what is sent; do they halve memory at rest?
+# Three types of numbers, four stages, 20 steps each; with the same type the weights of all four stages are equal in every bit. Think first:
+# 16 bits halve what is sent; do they halve memory at rest?
 # %%
 before, lines = ledger.live_total, []  # arrays of the cells above
 for dtype, e in (("float32", 4), ("bfloat16", 2), ("float16", 2)):
     for stage in range(4):
-        record = train(options.parse(f"--quiet --steps 20 --stage {stage} --dtype {dtype}".split()))
-        rank, psi = record["ranks"][comm.rank], record["parameters_padded"]
-        sent = sum(rank["sent_bytes_per_step"][name] for name in ("reduce_scatter", "all_gather"))
-        rest = (sum(rank["resting_bytes"].values()) - before) / psi
-        assert sent == e * (3 if stage == 3 else 2) * psi * (N - 1) // N
+        record = train(f"--steps 20 --stage {stage} --dtype {dtype}")
+        psi, loss, weights = record["parameters_padded"], record["loss"][-1], record["weights_sha256"][:8]
+        rest, nbytes = (resting(record, comm) - before) / psi, sent(record, comm)
+        assert nbytes == e * (3 if stage == 3 else 2) * psi * (N - 1) // N
         assert rest == ([16, 7, 5.5, 4] if e == 2 else [16, 10, 7, 4])[stage]
-        lines.append(
-            (
-                dtype,
-                stage,
-                f"{rest:g}Ψ",
-                f"{sent:,}",
-                f"{record['loss'][-1]:.4f}",
-                record["weights_sha256"][:8],
-            )
-        )
+        lines.append((dtype, stage, f"{rest:g}Ψ", nbytes, f"{loss:.4f}", weights))
     assert len({line[-1] for line in lines[-4:]}) == 1
-rows(pick("类型 阶段 常驻 发送 loss 权重", "type stage rest sent loss weights").split(), lines)
+rows("类型|阶段|常驻|发送|loss|权重", "type|stage|rest|sent|loss|weights", lines)
 say("发送量减半，阶段 0 和 3 的常驻内存没有变", "Half is sent; at rest stages 0 and 3 are as before")
 
 # %% [markdown] id="15-end" lang="zh"
@@ -176,13 +155,14 @@ say("发送量减半，阶段 0 和 3 的常驻内存没有变", "Half is sent; 
 #
 # - 参数、梯度和激活用 16 位，求和与更新用 float32。阶段 1 起，主权重只放在拥有该分片的 rank 上；16 位的参数是它舍入的结果。
 # - 发送量减半。参数和梯度省下的 4Ψ 给了主权重，所以还是 16Ψ；但阶段 1 能切的从 8Ψ 变成了 12Ψ，阶段 1 和 2 因此省得更多。
-# - float16 要用 loss scale：溢出时所有 rank 一起跳过，先除掉缩放再裁剪。bfloat16 范围大，不用缩放，但精度更低。
+# - float16 要用 loss scale：溢出时所有 rank 一起跳过，裁剪的上限也要乘上它。bfloat16 范围大，不用缩放，但精度更低。
 # - 接下来：分片的范数不是梯度的范数，平均数的平均也不是平均数。见 `zero_ref/precision.py`、`zero_ref/clip.py`。
-# %% [markdown] id="15-end" lang="en" src="5760a27c"
+# %% [markdown] id="15-end" lang="en" src="ddb272c5"
 # ## To remember
 #
 # - 16 bits for parameters, gradients and activations; float32 for sums and updates. From stage 1 on only the shard's owner has the master;
 #   the 16-bit parameters are it, rounded.
 # - Half is sent. The 4Ψ saved go to the master, so it is still 16Ψ; but stage 1 can cut 12Ψ of them, not 8Ψ, and so 1 and 2 save more.
-# - Float16 needs a loss scale: on overflow all ranks skip, and it is taken out before clipping. Bfloat16 needs none, at less precision.
+# - Float16 needs a loss scale: on overflow all ranks skip, and the limit for clipping is multiplied by it, too. Bfloat16 needs none, at
+#   less precision.
 # - Next: the norm of a shard is not the gradient's, and a mean of means is not the mean. See `zero_ref/precision.py`, `zero_ref/clip.py`.

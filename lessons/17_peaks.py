@@ -7,83 +7,66 @@
 # %% [markdown] id="17-title" lang="en" src="51655bcf"
 # # 17 A higher stage: why does it need more memory?
 #
-# "I went from ZeRO-2 to ZeRO-3, and now I run out of memory." It may well be what users of ZeRO ask most (DeepSpeed's issues #1302,
-# #4305, #6936). The bill of earlier lessons says that the higher the stage, the less a rank keeps. The bill is right, but it is of what
-# is kept **between** steps, and memory runs out in the **middle** of one.
+# "I went from ZeRO-2 to ZeRO-3, and now I run out of memory." It may well be what users of ZeRO ask most (DeepSpeed's issues #1302, #4305,
+# #6936). The bill of earlier lessons says that the higher the stage, the less a rank keeps. The bill is right, but it counts what is kept
+# **between** steps, and memory runs out in the **middle** of one.
 #
 # This lesson measures the peak within a step, and then computes it with three lines of formula, to the byte.
 # %%
 import gc
 
-import numpy as np
-from _lesson import language, pick, ranks, rows, say, show
+from _lesson import language, ranks, rows, say, show
 
+from lessons.given.few_steps import adam, mlp, samples, steps
 from zero_ref.extras.buckets import merged
 from zero_ref.extras.tiles import cut
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.model import Unit, build, loss_grad
-from zero_ref.optim import Adam
-from zero_ref.stages import zero0, zero1, zero2, zero3
+from zero_ref.stages import STAGES
 
-comm = ranks(4)
-N, SAMPLES = comm.size, 100
-STAGES = zero0, zero1, zero2, zero3
+comm, N = ranks(4), 4
 E, K = 4, 8  # bytes of a parameter, or of its gradient, in float32; and of Adam's state for it
+WIDE, DEEP = [64, 1024, 10], [128] * 9 + [10]
+
 
 # %% [markdown] id="17-measure" lang="zh"
 # ## 先量一量
 #
-# 模型是 64-1024-10 的 MLP：两层，一大一小。每个阶段走一步，看账本记下的两个数：两步之间存多少，一步里最多时有多少。
+# 模型是 64-1024-10 的 MLP：两层，一大一小。每个阶段走一步（`lessons/given/few_steps.py` 里的 `steps`，后面几课也用它），看账本记下的两个数：两步之间存多少，一步里最多时有多少。
 #
 # 先想一想：从阶段 0 到 3，这两个数会怎么变？
-# %% [markdown] id="17-measure" lang="en" src="27aca382"
+# %% [markdown] id="17-measure" lang="en" src="10009c0d"
 # ## Measure first
 #
-# The model is an MLP of 64-1024-10: two layers, one large and one small. Each stage makes a step, and the ledger tells two numbers:
-# what is kept between steps, and the most that there is in a step.
+# The model is an MLP of 64-1024-10: two layers, one large and one small. Each stage makes one step (by `steps` of
+# `lessons/given/few_steps.py`, which later lessons use, too), and two numbers are read from the ledger: what is kept between steps, and the
+# most that there is in a step.
 #
 # Think first: how do these two change from stage 0 to 3?
 # %%
-
-
-def layout(name, shapes, **more):
-    return FlatLayout(name, shapes, N, **more)
-
-
-def new_units(sizes: list[int]) -> list[Unit]:
-    return build(sizes, layout, "float32", seed=0)
-
-
-def measure(stage, units: list[Unit]) -> tuple[int, int]:
+def measure(stage, units) -> tuple[int, int]:
     """Bytes that this rank keeps between steps, and the most that it has in one."""
     gc.collect()  # or what an earlier step has left might go in the middle of this one
-    random = np.random.default_rng(0)
-    inputs = units[0].layout.shapes
-    features = next(iter(inputs.values()))[1]
-    x, y = random.normal(size=(SAMPLES, features)).astype("float32"), random.integers(0, 10, SAMPLES)
-    own = slice(comm.rank * SAMPLES // N, (comm.rank + 1) * SAMPLES // N)
-    stage.setup(units, comm, lambda n: Adam(n, "float32"))
+    features = units[0].layout.shapes[next(iter(units[0].layout.shapes))][1]
+    x, y = samples(comm, 100, features, classes=10)
+    stage.setup(units, comm, adam("float32"))
     kept = ledger.live_total
-    ledger.forget_peaks()
-    stage.step(units, comm, [(x[own], y[own])], loss_grad(True, SAMPLES), lambda *_: (0.0, 1.0))
+    steps(1, stage, units, comm, x, y)
     return kept, ledger.peak_total
 
 
-def measure_all(sizes: list[int]) -> list[int]:
+def measure_all(widths: list[int]) -> list[int]:
     """The peak of each stage."""
-    found = [measure(stage, new_units(sizes)) for stage in STAGES]
-    head = pick("阶段|两步之间|一步里最多", "stage|kept between steps|at most in a step").split("|")
-    rows(head, [(number, f"{kept:,}", f"{peak:,}") for number, (kept, peak) in enumerate(found)])
-    return [peak for _, peak in found]
+    lines = [(number, *measure(stage, mlp(widths, N))) for number, stage in STAGES.items()]
+    rows("阶段|两步之间|一步里最多", "stage|kept between steps|at most in a step", lines)
+    return [peak for *_, peak in lines]
 
 
-peaks = measure_all([64, 1024, 10])
+peaks = measure_all(WIDE)
 assert peaks[0] > peaks[1] > peaks[2] < peaks[3]
-say(
-    f"两步之间，阶段 3 最少；一步中间，它比阶段 2 多 {peaks[3] - peaks[2]:,} 字节",
-    f"between steps stage 3 has least; within one it has {peaks[3] - peaks[2]:,} more than stage 2",
-)
+more = f"{peaks[3] - peaks[2]:,}"
+say(f"一步中间，阶段 3 比阶段 2 多 {more} 字节", f"within a step stage 3 has {more} more than stage 2")
+
 
 # %% [markdown] id="17-law" lang="zh"
 # ## 那一刻有什么活着
@@ -94,29 +77,29 @@ say(
 # - 这一层**完整的**梯度，还没来得及 reduce-scatter：每个阶段都有；
 # - 阶段 3：这一层收集来的**完整的**参数。
 #
-# 从一个阶段到下一个，激活和完整的梯度没有变，于是差额只有三行：
+# 从一个阶段到下一个，激活和完整的梯度没有变，于是差额只有三行（e 是一个参数或一个梯度的字节数，这里是 4；K 是 Adam 为一个参数存的字节数，这里是 8）：
 #
 # - 0 → 1：少了别人的优化器状态，K(Ψ − Ψ/N)；
 # - 1 → 2：少了别人的梯度，e(Ψ − Ψ/N)；
 # - 2 → 3：少了别人的参数，e(Ψ − Ψ/N)，**多了**收集来的一层，eΨ_u。
-# %% [markdown] id="17-law" lang="en" src="eb4a1cc0"
+# %% [markdown] id="17-law" lang="en" src="da108f43"
 # ## What is alive at that moment
 #
-# There is most in the backward pass, when it is the turn of the largest layer, of Ψ_u parameters. Beside activations, what is alive is
+# Memory is highest in the backward pass, when it is the turn of the largest layer, of Ψ_u parameters. Apart from activations, what is alive
+# then is
 #
 # - what is kept between steps anyway;
 # - the **whole** gradient of this layer, before its reduce-scatter: at every stage;
 # - at stage 3, the **whole** parameters of this layer, which have been gathered.
 #
-# From one stage to the next, activations and the whole gradient stay as they are. So the differences are three lines:
+# From one stage to the next, activations and the whole gradient stay as they are. So the differences are three lines (e is the size of a
+# parameter, or of a gradient, in bytes, here 4; K that of Adam's state for one parameter, here 8):
 #
 # - 0 → 1: without the others' optimizer state, K(Ψ − Ψ/N) less;
 # - 1 → 2: without the others' gradients, e(Ψ − Ψ/N) less;
 # - 2 → 3: without the others' parameters, e(Ψ − Ψ/N) less, and **with** one gathered layer, eΨ_u more.
 # %%
-
-
-def law(units: list[Unit]) -> list[int]:
+def law(units) -> list[int]:
     """What the peak changes by from stage to stage."""
     psi = sum(u.layout.padded for u in units)
     largest = max(u.layout.padded for u in units)
@@ -124,12 +107,14 @@ def law(units: list[Unit]) -> list[int]:
     return [-K * others, -E * others, E * (largest - others)]
 
 
-differences, says = [b - a for a, b in zip(peaks, peaks[1:])], law(new_units([64, 1024, 10]))
-rows(
-    pick("阶段|量到的差|公式", "stage|measured|by the law").split("|"),
-    [(f"{n} → {n + 1}", f"{d:+,}", f"{s:+,}") for n, (d, s) in enumerate(zip(differences, says))],
-)
-assert differences == says
+def differences(peaks: list[int]) -> list[int]:
+    return [b - a for a, b in zip(peaks, peaks[1:])]
+
+
+measured, says = differences(peaks), law(mlp(WIDE, N))
+lines = [(f"{n} → {n + 1}", f"{d:+,}", f"{s:+,}") for n, (d, s) in enumerate(zip(measured, says))]
+rows("阶段|量到的差|公式", "stage|measured|by the law", lines)
+assert measured == says
 
 # %% [markdown] id="17-who" lang="zh"
 # ## 谁说了算
@@ -146,42 +131,42 @@ assert differences == says
 # In a model of many layers, all of the same width, only a small part is gathered at a time. Think before you run it: does stage 3
 # still need more?
 # %%
-DEEP = [128] * 9 + [10]
 deep = measure_all(DEEP)
-assert deep[3] < deep[2] and [b - a for a, b in zip(deep, deep[1:])] == law(new_units(DEEP))
-largest, psi = (f(u.layout.padded for u in new_units(DEEP)) for f in (max, sum))
-say(
-    f"最大的一层只占 {largest / psi:.0%}：阶段 3 比阶段 2 少 {deep[2] - deep[3]:,} 字节",
-    f"the largest layer is {largest / psi:.0%}: stage 3 needs {deep[2] - deep[3]:,} bytes less than stage 2",
-)
+assert deep[3] < deep[2] and differences(deep) == law(mlp(DEEP, N))
+largest, psi = (f(u.layout.padded for u in mlp(DEEP, N)) for f in (max, sum))
+say(f"最大的一层只占整个模型的 {largest / psi:.0%}", f"the largest layer is {largest / psi:.0%} of the model")
+
 
 # %% [markdown] id="17-buckets" lang="zh"
 # ## 桶
 #
-# 可是真实的模型都有很多层，为什么用户还会遇到？因为框架常把几层并成一个**桶**（bucket）再收集：消息少而长，通信快。公式里的 Ψ_u 就成了一个桶。DeepSpeed 的桶默认是 5e8 个元素：按这样的桶来收集，参数不到 5 亿的模型整个就是一个桶。
+# 可是真实的模型都有很多层，为什么用户还会遇到这个问题？因为框架常把几层并成一个**桶**（bucket）再收集：消息少而长，通信快。公式里的 Ψ_u 就成了一个桶。DeepSpeed 的桶默认是 5e8 个元素：按这样的桶来收集，参数不到 5 亿的模型整个就是一个桶。
 #
 # 极端情形 Ψ_u = Ψ：第三行是 +eΨ/N，阶段 3 一定比阶段 2 多。
-# %% [markdown] id="17-buckets" lang="en" src="e5337672"
+# %% [markdown] id="17-buckets" lang="en" src="047db849"
 # ## Buckets
 #
-# But real models have many layers: why do their users meet it, too? Because systems often put several layers into one **bucket** that is
-# gathered at once. Fewer, longer messages are faster, and Ψ_u of the formula is now a bucket. DeepSpeed's buckets have 5e8 elements
+# But real models have many layers: why do their users have this problem, too? Because systems often put several layers into one **bucket**
+# that is gathered at once. Fewer, longer messages are faster, and Ψ_u of the formula is now a bucket. DeepSpeed's buckets have 5e8 elements
 # by default: gathered in such buckets, a model of fewer parameters is one of them as a whole.
 #
 # At the extreme Ψ_u = Ψ, the third line is +eΨ/N: stage 3 always needs more than stage 2.
 # %%
+def layout(name, shapes, **more):
+    return FlatLayout(name, shapes, N, **more)
+
+
 lines = []
 for elements in (0, 40_000, psi):
     peak = {}
-    for stage in (zero2, zero3):
-        units = merged(new_units(DEEP), layout, elements)
-        ledger.forget_sent()
-        _, peak[stage] = measure(stage, units)
-    difference = peak[zero3] - peak[zero2]
-    lines.append((len(units), f"{peak[zero3]:,}", f"{difference:+,}", sum(ledger.calls.values())))
-    assert difference == law(units)[2] and sum(ledger.calls.values()) == 3 * len(units)
-rows(pick("桶|阶段 3 最多|比阶段 2|调用次数", "buckets|stage 3 at most|than stage 2|calls").split("|"), lines)
-assert len(units) == 1 and difference == E * psi // N
+    for number in (2, 3):
+        units = merged(mlp(DEEP, N), layout, elements)
+        _, peak[number] = measure(STAGES[number], units)
+    more, calls = peak[3] - peak[2], sum(ledger.calls.values())
+    lines.append((len(units), peak[3], f"{more:+,}", calls))
+    assert more == law(units)[2] and calls == 3 * len(units)
+rows("桶|阶段 3 最多|比阶段 2|调用次数", "buckets|stage 3 at most|than stage 2|calls", lines)
+assert len(units) == 1 and more == E * psi // N
 del units  # or the next cell would measure it, too
 
 # %% [markdown] id="17-tiles" lang="zh"
@@ -197,10 +182,10 @@ del units  # or the next cell would measure it, too
 # %%
 lines = []
 for tiles in (1, 2, 4):
-    second, third = (measure(stage, cut(new_units([64, 1024, 10]), layout, tiles))[1] for stage in STAGES[2:])
-    lines.append((tiles, f"{second:,}", f"{third:,}"))
+    second, third = (measure(STAGES[n], cut(mlp(WIDE, N), layout, tiles))[1] for n in (2, 3))
+    lines.append((tiles, second, third))
     assert (third > second) == (tiles == 1)
-rows(pick("瓦片|阶段 2 最多|阶段 3 最多", "tiles|stage 2 at most|stage 3 at most").split("|"), lines)
+rows("瓦片|阶段 2 最多|阶段 3 最多", "tiles|stage 2 at most|stage 3 at most", lines)
 
 # %% [markdown] id="17-curve" lang="zh"
 # ## 把这一步画出来
@@ -216,12 +201,11 @@ rows(pick("瓦片|阶段 2 最多|阶段 3 最多", "tiles|stage 2 at most|stage
 #
 # Think first: where it is highest, whose backward pass is that? What are the small p and g there, and how high are they?
 # %%
+from lessons.given.real_runs import train
 from zero_ref.report import summary, text
-from zero_ref.train import options
-from zero_ref.train.run import train
 
 gc.collect()
-drawn = train(options.parse(["--quiet", "--steps", "3", "--stage", "3", "--hidden", "1024", "--chart"]))
+drawn = train("--steps 3 --stage 3 --hidden 1024 --chart")
 show(text.chart(drawn, summary.words_for(drawn, language())))
 
 # %% [markdown] id="17-end" lang="zh"
@@ -234,10 +218,10 @@ show(text.chart(drawn, summary.words_for(drawn, language())))
 # %% [markdown] id="17-end" lang="en" src="ec59e4f7"
 # ## To remember
 #
-# - The bill is of what lies between steps; what runs out of memory is the peak: what is kept + the whole gradient of the largest unit +
-#   at stage 3 the largest unit gathered + activations.
+# - The bill counts what is kept between steps; memory runs out at the peak: what is kept + the whole gradient of the largest unit + at
+#   stage 3 the largest unit gathered + activations.
 # - Stage 3 needs more than stage 2 if and only if Ψ_u > (1 − 1/N)Ψ, where nearly the whole model is gathered at once. Models of many even
 #   layers do not; those with one very large layer, or with very large buckets, do.
 # - The remedy: smaller buckets, tiles for wide layers; or to stay at stage 2.
-# - To ask it of a model of your own:
-#   `python -m zero_ref.plan --why --model mlp --features 64 --hidden 1024 --classes 10 --dtype float32 --ranks 4`.
+# - To ask it of a model of your own: `python -m zero_ref.plan --why --model mlp --features 64 --hidden 1024 --classes 10 --dtype float32
+#   --ranks 4`.

@@ -1,66 +1,29 @@
 # %% [markdown] id="18-title" lang="zh"
 # # 18 四个 rank 存，两个、三个 rank 接着训练
 #
-# 前面的课里每一步都算对了，可是进程一停，什么都没了：参数、m、v 分散在四个 rank 的内存里，每个 rank 只有自己的分片。保存不难，每个 rank 把自己的
-# 分片写成一个文件，谁也不用收集。难的是读回来：下次也许只有两个 rank，切法全变了。光有分片不够，还要一张**地图**：分片里的每个数，属于哪个张量、
-# 是第几个元素。
+# 前面的课里每一步都算对了，可是进程一停，什么都没了：参数、m、v 分散在四个 rank 的内存里，每个 rank 只有自己的分片。保存不难，每个 rank 把自己的分片写成一个文件，谁也不用收集。难的是读回来：下次也许只有两个 rank，切法全变了。光有分片不够，还要一张**地图**：分片里的每个数，属于哪个张量、是第几个元素。
 #
 # 这一课自己只有一个进程，它在一个临时目录里运行真正的命令，和你自己敲的一样。
-# %% [markdown] id="18-title" lang="en" src="8492bcc6"
+# %% [markdown] id="18-title" lang="en" src="c5b64fbd"
 # # 18 Save on four ranks, resume on two or three
 #
-# Every step is right, and when the processes end all is gone: parameters, m and v lie in the memory of four ranks, each with its own shards. To save,
-# each rank writes its shards to a file, and nobody gathers. What is hard is to read them: next time there may be two ranks, and every cut is
-# elsewhere. Shards are not enough, it takes a **map**: for each number in a shard, of which tensor it is which element.
+# So far every step comes out right, but when the processes end all is lost: parameters, m and v lie in the memory of four ranks, each with
+# its own shards. Saving is easy: each rank writes its shards to a file, and nobody gathers. Reading is hard: next time there may be two
+# ranks, and every cut is elsewhere. Shards alone are not enough. They need a **map**, which says of each number in a shard which element of
+# which tensor it is.
 #
 # This lesson is one process, which runs the real commands as you would type them, in a temporary folder.
 # %%
-import os
-
-AS_STARTED = dict(os.environ)  # before zero_ref chooses settings for one rank
-import json
-import re
-import subprocess
-import sys
-import tempfile
-import textwrap
-from pathlib import Path
-
 import numpy as np
-from _lesson import FOLDER, alone, pick, rows, say, show
+from _lesson import AS_STARTED, alone, pick, rows, say, show
 from safetensors.numpy import load_file
 
-from zero_ref import launch
+from lessons.given.shell import Shell
 from zero_ref.checkpoint import Checkpoint
 from zero_ref.optim import Adam
 
-if launch.rank_by_launcher() > 0:
-    sys.exit()  # started under mpirun, rank 0 goes on alone, and its commands must not know of that mpirun
 alone()
-OF_MPIRUN = ("PMI_", "PMIX_", "MPI_LOCAL", "HYDI_", "OMPI_COMM_")
-environment = {name: value for name, value in AS_STARTED.items() if not name.startswith(OF_MPIRUN)}
-for name, first in ("PATH", Path(sys.executable).parent), ("PYTHONPATH", FOLDER.parent):
-    environment[name] = os.pathsep.join(filter(None, [str(first), environment.get(name)]))
-temporary = tempfile.TemporaryDirectory(prefix="zero_ref_lesson_")
-here = Path(temporary.name)
-
-
-def shell(line: str, code: int = 0) -> str:
-    """Show a command, run it, and return what it prints."""
-    unbroken = re.sub(r"(-\S+) (?=[^-])", "\\1\u00a0", f"$ {line}")  # no line ends after an option's name
-    show(" \\\n    ".join(textwrap.wrap(unbroken, 74, break_on_hyphens=False)).replace("\u00a0", " "))
-    words = [sys.executable if word == "python" else word for word in line.split()]
-    kept = {"cwd": here, "env": environment, "stdin": subprocess.DEVNULL}
-    done = subprocess.run(words, **kept, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == code, done.stdout
-    return done.stdout.strip()
-
-
-def train(ranks: int, options: str, name: str) -> dict:
-    """The record of a run."""
-    shell(f"mpirun -n {ranks} python -m zero_ref.train {options} --record {name}.json")
-    return json.loads((here / f"{name}.json").read_text())
-
+shell = Shell(AS_STARTED, show)  # shell("a command") runs it; shell.train(4, "...") returns a run's record
 
 # %% [markdown] id="18-save" lang="zh"
 # ## 训练 20 步，第 10 步存一次
@@ -69,21 +32,20 @@ def train(ranks: int, options: str, name: str) -> dict:
 # %% [markdown] id="18-save" lang="en" src="85b1c743"
 # ## Train for 20 steps, and save at step 10
 #
-# Step 20 is what should come out. Suppose that the power failed after step 10: what we have is the checkpoint of then. `--shard-model random` deals the
-# parameters in blocks, to give the map something to do.
+# A run to step 20 without a break is what should come out. Now suppose that the power failed after step 10: all we have is the checkpoint
+# of that step. `--shard-model random` deals the parameters in blocks, to give the map something to do.
 # %%
 MODEL = "--hidden 16 --dtype float64 --shard-model random"
-whole = train(4, f"{MODEL} --steps 20 --save run --save-every 10", "whole")
-checkpoint = Checkpoint(here / "run" / "step-00000010")
-for file in sorted(checkpoint.folder.iterdir()):
-    show(f"{file.relative_to(here)}  {file.stat().st_size:,} {pick('字节', 'bytes')}")
+whole = shell.train(4, f"{MODEL} --steps 20 --save run --save-every 10", "whole")
+checkpoint = Checkpoint(shell.folder / "run" / "step-00000010")
+files = sorted(checkpoint.folder.iterdir())
+rows("检查点里的文件|字节", "file of the checkpoint|bytes", [(f.name, f.stat().st_size) for f in files])
 
 # %% [markdown] id="18-map" lang="zh"
 # ## 分片里有什么，地图里有什么
 #
-# 分片里只有数，没有形状，也没有位置。位置写在 `manifest.json` 里：每个 rank 有哪些区间 start:stop；补齐用的 0 不存。
-# 先想一想：不看地图，按 rank 的顺序把四片接起来，有多少数在正确的位置？
-# %% [markdown] id="18-map" lang="en" src="0397958a"
+# 分片里只有数，没有形状，也没有位置。位置写在 `manifest.json` 里：每个 rank 有哪些区间 start:stop；补齐用的 0 不存。先想一想：不看地图，按 rank 的顺序把四片接起来，有多少数在正确的位置？
+# %% [markdown] id="18-map" lang="en" src="e79f4b24"
 # ## What is in a shard, and what is in the map
 #
 # A shard holds numbers, without shapes and places. The places are in `manifest.json`: which ranges start:stop each rank has; padding is not written.
@@ -98,7 +60,7 @@ for rank, file in enumerate(checkpoint.manifest.files):
 joined = np.concatenate([shard["layers.0/param"] for shard in shards])
 mapped = checkpoint.read("layers.0", "param", 0, len(joined))
 shell("python -m zero_ref.checkpoint export run/step-00000010 weights.safetensors")
-weights = load_file(here / "weights.safetensors")
+weights = load_file(shell.folder / "weights.safetensors")
 exported = np.concatenate([weights[f"layers.0.{name}"].ravel() for name in ("weight", "bias")])
 in_place, of_all = (joined == mapped).sum(), len(mapped)
 assert np.array_equal(mapped, exported) and in_place < of_all / 2 and sorted(joined) == sorted(mapped)
@@ -114,59 +76,52 @@ say(
 # %% [markdown] id="18-resume" lang="en" src="820579e2"
 # ## Another stage, another number of ranks
 #
-# By the new cuts each rank reads from the four files just the ranges that it needs. Think first: which of these three goes on equal in every bit to the
-# run that never stopped?
+# The model is cut anew, and each rank reads from the four files just the ranges that it needs. Think first: which of the three runs below is equal in
+# every bit to the one that never stopped?
 # %%
 others = {4: "--stage 1", 2: "--stage 3", 3: "--stage 2 --shard-model contiguous"}
-resumed = {}
+resumed, lines = {}, []
 for ranks, options in others.items():
-    run = resumed[ranks] = train(ranks, f"--resume run/step-00000010 {options}", f"on-{ranks}")
+    run = resumed[ranks] = shell.train(ranks, f"--resume run/step-00000010 {options}", f"on-{ranks}")
     off = np.abs(np.subtract(run["loss"], whole["loss"][10:])).max()
     same = run["weights_sha256"] == whole["weights_sha256"]
     assert run["first_step"] == 10 and (same and off == 0 if ranks == 4 else off < 1e-11)
-    say(
-        f"loss 最多差 {off:.1g}，权重{'逐比特相同' if same else '有的比特不同'}",
-        f"loss off by {off:.1g} at most, weights {'equal in every bit' if same else 'not equal in bits'}",
-    )
+    lines.append((ranks, f"{off:.1g}", pick("相同", "equal") if same else pick("不同", "not equal")))
+rows("rank 数|loss 最多差|权重的比特", "ranks|loss off by|bits of the weights", lines)
 
 # %% [markdown] id="18-lost" lang="zh"
 # ## 只存参数，丢了什么
 #
-# `--init` 只读权重，于是丢了三样：m 和 v，Adam 的步数 t，数据读到了哪里。先想一想：权重一个比特也不差，第一个 loss 会和第 11 步的相同吗？
-# 再从检查点里取出 m、v、t，看少了哪样，下一次更新会偏多少。
-# %% [markdown] id="18-lost" lang="en" src="b64d0f49"
+# `--init` 只读权重，于是丢了三样：m 和 v，Adam 的步数 t，数据读到了哪里。先想一想：权重一个比特也不差，第一个 loss 会和第 11 步的相同吗？再从检查点里取出 m、v、t，看少了哪样，下一次更新会偏多少（- 是什么也不留）。
+# %% [markdown] id="18-lost" lang="en" src="75fb40c8"
 # ## Parameters only: what is lost
 #
-# `--init` reads weights alone, and three things are gone: m and v, Adam's step number t, and the place in the data. Think first: the weights are equal in
-# every bit; is the first loss that of step 11? Then take m, v and t from the checkpoint: without which of them is the next update how far off?
+# `--init` reads weights alone, and three things are gone: m and v, Adam's step number t, and the place in the data. Think first: the
+# weights are equal in every bit; is the first loss that of step 11? Then m, v and t are taken from the checkpoint: how far off is the next
+# update when some of them are missing (-: all of them)?
 # %%
-again = train(4, f"{MODEL} --steps 10 --init weights.safetensors", "again")
-lines = []
-for i in (0, 1, 9):
-    a, b, c = whole["loss"][10 + i], resumed[4]["loss"][i], again["loss"][i]
-    lines.append((11 + i, *(f"{value:.6f}" for value in (a, b, c))))
-    assert a == b and abs(c - b) > 1e-3
-rows((pick("步", "step"), pick("没断过", "never stopped"), "--resume", "--init"), lines)
+again = shell.train(4, f"{MODEL} --steps 10 --init weights.safetensors", "again")
+found = list(zip(range(11, 21), whole["loss"][10:], resumed[4]["loss"], again["loss"]))
+assert all(a == b and abs(c - b) > 1e-3 for _, a, b, c in found)
+lines = [(step, *(f"{loss:.6f}" for loss in losses)) for step, *losses in found]
+rows("步|没断过|--resume|--init", "step|never stopped|--resume|--init", [*lines[:2], lines[9]])
 assert (resumed[4]["first_step"], again["first_step"]) == (10, 0)
-say(
-    "权重相同，loss 不同：它又从第 1 批数据读起",
-    "equal weights, another loss: it begins at the first batch again",
-)
+say("权重相同，loss 不同：它又从第 1 批数据读起", "equal weights, another loss: it begins at batch 1 again")
 
 m, v = (checkpoint.read("layers.0", name, 0, of_all) for name in ("m", "v"))
-updates = {}
-for kept in ("m, v, t", "m, v", "t", "nothing"):
+updates, lines = {}, []
+for kept in ("m, v, t", "m, v", "t", "-"):
     adam, param = Adam(of_all, "float64"), mapped.copy()
     if "m" in kept:
         adam.m[:], adam.v[:] = m, v
-    adam.steps = 10 if kept.endswith("t") else 0
+    adam.steps = 10 if "t" in kept else 0
     adam.update(param, m, 1.0)  # the running mean in place of a gradient
     updates[kept] = param - mapped
     right = updates["m, v, t"]
     off = np.linalg.norm(updates[kept] - right) / np.linalg.norm(right)
-    left = "什么也不留" if kept == "nothing" else f"留下 {kept}"
-    say(f"{left}：下一次更新偏 {off:.0%}", f"kept {kept}: the next update is off by {off:.0%}")
+    lines.append((kept, f"{off:.0%}"))
     assert kept == "m, v, t" or off > 0.1
+rows("留下|下一次更新偏", "kept|next update off by", lines)
 
 # %% [markdown] id="18-damaged" lang="zh"
 # ## 坏一个比特
@@ -183,7 +138,7 @@ damaged[-1] ^= 1
 file.write_bytes(damaged)
 message = shell("python -m zero_ref.train --resume run/step-00000010", code=2)
 assert message.count("\n") == 0 and "is damaged" in message
-show("\n".join(textwrap.wrap(message, 78)))
+show(message)
 say("退出码 2，一个数都还没用上", "exit code 2, and not one number was used")
 
 # %% [markdown] id="18-end" lang="zh"
@@ -197,9 +152,10 @@ say("退出码 2，一个数都还没用上", "exit code 2, and not one number w
 # %% [markdown] id="18-end" lang="en" src="0e47d9ba"
 # ## To remember
 #
-# - A checkpoint is every rank's shards and a map. With the map any stage, any number of ranks and any rule can go on. See `zero_ref/checkpoint/saving.py`.
-# - On as many ranks, with one micro-batch to a step, it is equal in every bit at any stage; on another number of ranks sums are added in another order and
-#   differ by rounding.
-# - Parameters are not the state: there are m, v and t, too, and the place in the data.
+# - A checkpoint is every rank's shards and a map. With the map any stage, any number of ranks and any rule can go on. See
+#   `zero_ref/checkpoint/saving.py`.
+# - On the same number of ranks, with one micro-batch to a step, all bits are equal, whatever the stage; on another number of ranks sums are
+#   added in another order and differ by rounding.
+# - Parameters are not the whole state: there are also m, v and t, and the place in the data.
 # - It is written under another name and renamed once, at the end; it is read after it is verified. See `zero_ref/checkpoint/__init__.py`.
 # - Next: a trained model is there to be used. No rank has all of it: how are its outputs computed?

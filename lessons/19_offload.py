@@ -3,8 +3,8 @@
 #
 # Adam 的状态占了 16 字节里的 8 个（混合精度时是 12 个），可是一步里只用**一次**：更新的时候。其余时间它只是占着显存。
 #
-# ZeRO-Offload（arXiv 2101.06840）把它放到主机内存，ZeRO-Infinity（arXiv 2104.07857）放到磁盘。更新是逐元素的，所以不必整份搬回来：一**块**一块地读、算、写。这一课看：设备上还剩多少，搬了多少字节，慢的路会不会拖后腿。
-# %% [markdown] id="19-title" lang="en" src="3f6493b3"
+# ZeRO-Offload（arXiv 2101.06840）把它放到主机内存，ZeRO-Infinity（arXiv 2104.07857）放到磁盘。更新是逐元素的，所以不必整份搬回来：一**块**一块地读、算、写。这一课看：设备上还剩多少，搬了多少字节，慢的通路会不会拖后腿。
+# %% [markdown] id="19-title" lang="en" src="4a33da17"
 # # 19 The optimizer's state goes outside
 #
 # Adam's state is 8 of 16 bytes (12 in mixed precision), but a step uses it **once**, in the update. The rest of the time it only takes
@@ -17,16 +17,14 @@
 import numpy as np
 from _lesson import pick, ranks, rows, say, show
 
+from lessons.given.few_steps import adam, mlp, samples, steps, weights
 from zero_ref.extras import offload
 from zero_ref.extras.storage import Host
-from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.model import build, loss_grad
 from zero_ref.optim import Adam
 from zero_ref.stages import zero3
 
-comm = ranks(4)
-N = comm.size
+comm, N = ranks(4), 4
 offload.BLOCK = 1000  # elements; by default 2^20, for which this model is too small
 
 # %% [markdown] id="19-kept" lang="zh"
@@ -43,64 +41,48 @@ offload.BLOCK = 1000  # elements; by default 2^20, for which this model is too s
 #
 # Think first: how much of the optimizer's state is on the device between steps, and how much in an update?
 # %%
-SIZES, SAMPLES, STEPS = [64, 256, 64, 4], 64, 3
-random = np.random.default_rng(0)
-X, Y = random.normal(size=(SAMPLES, SIZES[0])).astype("float32"), random.integers(0, SIZES[-1], SAMPLES)
-OWN = slice(comm.rank * SAMPLES // N, (comm.rank + 1) * SAMPLES // N)
+x, y = samples(comm, 64, features=64, classes=4)
+units = mlp([64, 256, 64, 4], N)
+psi, largest = sum(u.layout.padded for u in units), max(u.layout.padded for u in units)
 
 
-def adam(n: int) -> Adam:
-    return Adam(n, "float32", lr=0.01)
-
-
-def train(new_optimizer) -> tuple[bytes, dict[str, int]]:
-    """Some steps of stage 3: all weights, and what the ledger says of the last step."""
-    units = build(SIZES, lambda name, shapes: FlatLayout(name, shapes, N), "float32", seed=3)
+def train(new_optimizer) -> tuple[bytes, list[int]]:
+    """Three steps of stage 3: all weights; bytes of state on the device, at most in a step, and outside."""
+    units = mlp([64, 256, 64, 4], N)
     zero3.setup(units, comm, new_optimizer)
-    told = {"kept": ledger.live["optimizer"], "outside": ledger.away["host"]}
-    for _ in range(STEPS):
-        ledger.forget_sent(), ledger.forget_peaks()
-        zero3.step(units, comm, [(X[OWN], Y[OWN])], loss_grad(True, SAMPLES), lambda *_: (0.0, 1.0))
-    told |= {
-        "most": ledger.peak["optimizer"],
-        "read": ledger.moved["read"],
-        "written": ledger.moved["written"],
-    }
-    return b"".join(zero3.full_param(u, comm).tobytes() for u in units), told
+    kept, outside = ledger.live["optimizer"], ledger.away["host"]
+    steps(3, zero3, units, comm, x, y)
+    most = ledger.peak["optimizer"]
+    return weights(zero3, units, comm), [kept, most, outside]
 
 
-inside, told = train(adam)
-outside, moved = train(lambda n: offload.Offloaded(n, adam, Host))
-rows(
-    pick("状态在|设备上，两步之间|设备上，更新时|外面", "state is|on the device|in an update|outside").split(
-        "|"
-    ),
-    [
-        (name, *(f"{numbers[kind]:,}" for kind in ("kept", "most", "outside")))
-        for name, numbers in ((pick("里面", "inside"), told), (pick("外面", "outside"), moved))
-    ],
-)
-psi = sum(FlatLayout("", {"w": (b, a + 1)}, N).padded for a, b in zip(SIZES, SIZES[1:]))
-K = 8
-assert told["kept"] == moved["outside"] == K * psi // N and moved["kept"] == 0
-assert moved["most"] == 2 * K * offload.BLOCK + K * (16640 // N % offload.BLOCK)  # two blocks, and the rest
+inside, on_device = train(adam("float32"))
+outside, moved_out = train(lambda n: offload.Offloaded(n, adam("float32"), Host))
+names = pick("设备上|外面", "on the device|outside").split("|")
+lines = [(names[0], *on_device), (names[1], *moved_out)]
+rows("状态放在|设备上，两步之间|更新时最多|外面", "state lies|kept on the device|in an update|outside", lines)
+K = 8  # bytes of Adam's state for a parameter
+assert on_device[0] == moved_out[2] == K * psi // N and moved_out[0] == 0
+rest = largest // N % offload.BLOCK  # of a shard, in its last block
+assert moved_out[1] == 2 * K * offload.BLOCK + K * rest
 assert inside == outside
 say("权重逐比特相同：算的是同一个 Adam", "weights are equal in every bit: it is the same Adam that computes")
 
 # %% [markdown] id="19-moved" lang="zh"
 # ## 搬了多少
 #
-# 一步里，自己那一片的状态读一遍、写一遍：各 KΨ/N 字节。N 越大，每个 rank 搬得越少：各台机器的通路是加在一起用的。
-# %% [markdown] id="19-moved" lang="en" src="09da6115"
+# 一步里，自己那一片的状态读一遍、写一遍：各 KΨ/N 字节。N 越大，每个 rank 搬得越少：各个 rank 的通路同时在用。
+# %% [markdown] id="19-moved" lang="en" src="63362994"
 # ## How much moves
 #
-# In a step the state of one's own shard is read once and written once, KΨ/N bytes each. The larger N, the less each rank moves: the
-# ways of all machines are used together.
+# In a step the state of one's own shard is read once and written once, KΨ/N bytes each. The larger N, the less each rank moves: the links
+# of all ranks work at the same time.
 # %%
-assert moved["read"] == moved["written"] == K * psi // N
+read, written = ledger.moved["read"], ledger.moved["written"]
+assert read == written == K * psi // N
 say(
-    f"读 {moved['read']:,} 字节，写 {moved['written']:,} 字节，各是 8Ψ/N",
-    f"{moved['read']:,} bytes read, {moved['written']:,} written: 8Ψ/N each",
+    f"读 {read:,} 字节，写 {written:,} 字节，各是 8Ψ/N",
+    f"{read:,} bytes read, {written:,} written: 8Ψ/N each",
 )
 
 # %% [markdown] id="19-order" lang="zh"
@@ -112,11 +94,11 @@ say(
 # %% [markdown] id="19-order" lang="en" src="d7c99df0"
 # ## Two buffers
 #
-# Read a block, compute it, write it: if these take turns, the device mostly waits. So there are two buffers. While block i computes,
-# block i + 1 is being read into the other buffer, and block i − 1 is being written.
+# Read a block, compute it, write it: if these take turns, the device mostly waits. So there are two buffers. While block i computes, block
+# i + 1 is being read into the other buffer, and block i − 1 is being written.
 #
-# One order must not be wrong: the buffer into which block i + 1 is read is the one that block i − 1 was in, and that has to be
-# **written** before. Below is the order in which things begin in one update (r reads, c computes, w writes):
+# One rule must not be broken: the buffer into which block i + 1 is read is the one that block i − 1 was in, and that block has to be
+# **written** first. Below is the order in which things begin in one update (r reads, c computes, w writes):
 # %%
 begun: list[str] = []
 
@@ -133,9 +115,9 @@ def later(call, *arguments):
 
 
 do_later, offload.later = offload.later, later
-N_ELEMENTS = 4 * offload.BLOCK
-optimizer = offload.Offloaded(N_ELEMENTS, lambda n: Watched(n, "float32"), Host)
-optimizer.update(np.ones(N_ELEMENTS, "float32"), np.ones(N_ELEMENTS, "float32"), 1.0)
+four_blocks = np.ones((2, 4 * offload.BLOCK), "float32")
+optimizer = offload.Offloaded(four_blocks[0].size, lambda n: Watched(n, "float32"), Host)
+optimizer.update(*four_blocks, 1.0)
 offload.later = do_later
 show(" ".join(begun))
 assert "".join(begun) == "rr" + "cwr" * 2 + "cw" * 2
@@ -143,21 +125,22 @@ assert "".join(begun) == "rr" + "cwr" * 2 + "cw" * 2
 # %% [markdown] id="19-slow" lang="zh"
 # ## 外面可以多慢
 #
-# ZeRO-Infinity 算过这笔账。设每个设备有 bsz 个样本，每个样本 seq 个 token。一步的计算（前向 1、反向 2、重算 1）是 8·bsz·seq·Ψ 次运算；状态读写一共 2·16Ψ 字节。运算数除以字节数（ait）是 bsz·seq/4，与模型大小无关。更新不能和前向反向重叠，所以带宽是 bw 时，
+# ZeRO-Infinity 算过这笔账。设每个设备有 bsz 个样本，每个样本 seq 个 token。一步的计算（前向 1、反向 2、重算 1）是 8·bsz·seq·Ψ 次运算；状态读写一共 2·16Ψ 字节。运算数除以字节数叫运算强度（arithmetic intensity，ait），是 bsz·seq/4，与模型大小无关。更新不能和前向反向重叠，所以带宽是 bw 时，
 #
 # 效率 = ait·bw / (ait·bw + 峰值)
 #
-# 取 70 TFLOPS 的 V100、seq = 1024：
-# %% [markdown] id="19-slow" lang="en" src="5993f220"
+# 取峰值 70 TFLOPS 的 V100、seq = 1024。下面一行一个 bsz，一列一种带宽，格子里是效率。batch 大了，或者许多 rank 各搬一片，带宽加在一起，外面才够快：
+# %% [markdown] id="19-slow" lang="en" src="0f26a2cc"
 # ## How slow may it be outside?
 #
-# ZeRO-Infinity works this out. A device has bsz samples of seq tokens each. What a step computes (forward 1, backward 2, recomputation
-# 1) are 8·bsz·seq·Ψ operations; state that is read and written are 2·16Ψ bytes. Operations by bytes (ait, the arithmetic intensity) are
-# bsz·seq/4, whatever the size of the model. An update cannot overlap with the passes, and so with a bandwidth of bw
+# ZeRO-Infinity works this out. A device has bsz samples of seq tokens each. A step takes 8·bsz·seq·Ψ operations (forward 1 part, backward
+# 2, recomputation 1); reading and writing the state takes 2·16Ψ bytes. Operations per byte (the arithmetic intensity, ait) are bsz·seq/4,
+# whatever the size of the model. The update cannot overlap with the passes, so with a bandwidth of bw
 #
 # efficiency = ait·bw / (ait·bw + peak)
 #
-# With a V100 of 70 TFLOPS, and seq = 1024:
+# With a V100 of 70 TFLOPS at its peak, and seq = 1024. A line is a bsz, a column a bandwidth, and the numbers are the efficiency. It takes
+# a larger batch, or many ranks that move a shard each, for the outside to be fast enough:
 # %%
 PEAK, SEQUENCE = 70e12, 1024
 
@@ -168,15 +151,14 @@ def efficiency(bandwidth: float, batch: int) -> float:
     return intensity * bandwidth / (intensity * bandwidth + PEAK)
 
 
-WAYS = 3, 12, 300, 1500  # GB/s
-rows(
-    [pick("bsz（样本）", "bsz"), *(f"{way} GB/s" for way in WAYS)],
-    [(batch, *(f"{efficiency(way * 1e9, batch):.0%}" for way in WAYS)) for batch in (1, 2, 16)],
-)
+ways = 3, 12, 300, 1500  # GB/s
+lines = [(batch, *(f"{efficiency(way * 1e9, batch):.0%}" for way in ways)) for batch in (1, 2, 16)]
+head = "|".join(f"{way} GB/s" for way in ways)
+rows(f"bsz（样本）|{head}", f"bsz|{head}", lines)
 assert efficiency(1500e9, 2) > 0.9 and efficiency(12e9, 16) > 0.4
 say(
-    "一条 PCIe（12 GB/s）在 batch 小的时候远远不够；batch 大了，或者许多 rank 各搬一片，才够",
-    "one PCIe link (12 GB/s) is far too slow for a small batch; a larger one helps, or many ranks that move a shard each",
+    "一条 PCIe（12 GB/s）在 batch 小的时候远远不够",
+    "one PCIe link (12 GB/s) is far too slow for a small batch",
 )
 
 # %% [markdown] id="19-end" lang="zh"

@@ -1,191 +1,149 @@
 # %% [markdown] id="22-title" lang="zh"
 # # 22 推理：用到哪层，收集哪层
 #
-# 第 18 课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：
-# 把所有 rank 的参数收集成完整的模型。先照做一次，核对结果；再看为什么其实不必这样做。
-# %% [markdown] id="22-title" lang="en" src="e178729b"
+# 第 18 课的检查点可以接着训练。但训练是为了使用：来了新样本，要算输出，而没有一个 rank 有整个模型。docs/using.zh.md 列出的五步，最后一步就是：把所有 rank 的参数收集成完整的模型。先照做一次，核对结果；再看为什么其实不必这样做。下面先训练 200 步，存成检查点，再由四个 rank 一起读回来：每个 rank 只读自己那一片。
+# %% [markdown] id="22-title" lang="en" src="8e9ee039"
 # # 22 Inference by gathering
 #
-# With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted, and no rank has
-# all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model. Here that is done first
-# and compared; then we see why it is not even necessary.
+# With the checkpoint of lesson 18 training can go on. But a model is trained to be used: there are new samples, their outputs are wanted,
+# and no rank has all of the model. The last of the five steps in docs/using.md gathers the parameters of all ranks into the whole model.
+# Here that is done first and compared; then we see why it is not even necessary. First a model is trained for 200 steps, saved, and loaded
+# by four ranks: each loads its own shards only.
 # %%
-from _lesson import each, language, ranks, say
-
-comm, N = ranks(4), 4
-rank = comm.rank
-
 import tempfile
 
 import numpy as np
-from mpi4py import MPI
+from _lesson import language, ranks, rows, say
 
+from lessons.given.real_runs import train
 from zero_ref.checkpoint.saving import open_together
 from zero_ref.checkpoint.weights import sha256
 from zero_ref.comm import Comm
 from zero_ref.datasets import load_inputs
 from zero_ref.ledger import ledger
-from zero_ref.predict import load_units, outputs, score
+from zero_ref.predict import bytes_held, load_units, outputs, score
 from zero_ref.stages import zero3
-from zero_ref.train import options
-from zero_ref.train.run import train
 
-temporary = tempfile.TemporaryDirectory(prefix="zero_ref_lesson_") if rank == 0 else None
+comm, N = ranks(4), 4
+temporary = tempfile.TemporaryDirectory(prefix="zero_ref_lesson_") if comm.rank == 0 else None
 folder = comm.everyone(temporary and temporary.name)[0]
-record = train(options.parse(["--quiet", "--hidden", "64,64,64,64", "--steps", "200", "--save", folder]))
+record = train("--hidden 64,64,64,64 --steps 200", "--save", folder)
 checkpoint = open_together(folder)  # verified, by all ranks together
 units = load_units(checkpoint, comm)
-own = sum(u.param.size for u in units)
-each(
-    comm,
-    f"rank {rank}：{record['parameters']:,} 个参数里的 {own:,} 个",
-    f"rank {rank}: {own:,} of {record['parameters']:,} parameters",
-)
+found = comm.everyone([comm.rank, sum(u.param.size for u in units), record["parameters"]])
+rows("rank|自己的参数|全部参数", "rank|own parameters|all parameters", found)
 
 # %% [markdown] id="22-whole" lang="zh"
 # ## 合起来
 #
-# 阶段 3 的 `full_param` 是一个 unit 的 all-gather；逐个 unit 做一遍，就是整个模型。`--export` 和 `python -m zero_ref.checkpoint export` 写出来的就是它。
-# 先想一想：它和训练结束时的权重差多少？这时每个 rank 占多少内存？
-# %% [markdown] id="22-whole" lang="en" src="d2e57f05"
-# ## Together
+# 阶段 3 的 `full_param` 是一个 unit 的 all-gather；逐个 unit 做一遍，就是整个模型。`--export` 和 `python -m zero_ref.checkpoint export` 写出来的就是它。先想一想：它和训练结束时的权重差多少？这时每个 rank 占多少内存？
+# %% [markdown] id="22-whole" lang="en" src="bd965909"
+# ## Put together
 #
-# Stage 3's `full_param` is the all-gather of one unit; unit by unit it is the whole model. That is what `--export` and `python -m zero_ref.checkpoint export`
-# write. Think first: how far is it from the weights at the end of training? And what does each rank hold by then?
+# Stage 3's `full_param` is the all-gather of one unit; unit by unit it is the whole model. That is what `--export` and `python -m
+# zero_ref.checkpoint export` write. Think first: how far is it from the weights at the end of training? And what does each rank hold by
+# then?
 # %%
-
-
-def held() -> int:
-    """The most bytes of parameters that were alive on this rank, own and gathered."""
-    return ledger.peak["parameter"] + ledger.peak["gathered"]
-
-
 ledger.forget_peaks()
 model = [zero3.full_param(u, comm) for u in units]
-tensors = [named for u, full in zip(units, model) for named in u.layout.views(full).items()]
-found = sha256(tensors)
-assert found == record["weights_sha256"]
-say(f"训练出来的 {record['weights_sha256'][:32]}", f"trained  {record['weights_sha256'][:32]}")
-say(f"收集起来的 {found[:32]}", f"gathered {found[:32]}")
 psi = 4 * record["parameters_padded"]  # bytes, in float32
-assert held() == psi + psi // N
-say(f"模型 {psi:,} 字节，每个 rank 占 {held():,}", f"a model of {psi:,} bytes; each rank holds {held():,}")
+_, held = bytes_held(comm, units)  # parameters, own and gathered: the most on a rank since forget_peaks
+assert held == psi + psi // N
+say(f"模型 {psi:,} 字节，每个 rank 占 {held:,}", f"a model of {psi:,} bytes; each rank holds {held:,}")
+gathered = sha256(named for u, full in zip(units, model) for named in u.layout.views(full).items())
+assert gathered == record["weights_sha256"]
+say(f"训练出来的 {record['weights_sha256'][:32]}", f"trained  {record['weights_sha256'][:32]}")
+say(f"收集起来的 {gathered[:32]}", f"gathered {gathered[:32]}")
+del model
 
 # %% [markdown] id="22-stream" lang="zh"
 # ## 连合起来都不必
 #
-# 同一时刻只有一个 unit 在计算。所以每个 rank 只留自己的 1/N，收集一个 unit，算完就扔，再收集下一个。样本分成批，一整批归一个 rank。
-# 先想一想：参数最多占多少内存？输出会变吗？
-# %% [markdown] id="22-stream" lang="en" src="d26c9dc1"
+# 同一时刻只有一个 unit 在计算。所以每个 rank 只留自己的 1/N，收集一个 unit，算完就扔，再收集下一个。样本分成批，一整批归一个 rank。先想一想：参数最多占多少内存？输出会变吗？
+# %% [markdown] id="22-stream" lang="en" src="5791f9e0"
 # ## Not even that is necessary
 #
 # One unit computes at a time. So each rank keeps its 1/N, gathers a unit, computes, drops it, and gathers the next. Samples go to ranks in batches, a
 # whole batch to one rank. Think first: how much memory do parameters take at most? Are the outputs the same?
 # %%
-task = checkpoint.manifest.task
+from mpi4py import MPI
+
+task, BATCH = checkpoint.manifest.task, 64
 x, y = load_inputs("digits", task, "float32")
-BATCH = 64
-expected = []  # by the whole model, batch by batch
-for start in range(0, len(x), BATCH):
-    h = x[start : start + BATCH]
-    for u, full in zip(units, model):
-        h = u.forward(full, h)
-        u.forget()
-    expected.append(h)
-del full, model, tensors
 ledger.forget_peaks()
 streamed = outputs(units, comm, x, BATCH)  # on rank 0
+_, held = bytes_held(comm, units)
 largest = 4 * max(u.layout.padded for u in units)
-assert held() == psi // N + largest < psi
-if rank == 0:
-    assert np.array_equal(streamed, np.concatenate(expected))
+assert held == psi // N + largest < psi
+alone = Comm(MPI.COMM_SELF)  # each rank by itself, with the whole model
+expected = outputs(load_units(checkpoint, alone), alone, x, BATCH)
+if comm.rank == 0:
+    assert np.array_equal(streamed, expected)
     result = score(streamed, y, task.classes, language())
     say(f"digits：{len(x):,} 个样本，{result}", f"digits: {len(x):,} samples, {result}")
-say(
-    f"每个 rank 最多占 {held():,} 字节 = {psi // N:,} + {largest:,}，输出逐比特相同",
-    f"a rank holds at most {held():,} bytes = {psi // N:,} + {largest:,}; outputs equal in every bit",
-)
+say("输出和完整的模型逐比特相同", "outputs are those of the whole model, equal in every bit")
+numbers = f"{held:,} = {psi // N:,} + {largest:,}"
+say(f"每个 rank 最多占 {numbers} 字节", f"a rank holds at most {numbers} bytes")
 
 # %% [markdown] id="22-same" lang="zh"
 # ## 一个 rank，四个 rank
 #
-# 一整批归一个 rank，所以不管有几个 rank，相乘的矩阵形状都一样，求和的顺序也就一样。批的大小一变，形状就变了。
-# 先想一想：哪一种输出逐比特相同？
-# %% [markdown] id="22-same" lang="en" src="e96655d8"
+# 一整批归一个 rank，所以不管有几个 rank，相乘的矩阵形状都一样，求和的顺序也就一样。批的大小一变，形状就变了。先想一想：哪一种输出逐比特相同？
+# %% [markdown] id="22-same" lang="en" src="e7bb5396"
 # ## One rank, four ranks
 #
 # A whole batch goes to one rank. So with any number of ranks the matrices that are multiplied have the same shapes, and so sums have the same order. With another
 # batch size the shapes are others. Think first: which outputs are equal in every bit?
 # %%
-alone = Comm()
-alone.mpi, alone.rank, alone.size = MPI.COMM_SELF, 0, 1  # each rank by itself
-by_one = outputs(load_units(checkpoint, alone), alone, x, BATCH)
 other_batch = outputs(units, comm, x, 7)
-if rank == 0:
-    assert np.array_equal(by_one, streamed) and np.allclose(other_batch, streamed, rtol=0, atol=1e-4)
-    none, some = f"{abs(by_one - streamed).max():g}", f"{abs(other_batch - streamed).max():.1g}"
-    say(
-        f"1 个和 4 个 rank，每批 {BATCH} 个：差 {none}",
-        f"1 rank and 4 ranks, batches of {BATCH}: off by {none}",
-    )
-    say(f"每批 {BATCH} 个和每批 7 个：差 {some}", f"batches of {BATCH} and of 7: off by {some}")
+if comm.rank == 0:
+    off = abs(expected - streamed).max(), abs(other_batch - streamed).max()
+    assert off[0] == 0 < off[1] < 1e-4
+    lines = [(1, BATCH, f"{off[0]:g}"), (4, 7, f"{off[1]:.1g}")]
+    rows("rank 数|每批|与 4 个 rank、每批 64 个相差", "ranks|a batch|off from 4 ranks, 64 a batch", lines)
 
 # %% [markdown] id="22-trap" lang="zh"
 # ## 批数不等，就有人永远等下去
 #
-# 1797 个样本是 29 批，4 个 rank 轮流领，rank 0 有 8 批，其余各有 7 批。假如每个 rank 只循环自己的批，每批收集 5 个 unit。
-# 先想一想：谁会卡在第几次 all-gather？
-# %% [markdown] id="22-trap" lang="en" src="55bff468"
+# 1797 个样本是 29 批，4 个 rank 轮流领，rank 0 有 8 批，其余各有 7 批。假如每个 rank 只循环自己的批，每批收集 5 个 unit。先想一想：谁会卡在第几次 all-gather？
+# %% [markdown] id="22-trap" lang="en" src="f049dc7f"
 # ## Unequal numbers of batches, and somebody waits for ever
 #
-# 1797 samples are 29 batches, which 4 ranks take in turn: rank 0 has 8 of them, the others 7. Suppose that each rank loops over the batches that it has,
-# gathering 5 units for each. Think first: who stops at which all-gather?
+# 1797 samples are 29 batches, which 4 ranks take in turn: rank 0 has 8 of them, the others 7. Suppose that each rank loops over the batches
+# that it has, gathering 5 units for each. Think first: which rank gets stuck in which of its all-gathers?
 # %%
 batches = -(-len(x) // BATCH)
-mine = len(range(rank, batches, N))
-gathers = comm.everyone(mine * len(units))
-each(
-    comm,
-    f"rank {rank}：{mine} 批，要参加 {gathers[rank]} 次 all-gather",
-    f"rank {rank}: {mine} batches, would come to {gathers[rank]} all-gathers",
-)
-assert gathers == [40, 35, 35, 35]
-say(
-    f"rank 0 卡在第 {min(gathers) + 1} 次：另外三个已经走了，它永远等下去",
-    f"rank 0 waits for ever in its call {min(gathers) + 1}: the other three have left",
-)
+mine = len(range(comm.rank, batches, N))
+found = comm.everyone([comm.rank, mine, mine * len(units)])
+rows("rank|批|要参加的 all-gather", "rank|batches|all-gathers to come to", found)
+assert [gathers for *_, gathers in found] == [40, 35, 35, 35]
+say("rank 0 在第 36 次里永远等下去：别的都走了", "rank 0 waits for ever in call 36: the others have left")
 
 # %% [markdown] id="22-all" lang="zh"
 # ## 没有样本也要来
 #
-# `zero_ref/predict.py` 按轮循环，轮数由样本总数决定，每个 rank 算出来都一样。这一轮没有样本的 rank 照样参加每次收集，带着 0 个样本把模型走一遍。
-# 生成文本也是这样：一个 rank 的句子先写完了，仍要继续参加收集，直到所有 rank 都写完。
-# %% [markdown] id="22-all" lang="en" src="af0f3095"
+# `zero_ref/predict.py` 按轮循环，轮数由样本总数决定，每个 rank 算出来都一样。这一轮没有样本的 rank 照样参加每次收集，带着 0 个样本把模型走一遍。生成文本也是这样：一个 rank 的句子先写完了，仍要继续参加收集，直到所有 rank 都写完。下表的“最后一轮的样本”，依次是 rank 0 到 3 的。
+# %% [markdown] id="22-all" lang="en" src="5535fc4a"
 # ## Take part even without samples
 #
-# `zero_ref/predict.py` loops over rounds; how many follows from the number of all samples, so every rank finds the same. A rank without a batch takes part in each
-# gather all the same, and puts 0 samples through the model. So it is with text: a rank whose sentence has ended keeps taking part until
-# all sentences have ended.
+# `zero_ref/predict.py` loops over rounds; how many follows from the number of all samples, so every rank finds the same. A rank without a
+# batch takes part in each gather all the same, and puts 0 samples through the model. The same holds for generating text: a rank whose
+# sentence has ended keeps taking part until all sentences have ended. In the table, "in the last round" are the samples of ranks 0 to 3 in
+# turn.
 # %%
-activations = []
+activations, lines = [], []
 for batch in (BATCH, 450):
     rounds = -(-len(x) // (batch * N))
-    last = min(batch, max(0, len(x) - ((rounds - 1) * N + rank) * batch))
-    ledger.forget_sent()
-    ledger.forget_peaks()
+    last = min(batch, max(0, len(x) - ((rounds - 1) * N + comm.rank) * batch))
+    ledger.forget_sent(), ledger.forget_peaks()
     outputs(units, comm, x, batch)
-    calls, sent, most = ledger.calls["all_gather"], ledger.sent["all_gather"], ledger.peak["activation"]
+    calls, sent = ledger.calls["all_gather"], ledger.sent["all_gather"]
+    activations.append(ledger.peak["activation"])
     assert calls == rounds * len(units) and sent == rounds * psi * (N - 1) // N
-    activations.append(most)
-    each(
-        comm,
-        f"每批 {batch:>3} 个，rank {rank}：{calls:>2} 次 all-gather，最后一轮 {last:>3} 个样本",
-        f"batches of {batch:>3}, rank {rank}: {calls:>2} all-gathers, {last:>3} samples in the last round",
-    )
-    say(
-        f"  每个 rank 发送 {sent:,} 字节，激活最多 {most:,} 字节",
-        f"  sent by a rank {sent:,} bytes, activations at most {most:,} bytes",
-    )
+    of_last_round = " ".join(map(str, comm.everyone(last)))
+    lines.append((batch, calls, of_last_round, sent, activations[-1]))
+zh = "每批|all-gather|最后一轮的样本|发送的字节|激活最多的字节"
+rows(zh, "a batch|all-gathers|in the last round|bytes sent|of activations", lines)
 assert activations[0] < activations[1]
 
 # %% [markdown] id="22-end" lang="zh"
@@ -199,8 +157,9 @@ assert activations[0] < activations[1]
 # %% [markdown] id="22-end" lang="en" src="a02e0484"
 # ## To remember
 #
-# - The shards of all ranks together are the global model, equal in every bit to the weights that were trained. It takes all of it only to export one file.
-# - To compute outputs takes 1/N and one unit: it can be done with a model that fits on no rank.
+# - The shards of all ranks together are the global model, equal in every bit to the weights that were trained. It has to be put together
+#   only to export it as one file.
+# - Computing outputs takes 1/N and one unit: it works with a model that fits on no rank.
 # - In each round a rank sends Ψ(N−1)/N. With larger batches there are fewer rounds, but activations take more memory.
 # - Every rank comes to every collective; its own data must not decide how often.
 # - Next: so far all messages stand in the loop for everybody to see. Could there be a loop that shows none?

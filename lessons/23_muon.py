@@ -8,26 +8,31 @@
 # # 23 A matrix that cannot be cut: Muon
 #
 # So far nobody who cut the model looked at tensors: it was laid flat and cut into N shards, and there may be half a matrix in one. That is
-# fine because SGD and Adam go element by element, and each needs itself alone.
+# fine because SGD and Adam go element by element, and each element's update depends on that element alone.
 #
-# Muon does not. It takes a matrix as a whole: of the momentum M = U S Vᵀ it makes U Vᵀ, in which all directions are of one length, and
-# updates with that. The U Vᵀ of half a matrix is not half of the whole one's U Vᵀ. So another rule has to say who owns what.
+# Muon is different. It needs a matrix as a whole: from the momentum M = U S Vᵀ it makes U Vᵀ, in which all directions have the same length,
+# and updates with that. The U Vᵀ of half a matrix is not half of the whole one's U Vᵀ. So another rule has to say who owns what.
 # %%
 import functools
 
 import numpy as np
-from _lesson import each, pick, ranks, rows, say
+from _lesson import pick, ranks, rows, say
 
+from lessons.given.few_steps import mlp, samples, steps, weights
 from zero_ref.comm import OrderedComm
 from zero_ref.extras import muon, tensors
-from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.model import build, loss_grad
-from zero_ref.stages import zero0, zero1, zero2, zero3
+from zero_ref.model import build
+from zero_ref.stages import STAGES
 
-comm = ranks(4)
-N = comm.size
+comm, N = ranks(4), 4
 ordered = OrderedComm()
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+    """How far a is from b, as a part of b."""
+    return np.linalg.norm(a - b) / np.linalg.norm(b)
+
 
 # %% [markdown] id="23-turn" lang="zh"
 # ## 不做分解，只做乘法
@@ -36,14 +41,14 @@ ordered = OrderedComm()
 # %% [markdown] id="23-turn" lang="en" src="5d5461e7"
 # ## No decomposition, only products
 #
-# U Vᵀ takes no SVD. The Newton–Schulz iteration has matrix products alone: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which to each singular value s
-# does s ← as + bs³ + cs⁵. After five of them nearly every s is near 1.
+# U Vᵀ needs no SVD. The Newton–Schulz iteration uses matrix products only: X ← aX + (bXXᵀ + c(XXᵀ)²)X, which turns each singular value s
+# into as + bs³ + cs⁵. After five rounds nearly every s is close to 1.
 # %%
 M = np.random.default_rng(0).normal(size=(8, 12))
 before, after = (np.linalg.svd(m, compute_uv=False) for m in (M / np.linalg.norm(M), muon.orthogonal(M)))
-for zh, en, values in (("之前", "before", before), ("之后", "after", after)):
-    numbers = " ".join(f"{s:.2f}" for s in values)
-    say(f"奇异值{zh} {numbers}", f"singular values {en} {numbers}")
+when = pick("之前|之后", "before|after").split("|")
+lines = [(name, " ".join(f"{s:.2f}" for s in values)) for name, values in zip(when, (before, after))]
+rows("|奇异值", "|singular values", lines)
 assert after.min() > 0.6 and after.max() < 1.25
 
 # %% [markdown] id="23-half" lang="zh"
@@ -53,62 +58,53 @@ assert after.min() > 0.6 and after.max() < 1.25
 # %% [markdown] id="23-half" lang="en" src="f4de2c8f"
 # ## A half will not do
 #
-# Think first: is it the same to do the upper half alone, and to do the whole and take the upper half?
+# Think first: is doing the upper half alone the same as doing the whole and taking the upper half?
 # %%
 alone, whole = muon.orthogonal(M[:4]), muon.orthogonal(M)[:4]
-off = np.linalg.norm(alone - whole) / np.linalg.norm(whole)
+off = apart(alone, whole)
 assert off > 0.1
 say(f"两者相差 {off:.0%}", f"they differ by {off:.0%}")
 
 # %% [markdown] id="23-deal" lang="zh"
 # ## 整个矩阵归一个 rank
 #
-# 那就不切矩阵，一个矩阵归一个 rank。按 unit 平分没有用：一个 unit 只有一个矩阵和一点偏置，谁拥有矩阵谁就几乎拥有一切。要在**整个模型**上平分：从大到小，每个矩阵给当时最少的 rank；偏置、最后一层这些可以切的，用来填缝。
-# %% [markdown] id="23-deal" lang="en" src="1e3dc0ba"
+# 那就不切矩阵，一个矩阵归一个 rank。按 unit 平分没有用：一个 unit 只有一个矩阵和一点偏置，谁拥有矩阵谁就几乎拥有一切。要在**整个模型**上平分：从大到小，每个矩阵交给当时拥有最少的 rank；偏置、最后一层这些可以切的，用来填缝。下面是每个 rank 拥有几个矩阵（一共 8 个）、多少个元素。
+# %% [markdown] id="23-deal" lang="en" src="dffe7b41"
 # ## A whole matrix has one owner
 #
-# So matrices are not cut, and each has one owner. To balance within a unit is no use: it has one matrix and a few biases, and who owns
-# the matrix owns nearly everything. It is the **whole model** that has to be balanced: from large to small, each matrix goes to the rank
-# that has least so far; what may be cut, such as biases and the last layer, fills the gaps.
+# So matrices are not cut, and each has one owner. Balancing within a unit is no use: it has one matrix and a few biases, and who owns the
+# matrix owns nearly everything. It is the **whole model** that has to be balanced: from large to small, each matrix goes to the rank that
+# has least so far; what may be cut, such as biases and the last layer, fills the gaps. Below is how many of the 8 matrices, and how many
+# elements, each rank owns.
 # %%
-SIZES = [32] * 9 + [4]
-
-
-def on_one(name, shapes, **more):
-    return FlatLayout(name, shapes, 1, **more)
+WIDTHS = [32] * 9 + [4]
 
 
 def new_units(dealt: bool):
     """The model, whose matrices are whole on one rank each, or which is cut in equal slices."""
-    slices = functools.partial(FlatLayout, size=N)
-    layout = tensors.dealing(build(SIZES, on_one, "float64", seed=3), N) if dealt else slices
-    return build(SIZES, layout, "float64", seed=3)
+    if not dealt:
+        return mlp(WIDTHS, N, "float64")
+    return build(WIDTHS, tensors.dealing(mlp(WIDTHS, 1, "float64"), N), "float64", seed=3)
 
 
-units = new_units(dealt=True)
-owned = [sum(u.layout.counts[rank] for u in units) for rank in range(N)]
-of_matrices = [
-    sum(b - a >= 32 * 32 for u in units[:-1] for a, b in u.layout.ranges(rank)) for rank in range(N)
-]
-mean, within = sum(owned) / N, N * 32 * 32 / units[0].layout.elements
-each(
-    comm,
-    f"rank {comm.rank} 拥有 8 个矩阵里的 {of_matrices[comm.rank]} 个，共 {owned[comm.rank]:,} 个元素",
-    f"rank {comm.rank} owns {of_matrices[comm.rank]} of 8 matrices, {owned[comm.rank]:,} elements",
-)
-say(
-    f"最多的是平均的 {max(owned) / mean:.2f} 倍；按 unit 平分会是 {within:.2f} 倍",
-    f"the most is {max(owned) / mean:.2f} of the mean; within units it would be {within:.2f}",
-)
-assert sum(of_matrices) == 8 and max(owned) < 1.1 * mean
+units, lines = new_units(dealt=True), []
+for rank in range(N):
+    matrices = sum(b - a >= 32 * 32 for u in units[:-1] for a, b in u.layout.ranges(rank))
+    lines.append((rank, matrices, sum(u.layout.counts[rank] for u in units)))
+rows("rank|矩阵|元素", "rank|matrices|elements", lines)
+owned = [elements for *_, elements in lines]
+uneven, within = max(owned) / np.mean(owned), N * 32 * 32 / units[0].layout.elements
+say(f"最多的是平均的 {uneven:.2f} 倍", f"the most is {uneven:.2f} of the mean")
+say(f"按 unit 平分会是 {within:.2f} 倍", f"within units it would be {within:.2f}")
+assert sum(matrices for _, matrices, _ in lines) == 8 and uneven < 1.1
 
 # %% [markdown] id="23-step" lang="zh"
 # ## 训练
 #
-# 阶段文件一个字也没改：reduce-scatter 和 all-gather 本来就允许各片不一样长。每个矩阵由它的 rank 正交化**一次**，更新完的参数照旧 all-gather。所以比 Adam 一个字节也不多发。
+# 阶段文件一个字也没改：reduce-scatter 和 all-gather 本来就允许各片不一样长。每个矩阵由它的 rank 正交化**一次**，更新完的参数照旧 all-gather。所以一个字节也不比 Adam 多发。
 #
 # 另一条路：照旧平均切片，正交化之前把矩阵收集起来。这样每个 rank 都做全部的矩阵（N 倍的计算），还多发 Ψ(N − 1)/N。
-# %% [markdown] id="23-step" lang="en" src="19f86074"
+# %% [markdown] id="23-step" lang="en" src="b3d0d03b"
 # ## Training
 #
 # Not a word of a stage file changes: reduce-scatter and all-gather have always allowed shards of unequal lengths. Each matrix is made
@@ -117,41 +113,27 @@ assert sum(of_matrices) == 8 and max(owned) < 1.1 * mean
 # The other way: equal slices as before, and matrices are gathered before they are made orthogonal. Then every rank does all of them, N
 # times the work, and Ψ(N − 1)/N more is sent.
 # %%
-random = np.random.default_rng(0)
-X, Y = random.normal(size=(24, SIZES[0])), random.integers(0, SIZES[-1], 24)
-OWN = slice(comm.rank * 6, comm.rank * 6 + 6)
+x, y = samples(comm, 24, WIDTHS[0], WIDTHS[-1], "float64")
 
 
 def train(stage, dealt: bool) -> tuple[bytes, int]:
     """Three steps: all weights, and the bytes that all ranks send in the last."""
-    units = new_units(dealt)
-    stage = muon.by_unit(stage)  # the optimizer is told which elements are whose matrix
+    units, stage = new_units(dealt), muon.by_unit(stage)  # which tells the optimizer what is whose matrix
     stage.setup(units, ordered, functools.partial(muon.Muon, dtype="float64", lr=0.01))
-    for _ in range(3):
-        ledger.forget_sent()
-        stage.step(units, ordered, [(X[OWN], Y[OWN])], loss_grad(True, 24), lambda *_: (0.0, 1.0))
+    steps(3, stage, units, ordered, x, y)
     sent = int(comm.sum(sum(ledger.sent.values())))
-    values = [u.layout.views(stage.full_param(u, ordered)) for u in units]
-    weights = b"".join(views[name].tobytes() for views in values for name in views)
-    return weights, sent
+    return weights(stage, units, ordered), sent
 
 
-results = {}
-for stage in (zero0, zero1, zero2, zero3):
-    for dealt in (True, False):
-        results[stage, dealt] = train(stage, dealt)
+results = {(number, dealt): train(STAGES[number], dealt) for number in STAGES for dealt in (True, False)}
 assert len({weights for weights, _ in results.values()}) == 1
-psi = sum(u.layout.elements for u in units)
-lines = []
-for stage, legs in ((zero1, 2), (zero3, 3)):
+psi, lines = sum(u.layout.elements for u in units), []
+for stage, legs in ((1, 2), (3, 3)):
     whole, gathered = results[stage, True][1], results[stage, False][1]
-    lines.append((stage.__name__[-1], f"{whole:,}", f"{legs}·8Ψ(N−1)", f"{gathered:,}"))
+    lines.append((stage, whole, f"{legs}·8Ψ(N−1)", gathered))
     assert whole == legs * 8 * psi * (N - 1) < gathered
-rows(pick("阶段|归一个 rank|是|先收集", "stage|one owner|which is|gathered first").split("|"), lines)
-say(
-    "四个阶段、两条路，权重全都逐比特相同",
-    "four stages, two ways: all weights are equal in every bit",
-)
+rows("阶段|归一个 rank|是|先收集", "stage|one owner|which is|gathered first", lines)
+say("四个阶段、两条路，权重全都逐比特相同", "four stages, two ways: all weights are equal in every bit")
 
 # %% [markdown] id="23-once" lang="zh"
 # ## 一步一次
@@ -160,17 +142,14 @@ say(
 # %% [markdown] id="23-once" lang="en" src="af3f366e"
 # ## Once a step
 #
-# Gradients can be added up one micro-batch after another, for a sum is linear. To make a matrix orthogonal is **not**: first to add and
-# then to turn is one thing, first to turn and then to add another. DeepSpeed's ZeRO-3 did it after each micro-batch (issue #8600), and
-# then results depend on how many there are.
+# Gradients can be added up one micro-batch after another, because a sum is linear. Making a matrix orthogonal is **not**: adding first and
+# making the sum orthogonal is one thing, adding orthogonal matrices another. DeepSpeed's ZeRO-3 did it after each micro-batch (issue
+# #8600), and then results depend on how many there are.
 # %%
 a, b = (np.random.default_rng(number).normal(size=(8, 12)) for number in (1, 2))
-once, twice = muon.orthogonal(a + b), (muon.orthogonal(a) + muon.orthogonal(b)) / 2
-say(
-    f"两种次序相差 {np.linalg.norm(once - twice) / np.linalg.norm(once):.0%}",
-    f"the two orders differ by {np.linalg.norm(once - twice) / np.linalg.norm(once):.0%}",
-)
-assert np.linalg.norm(once - twice) > 0.1 * np.linalg.norm(once)
+off = apart((muon.orthogonal(a) + muon.orthogonal(b)) / 2, muon.orthogonal(a + b))
+say(f"两种次序相差 {off:.0%}", f"the two orders differ by {off:.0%}")
+assert off > 0.1
 
 # %% [markdown] id="23-end" lang="zh"
 # ## 记住
@@ -183,10 +162,10 @@ assert np.linalg.norm(once - twice) > 0.1 * np.linalg.norm(once)
 # %% [markdown] id="23-end" lang="en" src="aaa45c49"
 # ## To remember
 #
-# - To lay the model flat and cut it relies on optimizers that go element by element. Muon needs whole matrices: either each has one owner,
-#   or they are gathered first.
+# - Laying the model flat and cutting it works because optimizers go element by element. Muon needs whole matrices: either each has one
+#   owner, or they are gathered first.
 # - With one owner nothing more is sent, and each matrix is computed once. The price: shards are unequal, so the whole model has to be
 #   balanced, and not each unit.
 # - With fewer matrices than ranks, or one that is very large, nothing makes it even. Embeddings are not Muon's, and so they fill the gaps.
-# - To make orthogonal is not linear: once a step, on the sum over all micro-batches.
+# - Making a matrix orthogonal is not linear: do it once a step, on the sum over all micro-batches.
 # - The real command: `mpirun -n 4 python -m zero_ref.train --optimizer muon --shard-model tensors`, at all four stages.

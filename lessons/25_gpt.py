@@ -14,20 +14,19 @@
 # stages.
 # %%
 import functools
-import math
 from argparse import Namespace
 
 import numpy as np
-from _lesson import pick, ranks, rows, say, show
+from _lesson import ranks, rows, say, show
 
+from lessons.given.few_steps import adam, own, steps, weights
 from zero_ref.autograd import Tensor
+from zero_ref.checkpoint.weights import named_tensors
 from zero_ref.data import Task
 from zero_ref.extras.gpt import build
 from zero_ref.extras.transformer import causal_attention
 from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.model import Load, Unit, loss_grad
-from zero_ref.optim import Adam
 from zero_ref.stages import STAGES
 
 comm = ranks(4)
@@ -48,10 +47,7 @@ IDS = np.array([ALPHABET.index(c) for c in TEXT], dtype="int32")
 CONTEXT, SYMBOLS, WIDTH, HEADS, LAYERS = 8, len(ALPHABET), 12, 3, 2
 starts = range(0, len(IDS) - CONTEXT, CONTEXT)
 X, Y = (np.stack([IDS[s + move : s + move + CONTEXT] for s in starts]) for move in (0, 1))
-say(
-    f"{len(TEXT)} 个字符，{SYMBOLS} 种，{len(X)} 个长 {CONTEXT} 的窗口",
-    f"{len(TEXT)} characters, {SYMBOLS} symbols, {len(X)} windows of {CONTEXT}",
-)
+rows("字符|不同的字符|窗口", "characters|symbols|windows", [(len(TEXT), SYMBOLS, len(X))])
 show(f"  {''.join(ALPHABET[i] for i in X[1])!r} -> {''.join(ALPHABET[i] for i in Y[1])!r}")
 
 # %% [markdown] id="25-attention" lang="zh"
@@ -70,42 +66,26 @@ show(f"  {''.join(ALPHABET[i] for i in X[1])!r} -> {''.join(ALPHABET[i] for i in
 # %%
 random = np.random.default_rng(0)
 qkv = random.normal(size=(1, CONTEXT, 3 * WIDTH))  # queries, keys and values of one window
-moved = qkv.copy()
-moved[0, 5] += 1
+moved = qkv + (np.arange(CONTEXT) == 5)[:, None]  # 1 is added to all numbers of token 5
 first, second = (causal_attention(Tensor(a), HEADS).data[0] for a in (qkv, moved))
-changed = [i for i in range(CONTEXT) if not np.array_equal(first[i], second[i])]
-assert changed == [5, 6, 7]
-say(
-    f"改了第 5 个 token：输出 {changed} 变了，其余一个比特也没变",
-    f"token 5 changed: outputs {changed} change, the others in no bit",
-)
+assert [np.array_equal(a, b) for a, b in zip(first, second)] == [True] * 5 + [False] * 3
+say("输出 5、6、7 变了，0 到 4 一个比特也没变", "outputs 5, 6 and 7 change; 0 to 4 do not, in any bit")
 
 # %% [markdown] id="25-backward" lang="zh"
-# 它是一个运算，不是五个：打分、遮住、softmax、求和的中间结果里，只有概率 (窗口, 头, t, t) 留给反向。它的反向是这一课的练习；这里先用有限差分
-# 看它对不对。
-# %% [markdown] id="25-backward" lang="en" src="2cfab5fb"
+# 它是一个运算，不是五个：打分、遮住、softmax、求和的中间结果里，只有概率 (窗口, 头, t, t) 留给反向。它的反向是这一课的练习；这里先用有限差分看它对不对：沿一个随机的方向把 q、k、v 挪一点点，L 的变化应当等于三个梯度在这个方向上的分量。
+# %% [markdown] id="25-backward" lang="en" src="92bd8337"
 # It is one op, not five: of scores, mask, softmax and sum only the probabilities (windows, heads, t, t) are kept for the way back. That way
-# back is the exercise of this lesson; here a finite difference says whether it is right.
+# back is the exercise of this lesson; here a finite difference says whether it is right: q, k and v move a little in a random direction,
+# and L has to change by what the three gradients are in that direction.
 # %%
-G = random.normal(size=(1, CONTEXT, WIDTH))
+G, way = random.normal(size=(1, CONTEXT, WIDTH)), random.normal(size=qkv.shape)
 leaf = Tensor(qkv)
 causal_attention(leaf, HEADS).backward(G)
-
-
-def loss(a: np.ndarray) -> float:
-    return float((G * causal_attention(Tensor(a), HEADS).data).sum())
-
-
-worst = 0.0
-for place in [(0, 0, 1), (0, 5, 17), (0, 7, 30)]:
-    move = np.zeros_like(qkv)
-    move[place] = 1e-6
-    worst = max(worst, abs((loss(qkv + move) - loss(qkv - move)) / 2e-6 - leaf.grad[place]))
-assert worst < 1e-8
-say(
-    "dL/dq、dL/dk、dL/dv 与有限差分相差不到 1e-8",
-    "dL/dq, dL/dk and dL/dv are those of finite differences to within 1e-8",
-)
+ahead, behind = (causal_attention(Tensor(qkv + step * way), HEADS).data for step in (1e-6, -1e-6))
+measured, computed = (G * (ahead - behind)).sum() / 2e-6, (leaf.grad * way).sum()
+assert abs(measured - computed) < 1e-7
+lines = [(f"{measured:.6f}", f"{computed:.6f}")]
+rows("有限差分|由 dL/dq、dL/dk、dL/dv", "finite difference|by dL/dq, dL/dk and dL/dv", lines)
 
 # %% [markdown] id="25-units" lang="zh"
 # ## 一串 unit
@@ -118,97 +98,68 @@ say(
 # cut into N parts. Names and shapes are those of nanoGPT's modules.
 # %%
 O = Namespace(seed=1, width=WIDTH, heads=HEADS, layers=LAYERS, dtype="float64")  # noqa: E741
-TASK = Task(features=CONTEXT, outputs=SYMBOLS, classes=SYMBOLS)
-
-
-def new_units(load: Load | None = None) -> list[Unit]:
-    return build(O, TASK, functools.partial(FlatLayout, size=comm.size), load)
-
-
-lines = [
-    (u.layout.name, u.layout.elements, u.layout.counts[0], ", ".join(list(u.layout.shapes)[:2]) + " ...")
-    for u in new_units()
-]
-rows(pick("unit 参数 每个rank 张量", "unit parameters a-rank tensors").split(), lines)
+task = Task(features=CONTEXT, outputs=SYMBOLS, classes=SYMBOLS)
+new_units = functools.partial(build, O, task, functools.partial(FlatLayout, size=comm.size))
+layouts = [u.layout for u in new_units()]
+lines = [(of.name, of.elements, of.counts[0], ", ".join([*of.shapes][:2]) + " ...") for of in layouts]
+rows("unit|参数|每个 rank|张量", "unit|parameters|on a rank|tensors", lines)
 
 # %% [markdown] id="25-stages" lang="zh"
 # ## 四个阶段
 #
-# 下面的循环和第 8 课以来的一样。loss 是整步**所有 token** 的平均，所以窗口多的 rank 自然分量更重。
+# 每一步还是前面几课的那一步（`lessons/given/few_steps.py`）。loss 是整步**所有 token** 的平均，所以窗口多的 rank 自然分量更重。什么也没学到的模型认为每个字符同样可能，它的 loss 是 ln(不同字符的个数)，也打印在下面。
 #
 # 先想一想：阶段 3 发的字节还是阶段 2 的 1.5 倍吗？
-# %% [markdown] id="25-stages" lang="en" src="13d12bd4"
+# %% [markdown] id="25-stages" lang="en" src="42cca278"
 # ## Four stages
 #
-# The loop below is that of all lessons since 08. The loss is the mean over **all tokens** of the step, so that a rank with more windows
-# counts for more.
+# Each step is that of the lessons before (`lessons/given/few_steps.py`). The loss is the mean over **all tokens** of the step, so that a
+# rank with more windows counts for more. A model that has learnt nothing takes all characters for equally likely, and its loss is ln(number
+# of symbols), which is printed below, too.
 #
 # Think first: does stage 3 still send 1.5 times as much as stage 2?
 # %%
-own = slice(comm.rank * len(X) // comm.size, (comm.rank + 1) * len(X) // comm.size)
-ends, lines = {}, []
+x, y, new_adam = own(X, comm), own(Y, comm), adam("float64", lr=0.02)
+ends, sent, lines = set(), [], []
 for number, stage in STAGES.items():
     units = new_units()
-    stage.setup(units, comm, lambda n: Adam(n, "float64", lr=0.02))
-    losses = []
-    for _ in range(40):
-        ledger.forget_sent()
-        batch = [(X[own], Y[own])]
-        part, _ = stage.step(units, comm, batch, loss_grad(True, len(X)), lambda *_: (0.0, 1.0))
-        losses.append(comm.sum(part))
-    sent = ledger.sent["reduce_scatter"] + ledger.sent["all_gather"]
-    weights = b"".join(stage.full_param(u, comm).tobytes() for u in units)
-    ends[number] = weights, losses, sent
+    stage.setup(units, comm, new_adam)
     kept = sum(ledger.live[kind] for kind in ("parameter", "gradient", "optimizer"))
-    lines.append((number, f"{losses[0]:.3f} -> {losses[-1]:.3f}", f"{kept:,}", f"{sent:,}"))
+    parts = steps(40, stage, units, comm, x, y)
+    sent.append(sum(ledger.sent.values()))
+    losses = [comm.sum(part) for part in parts]
+    ends.add((weights(stage, units, comm), *losses))
+    lines.append((number, f"{losses[0]:.3f} -> {losses[-1]:.3f}", kept, sent[-1]))
     del units
-rows(pick("阶段 loss 常驻字节 每步发送", "stage loss kept sent-a-step").split(), lines)
-assert len({end[0] for end in ends.values()}) == 1 and len({tuple(end[1]) for end in ends.values()}) == 1
-assert 2 * ends[3][2] == 3 * ends[2][2]
-say(
-    f"四个阶段的权重逐比特相同；什么也不知道的模型 loss 是 ln {SYMBOLS} = {math.log(SYMBOLS):.3f}",
-    f"the weights of all four are equal in every bit; who knows nothing has a loss of ln {SYMBOLS} = {math.log(SYMBOLS):.3f}",
-)
+rows("阶段|loss|常驻字节|每步发送", "stage|loss|kept|sent a step", lines)
+assert len(ends) == 1 and 2 * sent[3] == 3 * sent[2]
+say("四个阶段的权重逐比特相同", "the weights of all four stages are equal in every bit")
+show(f"ln {SYMBOLS} = {np.log(SYMBOLS):.3f}")
 
 # %% [markdown] id="25-tied" lang="zh"
 # ## 为什么输出层不和词表共用权重
 #
-# GPT-2 里 `lm_head.weight` 就是 `wte.weight`：一个矩阵，两个用处。ZeRO 里这意味着一个所有者、两个 unit 都要用：在一步的两个时刻收集，而两份
-# 梯度要**先相加**再更新。如果只是把同样的数放进两个 unit，会怎样？先想一想，第一步之后两份还相同吗？
-# %% [markdown] id="25-tied" lang="en" src="04c93d83"
+# GPT-2 里 `lm_head.weight` 就是 `wte.weight`：一个矩阵，两个用处。ZeRO 里这意味着一个所有者、两个 unit 都要用：在一步的两个时刻收集，而两份梯度要**先相加**再更新。如果只是把同样的数放进两个 unit，会怎样？先想一想，第一步之后两份还相同吗？
+# %% [markdown] id="25-tied" lang="en" src="d82e7d5c"
 # ## Why the head does not share its weights with the table
 #
-# In GPT-2 `lm_head.weight` is `wte.weight`: one matrix, used twice. With ZeRO that would mean one owner and two units that need it: gathered
-# at two times of a step, and its two gradients have to be **added up before** the update. What if the same numbers are simply put into
-# both units? Think first: are the two still equal after one step?
+# In GPT-2 `lm_head.weight` is `wte.weight`: one matrix, used twice. With ZeRO that would mean one owner and two units that need it: it is
+# gathered at two moments of a step, and its two gradients have to be **added up before** the update. What if the same numbers are simply
+# put into both units? Think first: are the two still equal after one step?
 # %%
-stage, values = STAGES[3], {}
-for u in new_units():
-    for name, view in u.layout.views(u.initial("gathered")).items():
-        values[u.layout.prefix + name] = view.copy()
+stage, units, apart = STAGES[3], new_units(), []
+stage.setup(units, comm, new_adam)
+values = dict(named_tensors(stage, units, comm))
 values["lm_head.weight"] = values["wte.weight"]  # the same numbers in both, and nothing more
 units = new_units(values.__getitem__)
-stage.setup(units, comm, lambda n: Adam(n, "float64", lr=0.02))
-first, *_, last = units
-
-
-def apart() -> float:
-    """How far the two copies are from one another."""
-    table = first.layout.views(stage.full_param(first, comm))["wte.weight"].copy()
-    return float(np.abs(table - last.layout.views(stage.full_param(last, comm))["lm_head.weight"]).max())
-
-
-before = apart()
-stage.step(units, comm, [(X[own], Y[own])], loss_grad(True, len(X)), lambda *_: (0.0, 1.0))
-assert before == 0 < 0.01 < apart()
-say(
-    f"两份相差最多：第一步之前 {before:g}，之后 {apart():.3f}",
-    f"largest difference of the two copies: {before:g} before, {apart():.3f} after one step",
-)
-say(
-    "每份只拿到自己那一半的梯度，它们不再是同一个矩阵",
-    "each has half of the gradient, and they are one matrix no more",
-)
+stage.setup(units, comm, new_adam)
+for _ in ("before a step", "after it"):
+    now = dict(named_tensors(stage, units, comm))
+    apart.append(abs(now["wte.weight"] - now["lm_head.weight"]).max())
+    steps(1, stage, units, comm, x, y)
+assert apart[0] == 0 < 0.01 < apart[1]
+rows("步|两份最多相差", "steps|the two differ by", [(n, f"{a:.3f}") for n, a in enumerate(apart)])
+say("每份只有自己那一处的梯度，不再是同一个矩阵", "each has the gradient of its own use alone")
 
 # %% [markdown] id="25-end" lang="zh"
 # ## 记住
@@ -221,8 +172,8 @@ say(
 # %% [markdown] id="25-end" lang="en" src="969da7f6"
 # ## To remember
 #
-# - To ZeRO a model is a list of units: another model is no other stage.
+# - To ZeRO a model is a list of units: another model needs no other stage.
 # - Causal: when a token changes, no bit of the outputs before it does.
-# - Who shares weights adds up their gradients first. Equal numbers alone are no sharing.
+# - Sharing weights means adding up their gradients first. Equal numbers alone are not sharing.
 # - The real command: `mpirun -n 4 python -m zero_ref.train --model gpt`, and then `python -m zero_ref.generate` has it write.
 # - Next: lesson 26, when activations do not fit.

@@ -3,9 +3,8 @@
 #
 # ZeRO 把参数、梯度和优化器状态切成 N 份。剩下的是**激活**：反向要用的前向结果。它们随样本数和层数增长，切参数一个字节也省不下来。
 #
-# 办法很老，也很简单：前向时只留每个 unit 的**输入**，反向轮到它时再算一遍（arXiv 1604.06174）。PyTorch 叫它 activation checkpointing，
-# 和存盘的 checkpoint 没有关系。
-# %% [markdown] id="26-title" lang="en" src="5f095a64"
+# 办法很老，也很简单：前向时只留每个 unit 的**输入**，反向轮到它时再算一遍（arXiv 1604.06174）。PyTorch 叫它 activation checkpointing，和存盘的 checkpoint 没有关系。
+# %% [markdown] id="26-title" lang="en" src="2674cf9e"
 # # 26 Not kept, but computed again
 #
 # ZeRO cuts parameters, gradients and optimizer state into N parts. What is left are the **activations**, results of the forward pass that
@@ -19,15 +18,15 @@ import itertools
 import numpy as np
 from _lesson import pick, ranks, rows, say
 
+from lessons.given.blocks import WIDTH, new_units
+from lessons.given.few_steps import adam, samples, steps, weights
 from zero_ref.autograd import Tensor, add, gelu, linear
 from zero_ref.extras.recompute import Recompute, recomputing
-from zero_ref.layout import FlatLayout
 from zero_ref.ledger import ledger
-from zero_ref.model import Unit, build, loss_grad
-from zero_ref.optim import Adam
 from zero_ref.stages import zero0, zero3
 
-comm = ranks(4)
+comm, LAYERS, SAMPLES = ranks(4), 6, 100
+
 
 # %% [markdown] id="26-unit" lang="zh"
 # ## 一个 unit 里有多少
@@ -36,52 +35,23 @@ comm = ranks(4)
 # %% [markdown] id="26-unit" lang="en" src="a36ab22a"
 # ## How much there is in a unit
 #
-# The unit below is like the MLP of a GPT: 16 wide, four times as wide in between, and added to its input. The input are 16 numbers; how
-# many are the results in between? Count before you read on.
+# The unit below is like the MLP of a GPT: 16 wide, four times as wide in between, and added to its input. Its input is 16 numbers; how many
+# results are there in between? Count before you read on.
 # %%
-WIDTH, SAMPLES, LAYERS = 16, 100, 6
-SHAPES = {
-    "up": (4 * WIDTH, WIDTH),
-    "up_bias": (4 * WIDTH,),
-    "down": (WIDTH, 4 * WIDTH),
-    "down_bias": (WIDTH,),
-}
-
-
 def compute(x: Tensor, t: dict[str, Tensor]) -> Tensor:
     """x + W2 gelu(W1 x + b1) + b2"""
     return add(x, linear(gelu(linear(x, t["up"], t["up_bias"])), t["down"], t["down_bias"]))
 
 
-def new_units(size: int = comm.size) -> list[Unit]:
-    """Six of them, and a last one from 16 numbers to 3 classes."""
-
-    def starting_values(number: int):
-        random = np.random.default_rng(number)
-        return lambda: [random.normal(0, 0.2, shape) for shape in SHAPES.values()]
-
-    units = [
-        Unit(FlatLayout(f"block {i}", SHAPES, size), compute, starting_values(i), "float64", first=i == 0)
-        for i in range(LAYERS)
-    ]
-    (last,) = build([WIDTH, 3], lambda name, shapes: FlatLayout(name, shapes, size), "float64", seed=9)
-    last.first = False  # its input is no data: the unit before it wants its gradient
-    return [*units, last]
-
-
-random = np.random.default_rng(0)
-X, Y = random.normal(size=(SAMPLES, WIDTH)), random.integers(0, 3, SAMPLES)
-EACH = SAMPLES * WIDTH * 8  # bytes of an input
-unit = new_units(1)[1]
+unit = new_units(2, compute, ranks=1)[1]
 before = ledger.live["activation"]
-y = unit.forward(unit.initial("parameter"), X)
-held = ledger.live["activation"] - before
+y = unit.forward(unit.initial("parameter"), np.ones((SAMPLES, WIDTH)))
+held, one = ledger.live["activation"] - before, SAMPLES * WIDTH * 8  # bytes
 say(
-    f"一份输入 {EACH:,} 字节；前向之后留着 {held:,} 字节，是 {held / EACH:.0f} 倍",
-    f"one input {EACH:,} bytes; held after the forward pass {held:,} bytes: {held / EACH:.0f} times as much",
+    f"一份输入 {one:,} 字节；前向之后留着 {held:,} 字节，是 {held / one:.0f} 倍",
+    f"one input {one:,} bytes; held after the forward pass {held:,} bytes: {held / one:.0f} times as much",
 )
-assert held % EACH == 0 and held > 5 * EACH
-factor = held // EACH
+assert held % one == 0 and held > 5 * one
 unit.forget()
 del y
 
@@ -100,32 +70,30 @@ del y
 # Think first: with six such units, how far does the peak of the activations fall? It cannot be the six inputs alone, for the unit whose
 # turn it **is** needs all that is in between.
 # %%
+X, Y = samples(comm, SAMPLES, WIDTH, 3, "float64")
 
 
-def train(stage, units: list[Unit]) -> tuple[bytes, dict[str, int]]:
+def train(stage, units) -> tuple[bytes, dict[str, int]]:
     """Two steps on this rank's 25 samples: all weights, and what the ledger says of the second step."""
-    stage.setup(units, comm, lambda n: Adam(n, "float64", lr=0.01))
-    own = slice(comm.rank * SAMPLES // comm.size, (comm.rank + 1) * SAMPLES // comm.size)
-    for _ in range(2):
-        ledger.forget_sent(), ledger.forget_peaks()
-        stage.step(units, comm, [(X[own], Y[own])], loss_grad(True, SAMPLES), lambda *_: (0.0, 1.0))
+    stage.setup(units, comm, adam("float64"))
+    steps(2, stage, units, comm, X, Y)
     told = {"peak": ledger.peak["activation"], "sent": sum(ledger.sent.values()), **ledger.calls}
-    return b"".join(stage.full_param(u, comm).tobytes() for u in units), told
+    return weights(stage, units, comm), told
 
 
 found, lines = {}, []
 for stage, make in itertools.product((zero0, zero3), (list, recomputing)):
-    weights, told = train(stage, make(new_units()))
-    found[stage.__name__[-1], make] = weights, told
+    found[stage, make] = _, told = train(stage, make(new_units(LAYERS, compute, comm.size)))
     kept = pick("全留", "all kept") if make is list else pick("重算", "recomputed")
-    lines.append((stage.__name__[-1], kept, f"{told['peak']:,}", f"{told['sent']:,}"))
-rows(pick("阶段 激活 激活的峰值 发送", "stage activations most sent").split(), lines)
-peaks = {make: found["0", make][1]["peak"] for make in (list, recomputing)}
+    lines.append((stage.__name__[-1], kept, told["peak"], told["sent"]))
+rows("阶段|激活|激活的峰值|发送", "stage|activations|most of them|sent", lines)
+plain, again = found[zero3, list][1], found[zero3, recomputing][1]
 assert len({weights for weights, _ in found.values()}) == 1
-assert peaks[list] == found["3", list][1]["peak"] and peaks[recomputing] == found["3", recomputing][1]["peak"]
+assert [found[zero0, make][1]["peak"] for make in (list, recomputing)] == [plain["peak"], again["peak"]]
+less = again["peak"] / plain["peak"]
 say(
-    f"权重逐比特相同；激活的峰值是 {peaks[recomputing] / peaks[list]:.2f} 倍",
-    f"weights are equal in every bit; the peak of activations is {peaks[recomputing] / peaks[list]:.2f} of what it was",
+    f"权重逐比特相同；激活的峰值是原来的 {less:.2f} 倍",
+    f"weights are equal in every bit; the peak of activations is {less:.2f} of what it was",
 )
 
 # %% [markdown] id="26-gather" lang="zh"
@@ -133,18 +101,16 @@ say(
 #
 # 再算一遍要用参数，而阶段 3 的参数前向之后就扔了。这是不是意味着 3Ψ 变成 4Ψ？先想一想反向时本来就要做什么。
 #
-# 反向之前，阶段 3 本来就要把这个 unit 的参数收集一次，用来算梯度。再算一遍就用**同一次**收集的参数。所以次数和字节都没有变。
-# （如果再算和反向各收集一次，才是 4Ψ：有的系统里的钩子就会这样。）
-# %% [markdown] id="26-gather" lang="en" src="1cad0d0f"
+# 反向之前，阶段 3 本来就要把这个 unit 的参数收集一次，用来算梯度。再算一遍就用**同一次**收集的参数。所以次数和字节都没有变。（如果再算和反向各收集一次，才是 4Ψ：有的系统里的钩子就会这样。）
+# %% [markdown] id="26-gather" lang="en" src="d07fb433"
 # ## Stage 3: is there one more gather?
 #
 # Computing again takes parameters, and stage 3 has dropped them after the forward pass. Does 3Ψ become 4Ψ? Think first what the backward
 # pass does anyway.
 #
 # Before it goes back through a unit, stage 3 gathers its parameters anyway, for the gradients. The second forward pass uses those of the
-# **same** gather, so neither calls nor bytes change. (Where the two gather one by one it is 4Ψ, and that is what hooks may do.)
+# **same** gather, so neither calls nor bytes change. (If each of the two gathers for itself, it is 4Ψ: with hooks that may happen.)
 # %%
-plain, again = found["3", list][1], found["3", recomputing][1]
 assert plain["sent"] == again["sent"] and plain["all_gather"] == again["all_gather"] == 2 * (LAYERS + 1)
 say(
     f"一步里的 all-gather：{again['all_gather']} 次 = 2 × {LAYERS + 1} 个 unit，重不重算都一样",
@@ -165,7 +131,6 @@ say(
 # And what does it cost? In a step the forward pass is one part, the backward pass two (a product for the input and one for the
 # weights). Now the forward pass comes twice: 4 in place of 3, a third more to compute.
 # %%
-assert [type(u) is Recompute for u in recomputing(new_units())] == [True] * LAYERS + [False]
 calls = []
 
 
@@ -174,10 +139,9 @@ def counted(x: Tensor, t: dict[str, Tensor]) -> Tensor:
     return compute(x, t)
 
 
-units = new_units()
-for u in units[:-1]:
-    u.compute = counted
-train(zero3, recomputing(units))
+units = recomputing(new_units(LAYERS, counted, comm.size))
+assert [type(u) is Recompute for u in units] == [True] * LAYERS + [False]
+train(zero3, units)
 assert len(calls) == 2 * 2 * LAYERS
 say(
     f"{LAYERS} 个 unit 两步里的前向：{len(calls)} 次 = 2 步 × {LAYERS} 个 unit × 2",
@@ -194,9 +158,10 @@ say(
 # %% [markdown] id="26-end" lang="en" src="c7f0c9eb"
 # ## To remember
 #
-# - Activations are no matter of ZeRO's three stages. To keep fewer of them, pay in computing: a third more, for what lies between a
+# - ZeRO's three stages do nothing about activations. Keeping fewer of them is paid for in computing: a third more saves what lies between a
 #   unit's input and output.
-# - What is computed again are the same operations in the same order, so all bits are equal. (With dropout, its random numbers would have
-#   to come again, too.)
-# - What is left are the input of each unit and all of one unit: the larger the units, the less of the former and the more of the latter.
+# - Recomputing repeats the same operations in the same order, so all bits are equal. (With dropout, the same random numbers would have to
+#   be drawn again.)
+# - What is left is the input of each unit and everything in one unit: the larger the units, the less of the former and the more of the
+#   latter.
 # - The real command: `mpirun -n 4 python -m zero_ref.train --model gpt --recompute`.

@@ -19,6 +19,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -84,7 +85,12 @@ def ranks(number: int) -> "Comm":
 
 
 def alone() -> None:
-    """This lesson is one process: read it from here to its end. In Jupyter it is cells as any others."""
+    """This lesson is one process: read it from here to its end. In Jupyter it is cells as any others.
+
+    Under mpirun rank 0 goes on alone.
+    """
+    if launch.rank_by_launcher() > 0:
+        sys.exit()
     if not held and not kernel.shell():
         held.append(None)
         script.read(sys._getframe(1), language(), None)
@@ -124,9 +130,10 @@ def each(comm: "Comm", zh: str, en: str | None = None) -> None:
         show(text)
 
 
-def rows(head: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
-    """A table from rank 0, as wide as its words are in the reader's language."""
-    show(table(list(lines), head))
+def rows(zh: str, en: str, lines: Iterable[Sequence[object]]) -> None:
+    """A table from rank 0, and a blank line; its head is "a|b|c". 12345 becomes 12,345."""
+    cells = [[f"{cell:,}" if isinstance(cell, Integral) else cell for cell in line] for line in lines]
+    show(table(cells, pick(zh, en).split("|")) + "\n")
 
 
 def show_difference(before: ModuleType, after: ModuleType, exercise: str, answer: bool = False) -> None:

@@ -6,8 +6,9 @@
 
 1. A test marked `rest("why")` is in the rest, and so is one that asks for a fixture of REST; of one marked
    `rest("why", every=n)` each nth case is in quick, from the first.
-2. Of any other test as few cases are in quick as have everything that follows: of one parameter each value,
-   of two each value of either, and of more any two values of any two.
+2. Of all other cases as few are in quick as have everything that follows: of one parameter each value,
+   of two each value of either, and of more any two values of any two; of a test marked
+   `rest("why", each="value")` each value of each parameter, however many there are.
 """
 
 import itertools
@@ -24,7 +25,7 @@ REST = {  # fixture: why a test that asks for it is in the rest
 }
 FIRST = ("test_under_mpirun.py", "test_docs.py")  # the longest files, while others run beside them
 PARTS = {
-    "quick": "every mechanism once, at 3 ranks, in under 4 minutes on two idle cores; make test-all: more",
+    "quick": "every mechanism once, at 3 ranks, in some minutes on two idle cores; make test-all: more",
     "rest": "what make test leaves out: all other combinations and numbers of ranks, pages in a browser ...",
     "all": "everything that was named",
 }
@@ -54,12 +55,18 @@ def quick(items: list[pytest.Item]) -> set[str]:
 
 
 def of_one_test(cases: list[pytest.Item]) -> list[pytest.Item]:
-    marks = [item.get_closest_marker("rest") for item in cases]
+    marks = [mark_of(item) for item in cases]
     if any(REST.keys() & set(item.fixturenames) for item in cases):
         return []
-    if any(marks):
-        return [item for n, item in enumerate(cases) if marks[n] is None or taken(n, marks[n])]
-    return [cases[n] for n in covering([parameters(item) for item in cases])]
+    nth = [item for n, item in enumerate(cases) if marks[n] and taken(n, marks[n])]
+    others = [item for n, item in enumerate(cases) if marks[n] is None or "each" in marks[n].kwargs]
+    alone = any(mark and "each" in mark.kwargs for mark in marks)
+    return nth + [others[n] for n in covering([parameters(item) for item in others], alone)]
+
+
+def mark_of(item: pytest.Item) -> pytest.Mark | None:
+    """The mark of a case, or that of its test: a case of such a test may be left out by its own."""
+    return min(item.iter_markers("rest"), key=lambda mark: "each" in mark.kwargs, default=None)
 
 
 def taken(n: int, mark: pytest.Mark) -> bool:
@@ -72,11 +79,11 @@ def parameters(item: pytest.Item) -> dict[str, str]:
     return {name: repr(value) for name, value in call.params.items()} if call else {}
 
 
-def covering(cases: list[dict[str, str]]) -> list[int]:
-    """The numbers of as few cases as a greedy choice finds; see 2. above."""
+def covering(cases: list[dict[str, str]], alone: bool = False) -> list[int]:
+    """The numbers of as few cases as a greedy choice finds; see 2. above. alone: no two values need meet."""
     if not any(cases):
         return list(range(len(cases)))
-    together = 1 if max(map(len, cases)) < 3 else 2
+    together = 1 if alone or max(map(len, cases)) < 3 else 2
     met = [set(itertools.combinations(sorted(case.items()), together)) for case in cases]
     left, chosen = set().union(*met), []
     while left:

@@ -1,5 +1,6 @@
 """A small problem with awkward sizes, and a run of it at any stage, for the tests under mpirun."""
 
+import functools
 import os
 from argparse import Namespace
 from dataclasses import dataclass, field
@@ -28,6 +29,12 @@ def data(classes: bool, dtype: str) -> DataSet:
     wide = "float32" if dtype in NARROW else dtype
     y = hidden.argmax(1) if classes else (hidden[:, :2] + 0.3 * x[:, :2]).astype(wide)
     return DataSet(x.astype(dtype), y, 3 if classes else 0)
+
+
+@functools.cache
+def defaults() -> Namespace:
+    """The options of zero_ref.train, none of them given."""
+    return options.parse([])
 
 
 def ranks_with(reduce: str, dtype: str, transport: str = TRANSPORT) -> Comm:
@@ -90,7 +97,7 @@ class Small:
 
     def options(self) -> Namespace:
         """The settings as options of zero_ref.train."""
-        o = options.parse([])
+        o = Namespace(**vars(defaults()))
         settings = {"momentum": 0.0, "weight_decay": 0.0} | self.settings
         names = ("stage", "dtype", "optimizer", "clip_norm", "micro_batches", "batch_size", "shard_data")
         names += (

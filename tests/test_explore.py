@@ -43,6 +43,10 @@ SETTINGS = [
     "shape=1&psi=1000003&layers=7&n=5&hidden=96&heads=3&sequence=200&batch=33&bits=32",
     "shape=1&psi=5&layers=12&n=4&batch=1&group=2&hsdp=1&ring=1",
     "cut=tiles&tiles=3&psi=1000003&layers=7&n=5&flops=0.125",
+    "shape=1&vocab=50257&positions=1024&layers=12&hidden=768&heads=12&n=5",
+    "shape=1&vocab=997&untied=1&again=1&layers=3&hidden=64&heads=4&n=6&group=3&hsdp=1&hpz=1&micro=2&bits=32&batch=33",
+    "shape=1&vocab=3&layers=1&hidden=2&heads=1&n=4&sequence=5&batch=2&again=1",
+    "vocab=50257&positions=1024&layers=12&hidden=768&psi=1000003&n=5",  # of no shape
 ]
 # Choices of which the planner's command knows nothing, but its formulas do.
 BEYOND = [
@@ -59,6 +63,9 @@ BEYOND = [
     "cut=buckets&bucket=1e14&psi=1000003&layers=7&n=5&weights=8&gradients=8",
     "cut=buckets&bucket=1&psi=1000003&layers=7&n=5&offload=host",
     "cut=tiles&tiles=5&weights=8&gradients=4&offload=disk&n=6&group=2&hpz=1&psi=1e9&layers=3",
+    "cut=tiles&tiles=3&shape=1&vocab=997&positions=50&layers=4&hidden=32&heads=2&n=5&batch=33",
+    "cut=buckets&bucket=110000&shape=1&vocab=997&untied=1&layers=4&hidden=64&heads=2&n=5&weights=8",
+    "offload=host&shape=1&vocab=50257&layers=2&hidden=64&heads=4&n=3",
 ]
 
 
@@ -133,7 +140,7 @@ def test_every_number_is_the_planners(setting, page, opened):
         fits = "✓ fits" if row.needed <= o.memory else "✗ does not fit"
         assert card.locator(".state").inner_text() == fits
         largest = sizing.most_parameters(stage, o.memory, o.ranks, made.setting.itemsize, made.setting.k)
-        assert card.locator(".most").inner_text() == f"largest: {count(largest)}"
+        assert card.locator(".most").inner_text() == f"largest Ψ: {count(largest)}"
     chart = window.locator("#memory-chart svg").text_content()
     assert all(size(row.needed) in chart for row in rows)
     over = {int(row.pop(0)): row for row in over_numbers(window)}  # the same on other numbers of ranks
@@ -157,9 +164,13 @@ def over_numbers(window):
 
 def elements_of_units(said):
     """What the units have: as even as can be, in tiles, or neighbours in buckets."""
-    psi, number = int(float(said.get("psi", 7.5e9))), int(said.get("layers", 36))
-    number *= int(said.get("tiles", 4)) if said.get("cut") == "tiles" else 1
-    units = [psi // number + (i < psi % number) for i in range(number)]
+    psi, layers, first = int(float(said.get("psi", 7.5e9))), int(said.get("layers", 36)), []
+    if "vocab" in said:  # embeddings, positions, the last norm and the head are one unit more
+        shape = (int(said["hidden"]), int(said["vocab"]), int(said.get("positions", 0)), "untied" not in said)
+        psi = transformer_parameters(layers, *shape) - transformer_parameters(0, *shape)
+        first = [transformer_parameters(0, *shape)]
+    number = layers * int(said.get("tiles", 4)) if said.get("cut") == "tiles" else layers
+    units = first + [psi // number + (i < psi % number) for i in range(number)]
     if said.get("cut") != "buckets":
         return units
     merged = units[:1]
@@ -257,6 +268,7 @@ def test_choices_beyond_the_command_are_the_bills(setting, page, opened):
         "psi=1e7&memory=0.02&layers=7&hsdp=1&hpz=1&group=6",
         "psi=3e7&memory=0.05&layers=3&offload=host&hsdp=1&hpz=1&group=3",
         "psi=1e7&memory=0.005&offload=disk&shards=1&layers=9&cut=tiles",
+        "shape=1&vocab=997&layers=3&hidden=32&heads=2&sequence=20&batch=33&memory=0.01",
     ],
 )
 def test_it_fits_from_the_first_number_of_ranks_that_does(setting, page, opened):
@@ -297,6 +309,30 @@ def test_models_known_by_name_have_the_parameters_of_their_shapes(page, opened):
     }
     assert {name: model["psi"] for name, model in models.items()} == counted
     assert all(model["hidden"] % model["heads"] == 0 for model in models.values())
+
+
+def test_a_vocabulary_says_how_many_parameters_there_are(page, opened):
+    window = opened(page, fragment="#lang=en")
+    window.locator("#model").select_option("GPT-2 124M")
+    assert window.locator("#psi").input_value() == "124439808" and window.locator("#psi").is_disabled()
+    assert "--vocab 50257 --positions 1024" in window.locator("#command").inner_text()
+    assert "39,385,344 of them are embeddings" in window.locator("#vocab-hint").inner_text()
+    window.locator("#layers").fill("24")
+    larger = transformer_parameters(24, 768, 50257, 1024)
+    assert window.locator("#psi").input_value() == str(larger)
+    window.locator("#untied").check()
+    assert window.locator("#psi").input_value() == str(larger + 50257 * 768)
+    assert "psi=" not in window.evaluate("location.hash")
+    again = opened(page, fragment=window.evaluate("location.hash"))
+    assert again.evaluate("plan(s).rows.map(r => r.needed)") == window.evaluate(
+        "plan(s).rows.map(r => r.needed)"
+    )
+    again.locator("#hidden").fill("1000000")
+    assert "Nothing is shown while Parameters" in again.locator("#problem").inner_text(), "no exact number"
+    again.locator("#hidden").fill("768")
+    assert not again.locator("#problem").is_visible()
+    again.locator("#vocab").fill("0")
+    assert not again.locator("#psi").is_disabled() and again.locator("#positions").is_hidden()
 
 
 def test_a_model_and_a_device_by_name(page, opened):
@@ -634,7 +670,7 @@ def test_a_meaning_has_one_color_and_pattern_on_all_pages(scheme, page, opened, 
     report = palette.of_report("page.css")
     light, dark = (dict(re.findall(r"--([a-z]+): (#\w+);", each)) for each in report.split("@media", 2)[:2])
     window = opened(page, color_scheme=scheme)
-    for name in (*KINDS, "activation", "ink", "soft", "focus"):
+    for name in (*KINDS, "activation", "compute", "transfer", "waiting", "ink", "soft", "focus"):
         shown = f"getComputedStyle(document.documentElement).getPropertyValue('--{name}').trim()"
         assert window.evaluate(shown) == (dark if scheme == "dark" else light)[name]
     window.locator("#theme").click()
@@ -645,9 +681,14 @@ def test_a_meaning_has_one_color_and_pattern_on_all_pages(scheme, page, opened, 
     fill = "getComputedStyle(document.querySelector('pattern#gradient .gradient')).fill"
     r, g, b = map(int, re.findall(r"\d+", window.evaluate(fill))[:3])
     assert f"#{r:02x}{g:02x}{b:02x}" == other
-    for kind in (*KINDS, "activation", "gathered", "full_gradient"):
+    spent = [f"spent-{name}" for name in ("compute", "inside", "between", "latency", "outside", "waiting")]
+    drawn = set()
+    for kind in (*KINDS, "activation", "gathered", "full_gradient", *spent):
         pattern = re.search(rf'<pattern id="{kind}".*?</pattern>', palette.of_report("page.html"), re.DOTALL)
         assert pattern[0] in explore.page()
+        drawn.add(re.sub(r"^.*?>", "", pattern[0]))
+        assert window.locator(f"pattern#{kind}").count() == 1, "it is written in one place"
+    assert len(drawn) == len(KINDS) + 3 + len(spent), "no two are drawn alike"
 
 
 def test_the_command_writes_the_page_and_says_where(tmp_path):

@@ -139,6 +139,8 @@ def test_a_number_alone_is_run(words):
 def test_a_number_alone_checks_once(student):
     done = student("06", "--language", "en")
     assert (done.returncode, done.stderr) == (2, "") and "not started" in done.stdout
+    says = " ".join(done.stdout.split())
+    assert f"the file to write in: {student.file} read the lesson first: python lessons/{FIRST}.py" in says
 
 
 def test_passing_names_the_lesson_to_read(student):

@@ -13,7 +13,7 @@ from terminal import ONE
 from wcwidth import width
 
 from lessons.checker import words
-from lessons.reader import course
+from lessons.reader import course, parts
 from zero_ref.train import options
 
 sys.path.insert(0, str(ROOT / "lessons"))
@@ -84,7 +84,7 @@ def test_what_a_lesson_prints_stands_in_both_languages(name):
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     for call in calls:
         texts = [CHINESE.search(ast.unparse(argument)) for argument in call.args]
-        if call.func.id in ("say", "pick") and not isinstance(call.args[0], ast.Name):
+        if call.func.id in ("say", "pick", "rows") and not isinstance(call.args[0], ast.Name):
             assert texts[0] and not texts[1], ast.unparse(call)
         elif call.func.id == "each" and len(call.args) == 3:
             assert texts[1] and not texts[2], ast.unparse(call)
@@ -95,6 +95,13 @@ def test_what_a_lesson_prints_stands_in_both_languages(name):
                     picked = picked.replace(ast.unparse(part), "")
             assert not CHINESE.search(picked), picked
     assert any(call.func.id == "say" for call in calls)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_has_no_more_code_than_its_idea_needs(name):
+    """What several lessons need, or what no reader has to see, is in lessons/given."""
+    code = "".join(part.text for part in parts(LESSONS[name]) if part.language is None)
+    assert sum(bool(line.strip()) for line in code.splitlines()) <= 80
 
 
 @pytest.mark.parametrize("name", LESSONS)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from zero_ref.clip import clip, sum_of_squares
+from zero_ref.clip import LANES, clip, sum_of_squares
 from zero_ref.extras import compiled
 from zero_ref.ledger import ledger
 from zero_ref.optim import BLOCK, SGD, Adam, AdamW
@@ -244,6 +244,27 @@ def test_the_norm_of_shards_is_the_norm_of_the_vector(cuts):
 
 def test_the_norm_goes_past_the_first_block():
     assert sum_of_squares(np.ones(2 * BLOCK + 5, "float32")) == 2 * BLOCK + 5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [0, 1, LANES, LANES + 1, 2 * LANES - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 777])
+def test_the_sum_of_squares_is_in_one_order_compiled_or_not(n, dtype, monkeypatch):
+    rng = np.random.default_rng(7)
+    vector = (rng.normal(size=n) * 10.0 ** rng.integers(-30, 15, n)).astype(dtype)
+    given, wide = vector.copy(), np.zeros(-(-n // LANES) * LANES)
+    wide[:n] = vector
+    lanes = np.zeros(min(n, LANES))
+    for row in (wide * wide).reshape(-1, LANES):  # one after another, which no library's sum promises
+        lanes += row[: lanes.size]
+    expected = float(np.sum(lanes))
+    ledger.forget_peaks()
+    before = ledger.peak["buffer"]
+    assert sum_of_squares(vector) == expected
+    assert ledger.peak["buffer"] - before == 8 * min(n, BLOCK)
+    pytest.importorskip("numba")
+    monkeypatch.setattr(compiled, "WORTH_COMPILING", 1)
+    assert compiled.add_squares(np.ones(3, dtype), np.zeros(2))
+    assert sum_of_squares(vector) == expected and vector.tobytes() == given.tobytes()
 
 
 def test_large_float32_values_do_not_overflow():

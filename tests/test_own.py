@@ -140,6 +140,21 @@ def test_what_is_right_is_said_to_be_equal_and_celebrated(ranks, stage, tmp_path
             {"n12": ("return loss", "return loss * (1 + (units[0].optimizer.steps == 5) / 2**30)")},
             "step 5, loss",
         ),
+        (
+            3,
+            {"n12": ("return loss, norm", "return loss, norm * (1 + (u.optimizer.steps == 5) / 2**30)")},
+            "step 5, grad_norm",
+        ),
+        (
+            3,
+            {
+                "n12": (
+                    "u.grad.fill(0)",
+                    "u.param[:1] += (comm.rank == 1) * (u.optimizer.steps == 3)\n        u.grad.fill(0)",
+                )
+            },
+            "rank 1",
+        ),
     ),
 )
 def test_where_the_first_difference_is(ranks, changes, said, tmp_path):
@@ -174,6 +189,11 @@ def test_a_deadlock_is_at_a_line_of_ones_own(tmp_path):
         (4, {"n07": ("return full", "return full[1:]")}, "ring_all_gather gives float32 ("),
         (3, {"n06": ("return partial", "return partial * np.ones(1)")}, "NameError"),
         (3, {"n06": ("return partial", "return partial.astype(float)")}, "gives float64"),
+        (
+            3,
+            {"n06": ("return partial", "def half(p):\n        return p.half\n    return half(partial)")},
+            "in half: AttributeError",
+        ),
     ),
 )
 def test_an_exception_is_one_line_with_the_place_in_ones_own_file(ranks, changes, said, tmp_path):

@@ -1,5 +1,6 @@
 """`make test` and `make test-rest` have no test in common, and none is in neither."""
 
+import argparse
 import itertools
 import os
 import re
@@ -82,11 +83,12 @@ def test_of_two_parameters_each_value_is_there():
 class Case:
     """What keep() asks a test of pytest's for."""
 
-    def __init__(self, name, mark=None, fixtures=()):
-        self.nodeid, self.mark, self.fixturenames = name, mark, fixtures
+    def __init__(self, name, *marks, fixtures=(), **values):
+        self.nodeid, self.marks, self.fixturenames = name, marks, fixtures
+        self.callspec = argparse.Namespace(params=values)
 
-    def get_closest_marker(self, name):
-        return self.mark
+    def iter_markers(self, name):
+        return iter(self.marks)
 
 
 def test_what_a_mark_leaves_out():
@@ -96,9 +98,31 @@ def test_what_a_mark_leaves_out():
     assert parts.quick(items) == {"a", "c[0]", "c[3]", "c[6]", "d[0]"}
 
 
+def test_each_value_alone_where_a_mark_says_so():
+    every, each, out = (
+        cases(stage="0123", rule="abc", dtype="xyz"),
+        pytest.mark.rest("why", each="value").mark,
+        pytest.mark.rest("why").mark,
+    )
+    items = [Case(f"a[{n}]", each, **case) for n, case in enumerate(every)]
+    chosen = [every[n] for n in range(len(every)) if f"a[{n}]" in parts.quick(items)]
+    assert len(chosen) == 4
+    assert {x for case in chosen for x in case.items()} == {x for case in every for x in case.items()}
+    items[0].marks = (each, out)  # a case of its own mark, and another one takes its place
+    assert "a[0]" not in parts.quick(items) and len(parts.quick(items)) == 4
+
+
+def test_cases_without_a_mark_go_by_the_rule_beside_marked_ones():
+    out, every = pytest.mark.rest("why").mark, cases(stage="0123", rule="abc")
+    items = [Case(f"a[{n}]", *[out] * (n % 2), **case) for n, case in enumerate(every)]
+    assert len(parts.quick(items)) == 4 and all(
+        not items[int(name[2:-1])].marks for name in parts.quick(items)
+    )
+
+
 def test_every_mark_gives_its_reason():
     files = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "test_parts.py"]
     marks = [mark for path in files for mark in re.findall(r"mark\.rest\b(.*)", path.read_text("utf-8"))]
     assert len(marks) > 10
-    form = r'\("\w[^"]+"(, every=([2-9]|[1-9][0-9]))?\)'
+    form = r'\("\w[^"]+"(, every=([2-9]|[1-9][0-9])|, each="value")?\)'
     assert [mark for mark in marks if not re.fullmatch(form, mark)] == []

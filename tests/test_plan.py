@@ -293,6 +293,14 @@ def test_sizes_have_units(nbytes, text):
     assert answer.size(nbytes) == text
 
 
+def test_a_column_does_not_change_from_bytes_to_gb_at_10_million():
+    assert answer.sizes([9_999_999, 1e7, 99_999_999]) == ["9,999,999 B", "10,000,000 B", "99,999,999 B"]
+    assert answer.sizes([0, 2e7, 1e8]) == ["0 B", "0.02000 GB", "0.1000 GB"]
+    gpt = "--model gpt --layers 2 --hidden 64 --heads 4 --sequence 64 --vocab 96 --ranks 4"
+    memory = printed(gpt).split("Memory of one rank")[1]
+    assert " GB" not in memory and re.search(r" \d\d,\d{3},\d{3} B", memory)
+
+
 @pytest.mark.parametrize(
     "seconds, text", [(0, "0 us"), (1e-5, "10.00 us"), (0.0025, "2.500 ms"), (12, "12.00 s")]
 )

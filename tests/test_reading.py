@@ -54,6 +54,12 @@ def test_text_and_numbers_stand_in_order_and_once_whatever_starts_it(call, ranks
     assert found.stdout.split() == ["Title", "Think", "first:", "which?", "one", "end", "before"]
 
 
+@pytest.mark.rest("three processes")
+def test_a_lesson_of_one_process_runs_once_under_mpirun(tmp_path):
+    found = mpirun(3, str(lesson(tmp_path, "alone()", last='print("here")')), "--language", "en")
+    assert (found.returncode, found.stdout.count("here")) == (0, 1)
+
+
 def test_the_code_is_shown_where_it_is_asked_for(tmp_path):
     found = mpirun(0, str(lesson(tmp_path, "alone()")), "--language", "zh", "--code")
     assert 'say("一", "one")' in found.stdout and "先想一想：是几？" in found.stdout

@@ -136,10 +136,15 @@ def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):
 def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
     view = opened(run / "run.html")
     events = record_of(run)["recorded_step"]["ranks"][0]["events"]
-    calls = [i for i, event in enumerate(events, 1) if event[1] in ("begin", "end")]
+    stops = (["died", "gathered"],)  # a copy is thrown away
+    calls = [i for i, event in enumerate(events, 1) if event[1] in ("begin", "end") or event[1:3] in stops]
+    thrown = next(i for i, event in enumerate(events, 1) if event[1:3] in stops)
+    assert thrown in calls[:6]
     for number in calls[:5]:
         view.keyboard.press("Shift+ArrowRight")
         assert view.locator("#now-numbers").inner_text().startswith(f"event {number} of")
+        if number == thrown:
+            assert "is thrown away" in view.locator("#now-words").inner_text()
     view.locator("#call-on").click()
     assert view.locator("#now-numbers").inner_text().startswith(f"event {calls[5]} of")
     assert not view.locator("#event-back").is_visible()
@@ -325,6 +330,25 @@ def test_the_theatre_fits_a_window_and_its_numbers_are_the_records(width, height
     assert view.locator("#scene-picture text", has_text=f"{sent:,} B").count() >= 1
     assert view.locator("#scene-picture .token").count() == 3 * 2, "from each owner to all others"
     assert view.locator("#ribbon [aria-current]").inner_text() == "1"
+
+
+def test_lanes_have_a_pattern_for_each_meaning(run, opened):
+    view = opened(run / "run.html", fragment="#en")
+    lanes = page.for_page("", record_of(run))["lanes"]
+    view.locator("#axis-time").click()
+    fills = "all => all.map(e => e.getAttribute('fill'))"
+    drawn = view.locator("#memory-picture .lane").evaluate_all(fills)
+    told = view.locator("#memory-legend svg rect:last-child").evaluate_all(fills)
+    spent = [f"url(#spent-{name})" for name in ("forward", "backward", "update", "waiting", "inside")]
+    assert told == spent and set(drawn) <= set(told)
+    for name in ("forward", "backward", "update"):
+        calls = [call for lane in lanes for call in lane if call[0] == name]
+        assert drawn.count(f"url(#spent-{name})") == len(calls) > 0
+    others = [call for lane in lanes for call in lane if call[0] not in ("forward", "backward", "update")]
+    assert drawn.count(spent[3]) == sum(until > begin for _, _, begin, _, until in others) > 0
+    assert drawn.count(spent[4]) == sum(end > until for *_, end, until in others) > 0
+    for name in told:
+        assert view.locator(f"pattern#{name[5:-1]} > *").count() >= 1
 
 
 # Several runs

@@ -151,7 +151,7 @@ def test_the_formulas_and_the_dry_run_are_told_apart(opened, tmp_path):
     assert "not what the formulas say: gathered parameters." in view.locator("#ranks-peaks").inner_text()
     assert "91,888, formula 91,904" in view.locator("#traffic-picture").text_content()
     told = view.locator("#told-by").inner_text()
-    assert told.startswith("The formulas are the papers' and know no stage file") and "proves nothing" in told
+    assert told.startswith("Two checks stand beside what was measured") and "proves nothing" in told
 
     view.locator("#rank-2").click()
     assert "peak: measured 220,944, dry run 210,000" in view.locator("#memory-picture").text_content()

@@ -115,7 +115,7 @@ def test_the_figure_shows_the_records_numbers(opened, tmp_path):
             cells = row.locator("td").all_inner_texts()
             assert cells[0] == name and cells[2:] == [f"{n:,}" for n in (*kept, sum(kept), sent)]
             assert f"{sum(kept):,} bytes" in shown and f"{sent:,} bytes" in shown
-    assert shown.count("2Ψ(N−1)/N · 1.00×") == 3 and "3Ψ(N−1)/N · 1.50×" in shown
+    assert shown.count("8Ψ(N−1)/N · 1.00×") == 3 and "12Ψ(N−1)/N · 1.50×" in shown, "bytes, as at rest"
     boxes = view.locator("#figure-picture rect[data-kind]")
     assert boxes.count() == 4 * 3 * 3, "stages, ranks and kinds: each keeps something of each"
     wide = boxes.evaluate_all("all => all.map(e => [e.dataset.kind, +e.getAttribute('width')])")
@@ -125,6 +125,26 @@ def test_the_figure_shows_the_records_numbers(opened, tmp_path):
         for kind, width in wide[9 * stage : 9 * stage + 9]:
             now, before = kinds[kind]
             assert width == pytest.approx(whole * now / before, rel=2e-3)
+
+
+def test_bars_of_the_figure_are_of_parts_with_the_patterns_of_all_pages(opened, tmp_path):
+    runs = four()
+    view = opened(written(tmp_path, runs))
+    parts = view.locator("#figure-picture rect[data-part]").evaluate_all(
+        "all => all.map(e => [e.getAttribute('fill'), +e.getAttribute('width')])"
+    )
+    known = ["parameter", "gradient", "optimizer", "gradient", "parameter", "buffer"]
+    assert [fill for fill, _ in parts] == [f"url(#{name})" for name in known] * 4
+    scales = []
+    for stage, record in enumerate(runs.values()):
+        kept = record["ranks"][0]["resting_bytes"]
+        sent = record["ranks"][0]["sent_bytes_per_step"]
+        nbytes = [kept[name] for name in ("parameter", "gradient", "optimizer")]
+        nbytes += [sent[name] for name in ("reduce_scatter", "all_gather", "other")]
+        scales.append([width / each for (_, width), each in zip(parts[6 * stage :], nbytes)])
+    for column in list(zip(*scales))[:5]:  # the last is too little to be seen by its width
+        assert column == pytest.approx([column[0]] * 4)
+    assert "sent: all-gather" in view.locator("#figure-legend").inner_text()
 
 
 def thirds(rows):
@@ -145,6 +165,9 @@ def test_one_phase_for_all_runs_whatever_the_number_of_its_event(opened, tmp_pat
 
     view.locator("#runs-ribbon").get_by_role("button", name="backward 1").click()
     assert phases() == ["backward 1"] * 4 and len(set(at())) > 1
+    ribbon = view.locator("#runs-ribbon")
+    ribbon.get_by_role("button", name="reduce 1").click()  # of stages 0 and 1 alone
+    assert phases()[:2] == ["reduce 1"] * 2 and "AG" not in ribbon.inner_text(), "calls are of one run"
     picture = view.locator("#timelines svg[role=slider]")
     picture.nth(0).focus()
     view.keyboard.press("Home")
@@ -244,7 +267,8 @@ def test_the_scatter_puts_what_holds_and_sends_more_further_out(opened, tmp_path
     view = opened(written(tmp_path, runs))
     places = view.locator("#scatter-picture path.mark").evaluate_all(
         "all => all.map(e => e.getAttribute('transform').match(/[\\d.]+/g).map(Number))"
-    )[::2]
+    )
+    assert len(places) == 4, "a mark for each run, and none beside its name"
     peaks = [max(rank["peak_total_bytes"] for rank in record["ranks"]) for record in runs.values()]
     sent = [
         max(sum(rank["sent_bytes_per_step"].values()) for rank in record["ranks"]) for record in runs.values()
@@ -382,6 +406,13 @@ def test_what_is_started_ahead_is_under_way_until_it_is_waited_for(opened, tmp_p
     assert view.evaluate(f"underWay({json.dumps(lane)})") == [[0, 1, 7], [2, 9, 13]]
 
 
+def test_what_goes_between_groups_looks_otherwise_in_the_lanes(opened, tmp_path):
+    view = opened(written(tmp_path, {"a": ran(EXTRAS["groups"])}))
+    looks = "['forward', 'all_gather', 'reduce_inside', 'reduce_between', 'sum_between_groups'].map(lookOf)"
+    between = "spent-between"
+    assert view.evaluate(looks) == ["spent-forward", "spent-inside", "spent-inside", between, between]
+
+
 def test_what_lies_outside_the_device_stands_on_a_shelf(opened, tmp_path):
     for name, kinds in (("offload", 1), ("shards away", 3)):
         record = ran(EXTRAS[name])
@@ -390,7 +421,7 @@ def test_what_lies_outside_the_device_stands_on_a_shelf(opened, tmp_path):
         kept = sum(record["ranks"][0]["resting_bytes"].values()) + away
         said = view.locator("#sentence").inner_text()
         assert f"keeps {kept:,} bytes (" in said and "in host memory" in said
-        assert ("(all of them" if kept == away else f"({away:,} of them") in said
+        assert ("(all of them" if kept == away else f"({away:,} bytes of them") in said
         assert view.locator("#scene-picture .plank").count() == 3 * kinds
         assert "a shelf outside the device" in view.locator("#scene-notes").inner_text()
     view = opened(written(tmp_path, {"a": ran()}))
@@ -463,6 +494,20 @@ def test_the_page_of_many_ranks_is_made_by_a_script_and_names_no_folder(tmp_path
     assert "/tmp" not in text and str(tmp_path) not in text
 
 
+def test_the_page_of_1024_ranks_is_as_new_as_the_script():
+    """If not: python docs/figures/large.py docs/figures"""
+    made = (FIGURES / "gpt3.html").read_text(encoding="utf-8")
+    style, script = page.style_and_script(several=False)
+    assert f"<style>{style}</style>" in made and made.endswith(
+        f"<script>{script}</script>\n</body>\n</html>\n"
+    )
+    patterns = re.search(r'<svg id="patterns".*?</svg>', page.template("page.html"), re.DOTALL)
+    assert patterns and patterns[0] in made
+    data = json.loads(re.search(r'id="data">(.*?)</script>', made, re.DOTALL)[1])
+    words = vocabulary.words()
+    assert {key: words.get(key) for key in data["words"]} == data["words"]
+
+
 def test_the_page_of_1024_ranks_is_small_and_says_what_it_is(opened):
     file = FIGURES / "gpt3.html"
     assert file.stat().st_size < 400_000
@@ -470,9 +515,10 @@ def test_the_page_of_1024_ranks_is_small_and_says_what_it_is(opened):
     assert view.title() == "ZeRO stage 3 on 1,024 ranks, a dry run"
     assert "173,988,569,088 parameters" in view.locator("#about").inner_text()
     assert (
-        "would keep 2,718,571,392 bytes instead of 2,783,817,105,408"
+        "would keep 2.72\u00a0GB instead of 2.78\u00a0TB (0.098\u00a0%)"
         in view.locator("#sentence").inner_text()
     )
+    assert "2,718,571,392 =" in view.locator("#ranks-table").inner_text()
     assert view.locator("#scene-picture .dry-badge").count() == 1
     rows = view.locator("#ranks-table tbody tr").all()
     assert [row.locator("td").all_inner_texts()[:2] for row in rows] == [["0", "1"], ["1023", "1"]]

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -460,12 +461,19 @@ launch.run(lambda: predict.main(sys.argv[2:]) if sys.argv[1] == "predict" else m
 """
 
 
+@pytest.fixture(scope="module")
+def small_checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    done = mpirun(0, "-m", "zero_ref.train", "--steps", "1", "--quiet", "--save", "c", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "c"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts memory as Linux does")
 @pytest.mark.parametrize("how", HOSTILE)
 @pytest.mark.parametrize("program", ("train", "predict"))
-def test_a_small_checkpoint_cannot_take_time_or_memory(tmp_path, how, program):
-    done = mpirun(0, "-m", "zero_ref.train", "--steps", "1", "--quiet", "--save", "c", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+def test_a_small_checkpoint_cannot_take_time_or_memory(tmp_path, how, program, small_checkpoint):
+    shutil.copytree(small_checkpoint, tmp_path / "c")
     os.mkfifo(tmp_path / "pipe.csv")
     path = tmp_path / "c" / "step-00000001" / "manifest.json"
     manifest = decode(path.read_bytes())

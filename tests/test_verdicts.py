@@ -8,9 +8,9 @@ from confusion import HERE, answers
 from mutants import check, is_named, sample, truths
 from truth import judge
 
-from lessons.checker import checking, edits, progress, slips, words
+from lessons.checker import checking, edits, progress, slips, verdict, words
 from lessons.checker.evidence import Diagnosis
-from lessons.checker.ranks.runner import Job
+from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checker.student import attempt, screen
 from lessons.checks import cases_of
 
@@ -80,6 +80,13 @@ def test_how_a_process_ended_is_told_without_what_it_printed(tmp_path):
     found = result_of(text, tmp_path).diagnosis
     said = words.diagnosis_text(RING, found, "says", "en")
     assert found.key == "died" and "forged" not in str(found) and not said.rstrip().endswith(":")
+
+
+def test_a_time_that_is_up_is_told_as_no_death(tmp_path):
+    """A rank that is asked where it is may be between two trials; then no rank says where it stands."""
+    (tmp_path / f"{RING}.py").write_text(answers(RING)[""], encoding="utf-8")
+    found = verdict.judge(Job(RING, str(tmp_path / f"{RING}.py"), "s"), Outcome(endless={}, limit=2.0))
+    assert (found.key, found.params) == ("out_of_time", {"seconds": "2"})
 
 
 @pytest.mark.rest("a check")

@@ -7,12 +7,15 @@ oracle, which were read beside each edit that gets them; `make mutants` counts b
 """
 
 import ast
+import contextlib
+import io
 import queue
+import signal
 import sys
 import threading
 import types
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from typing import Any
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent.parent)]
+
+from twins import does_as  # noqa: E402
 
 from lessons.checker.checking import Result  # noqa: E402
 from lessons.checker.evidence import decode, kind_of, same  # noqa: E402
@@ -64,6 +69,7 @@ class Said:
         ]
 
 
+SECONDS = 5.0  # that an oracle may take
 Oracle = Callable[[Said], bool]
 ORACLES: dict[str, Oracle] = {}
 OF_EXERCISE: dict[tuple[str, str], Oracle] = {}  # number, key
@@ -83,14 +89,22 @@ def oracle(*keys: str, only: str = "") -> Callable[[Oracle], Oracle]:
     return note
 
 
-def judge(exercise: str, text: str, result: Result, right: Result) -> bool | None:
-    """Whether the statement of a result is so; None where there is no oracle, or nothing is said."""
+def oracle_of(exercise: str, key: str) -> Oracle | None:
+    """What tries a statement by itself."""
+    return OF_EXERCISE.get((exercise[:2], key)) or ORACLES.get(key)
+
+
+def judge(exercise: str, text: str, result: Result, right: Result, twin: Result | None = None) -> bool | None:
+    """Whether the statement of a result is so; None where nothing can try it, or nothing is said.
+
+    twin: of the answer that was written to make this mistake, for statements without an oracle
+    """
     found = result.diagnosis
     if found is None or found.state == "not_started":
         return None
-    known = OF_EXERCISE.get((exercise[:2], found.key)) or ORACLES.get(found.key)
+    known = oracle_of(exercise, found.key)
     if known is None:
-        return None
+        return does_as(result, twin, right) if twin else None
     cases = cases_of(exercise, result.job.seed)
     number = next(
         (n for n, case in enumerate(cases) if found.case is not None and shows(found.case, case)), None
@@ -98,7 +112,27 @@ def judge(exercise: str, text: str, result: Result, right: Result) -> bool | Non
     if number is None and result.outcome.reports:
         number = max(result.outcome.reports)
     said = Said(found.key, found.params, exercise, text, found.case, number, result, right)
-    return bool(known(said))
+    try:
+        with limited(SECONDS), contextlib.redirect_stdout(io.StringIO()):
+            return bool(known(said))
+    except Exception:  # what is said of does not exist
+        return False
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """What runs within it may call a student's function, which may never end: then TimeoutError."""
+
+    def late(*_: Any) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:
@@ -157,6 +191,17 @@ def does_not_end(said: Said) -> bool:
     return bool(said.result.outcome.endless)
 
 
+@oracle("out_of_time")
+def no_rank_was_found(said: Said) -> bool:
+    return said.result.outcome.endless == {} and not said.result.outcome.died
+
+
+@oracle("died")
+def ended_early(said: Said) -> bool:
+    died = said.result.outcome.died
+    return bool(died) and (died["ranks"], died["code"]) == (said.params["ranks"], said.params["code"])
+
+
 @oracle("off_the_end")
 def off_the_end(said: Said) -> bool:
     return not 0 <= int(said.params["nobody"]) < said.params["size"]
@@ -168,16 +213,45 @@ def off_the_end(said: Said) -> bool:
 @oracle("returns_type", "returns_shape", "returns_dtype", "returns_nothing")
 def kinds(said: Said) -> bool:
     """What came is of the kind that is said, and the solution's of the one that is wanted."""
+    wanted, got = str(said.params["wanted"]), str(said.params.get("got"))
+    mine, theirs = said.result.outcome.reports, said.right.outcome.reports
+    cases = cases_of(said.exercise, said.result.job.seed)
+    known = said.case is not None and said.number in mine and shows(said.case, cases[said.number])
+    shown = [said.number] if known else list(mine)
+    both = [
+        (mine[n][rank].get("evidence"), theirs[n][rank].get("evidence")) for n in shown for rank in mine[n]
+    ]
     if said.key == "returns_nothing":
-        return any(value is None for value in said.values())
-    wanted, got = str(said.params["wanted"]), str(said.params["got"])
-    mine, theirs = (
-        {kind for r in of.outcome.reports.values() for report in r.values() for kind in kinds_in(report)}
-        for of in (said.result, said.right)
-    )
-    return (got in mine or got.endswith(" values")) and (
-        any(wanted.endswith(kind) for kind in theirs) or wanted.startswith("(")
-    )
+        return any("NoneType" == a != b for pair in both for a, b in kinds_beside(*pair))
+    if any(got == a and wanted.endswith(b) for pair in both for a, b in kinds_beside(*pair)):
+        return True
+    found, right = ({kind for pair in both for kind in kinds_in(pair[x])} for x in (0, 1))
+    new = got in found - right or got.endswith(" values")
+    return new and (any(wanted.endswith(kind) for kind in right - found) or wanted.startswith("("))
+
+
+def kinds_beside(a: Any, b: Any) -> list[tuple[str, str]]:
+    """The kinds of what stands in the same places of two reports."""
+    coded = [isinstance(x, dict) and len(x) < 4 and bool(CODES & x.keys()) for x in (a, b)]
+    if all(coded):
+        return decoded_kinds(decode(a), decode(b))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [pair for key in a.keys() & b.keys() for pair in kinds_beside(a[key], b[key])]
+    if isinstance(a, list) and isinstance(b, list):
+        return [pair for x, y in zip(a, b) for pair in kinds_beside(x, y)]
+    return []
+
+
+def decoded_kinds(a: Any, b: Any) -> list[tuple[str, str]]:
+    found = [(str(kind_of(a)), str(kind_of(b)))]
+    if isinstance(a, dict) and isinstance(b, dict):
+        return found + [pair for key in b for pair in decoded_kinds(a.get(key), b[key])]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return found + [pair for x, y in zip(a, b) for pair in decoded_kinds(x, y)]
+    return found
+
+
+CODES = {"array", "scalar", "list", "tuple", "dict", "plain", "other"}  # see observe.encode()
 
 
 def kinds_in(report: Any) -> set[str]:
@@ -186,7 +260,7 @@ def kinds_in(report: Any) -> set[str]:
         return {kind for each in report for kind in kinds_in(each)}
     if not isinstance(report, dict):
         return set()
-    coded = bool({"array", "scalar", "list", "tuple", "dict", "plain", "other"} & report.keys())
+    coded = bool(CODES & report.keys())
     found = {str(kind_of(part)) for part in parts(decode(report))} if coded and len(report) < 4 else set()
     return found | {kind for each in report.values() for kind in kinds_in(each)}
 
@@ -208,7 +282,7 @@ def numbers(value: Any) -> np.ndarray:
     return np.concatenate([np.zeros(0), *(part.astype(float) for part in found)])
 
 
-@oracle("unknown")
+@oracle("unknown", "scales_wrong", "codes_wrong", "back_wrong")
 def something_else(said: Said) -> bool:
     """What came differs from what the solution gives, in the trial that is shown or in one of all."""
     if said.exercise[:2] in ("08", "11", "12", "13"):
@@ -568,7 +642,9 @@ def rule_is_not_the_lessons(said: Said) -> bool:
 
 @oracle("owner_range", only="04")
 def no_such_rank(said: Said) -> bool:
-    return not 0 <= said.params["owner"] < said.params["size"]
+    owner = said.params["owner"]
+    given = [each for owners, _ in said.values() for each in owners]
+    return not 0 <= owner < said.params["size"] and owner in given
 
 
 @oracle("nobody_reads", only="04")

@@ -15,7 +15,7 @@ COMMANDS = {  # name: what it does, in Chinese and in English
     "train": ("训练：mpirun -n 4 zero-ref train --stage 3", "train: mpirun -n 4 zero-ref train --stage 3"),
     "plan": ("训练之前先算：放不放得下，一步要多久", "before training: does it fit, and how long is a step"),
     "predict": ("用训练好的模型算输出", "the outputs of a trained model"),
-    "generate": ("用训练好的 GPT 写文字", "text from a trained GPT"),
+    "generate": ("用训练好的 GPT 生成文本", "text from a trained GPT"),
     "report": ("把运行记录画成网页，或打印成文字", "a page, or text, from the records of runs"),
     "explore": ("写出规划器的网页，上面有滑块", "the planner as a page with sliders"),
     "checkpoint": ("查看检查点，或取出其中的模型", "look into a checkpoint, or take its model out"),

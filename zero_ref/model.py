@@ -160,7 +160,7 @@ def describe(units: Sequence[Unit]) -> str:
     if any(len(shape) != 2 for shape in weights):
         alike = itertools.groupby(layouts, lambda each: list(each.shapes.items()))
         names = [[each.name for each in group] for _, group in alike]
-        return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else run[0] for run in names)
+        return ", ".join(f"{run[0]} ... {run[-1]}" if len(run) > 1 else run[0] for run in names)
     widths = itertools.groupby([weights[0][1], *(outputs for outputs, _ in weights)])
     runs = [
         [n] * times if times <= 3 else [f"{n}x{times}"] for n, times in ((n, len([*s])) for n, s in widths)

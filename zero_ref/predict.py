@@ -212,7 +212,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     p = Parser(prog="zero_ref.predict", description="The outputs of a trained model.", allow_abbrev=False)
     p.add_argument(
-        "--checkpoint", metavar="DIR", required=True, help="of zero_ref.train --save, or its newest"
+        "--checkpoint", metavar="DIR", required=True, help="a checkpoint, or a folder of them: the newest"
     )
     p.add_argument("--data", required=True, help="as in training; FILE.npz and FILE.csv need no y")
     p.add_argument("--header", choices=("yes", "no"), help="whether a .csv begins with a line of names")

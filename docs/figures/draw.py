@@ -7,27 +7,31 @@ it equals the formulas, and that the four runs end with the same weights, is che
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
+from zero_ref.explore import palette
+
 KINDS = ("parameter", "gradient", "optimizer")  # from the bottom up
 LETTERS = {"parameter": "P", "gradient": "G", "optimizer": "O"}
+SENT_AS = {"reduce_scatter": ("gradient", "RS"), "all_gather": ("parameter", "AG")}  # pattern and letters
 ROW, TOP, SIDE, HEIGHT = 104, 104, 60, 86  # y of a row to the next, of the first, a rank's box
 KEPT, SENT, LONGEST = 580, 770, 150  # x of the bars, and their longest
 
-STYLE = """
-svg { color-scheme: light dark }
-text { font-family: system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif }
-text { font-size: 13px }
-text, .kept { fill: #1c1e21 } .ground { fill: #fdfdfb } .less { fill: #5b6067 } .sent { fill: #8a8f96 }
-.title { font-size: 20px; font-weight: 650 } .strong { font-weight: 650 } .small { font-size: 12px }
-.box { fill: none; stroke: #d5d6d1 } .line { stroke: #d5d6d1 }
-.parameter { fill: #0072b2 } .gradient { fill: #d55e00 } .optimizer { fill: #007f5f }
-.letter { fill: #ffffff; font-size: 10px; font-weight: 650; text-anchor: middle }
-@media (prefers-color-scheme: dark) {
-  text, .kept { fill: #e6e7e9 } .ground { fill: #16181c } .less { fill: #a3a8b0 } .sent { fill: #7d828a }
-  .box { stroke: #464a51 } .line { stroke: #34373d } .letter { fill: #ffffff }
-}
+# Colors and patterns are those of the pages.
+STYLE = f"""
+{palette.colors()}
+{palette.strokes()}
+svg {{ color-scheme: light dark }}
+text {{ font-family: system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif }}
+text {{ font-size: 13px; fill: var(--ink) }} .less {{ fill: var(--soft) }}
+.title {{ font-size: 20px; font-weight: 650 }} .strong {{ font-weight: 650 }} .small {{ font-size: 12px }}
+.box {{ fill: none; stroke: var(--line) }} .line {{ stroke: var(--line) }}
+.letter {{
+  font-size: 10px; font-weight: 650; text-anchor: middle;
+  stroke: var(--ground); stroke-width: 4; stroke-linejoin: round; paint-order: stroke
+}}
 """
 
 WORDS = {
@@ -78,6 +82,25 @@ def check(records: list[dict]) -> None:
                         raise ValueError(f"stage {record['stage']}, {what}: not as the formula says")
 
 
+def fill(pattern: str) -> str:
+    """The attribute."""
+    return f'fill="url(#{pattern})"'
+
+
+def bar(
+    x: float, y: float, scale: float, nbytes: dict[str, int], parts: dict[str, tuple[str, str]]
+) -> list[str]:
+    """One bar of parts, name -> (pattern, letters), of bytes; scale: pixels a byte."""
+    out = []
+    for name, (pattern, letters) in parts.items():
+        wide = scale * nbytes[name]
+        out.append(f'<rect {fill(pattern)} x="{x:g}" y="{y}" width="{wide:g}" height="18"/>')
+        if wide > 4 + 9 * len(letters):
+            out.append(f'<text class="letter" x="{x + wide / 2:g}" y="{y + 13}">{letters}</text>')
+        x += wide
+    return out
+
+
 def row(stage: int, record: dict, records: list[dict], words: dict) -> list[str]:
     """The lines of SVG of one stage."""
     y, ranks = TOP + ROW * stage, record["ranks"]
@@ -99,22 +122,19 @@ def row(stage: int, record: dict, records: list[dict], words: dict) -> list[str]
             bottom -= high
             middle = f'x="{left + wide / 2:g}" y="{bottom + high / 2 + 4:g}"'
             out += [
-                f'<rect class="{kind}" x="{left:g}" y="{bottom:g}" width="{wide:g}" height="{high:g}"/>',
+                f'<rect {fill(kind)} x="{left:g}" y="{bottom:g}" width="{wide:g}" height="{high:g}"/>',
                 f'<text class="letter" {middle}>{LETTERS[kind]}</text>',
             ]
-    kept, sent = (
-        [sum(each["ranks"][0][what].values()) for each in records]
-        for what in ("resting_bytes", "sent_bytes_per_step")
-    )
-    for x, name, values, note in (
-        (KEPT, "kept", kept, words["share"].format(100 * kept[stage] / kept[0])),
-        (SENT, "sent", sent, f"{TRAFFIC[stage]} · {sent[stage] / sent[0]:.2f}×"),
+    for x, what, parts, note in (
+        (KEPT, "resting_bytes", {kind: (kind, LETTERS[kind]) for kind in KINDS}, words["share"]),
+        (SENT, "sent_bytes_per_step", SENT_AS | {"other": ("buffer", "")}, TRAFFIC[stage] + " · {:.2f}×"),
     ):
-        wide = LONGEST * values[stage] / max(values)
+        all_of = [sum(each["ranks"][0][what].values()) for each in records]
+        times = (1 if x == SENT else 100) * all_of[stage] / all_of[0]
         out += [
-            f'<text class="strong" x="{x}" y="{y + 22}">{words["bytes"].format(values[stage])}</text>',
-            f'<rect class="{name}" x="{x}" y="{y + 28}" width="{wide:g}" height="18"/>',
-            f'<text class="less" x="{x}" y="{y + 64}">{note}</text>',
+            f'<text class="strong" x="{x}" y="{y + 22}">{words["bytes"].format(all_of[stage])}</text>',
+            *bar(x, y + 28, LONGEST / max(all_of), ranks[0][what], parts),
+            f'<text class="less" x="{x}" y="{y + 64}">{note.format(times)}</text>',
         ]
     return out
 
@@ -138,6 +158,11 @@ def draw(records: list[dict], language: str) -> str:
         f'<title id="title">{title}</title>',
         f'<desc id="says">{" ".join(says)}</desc>',
         f"<style>{STYLE}</style>",
+        "<defs>",
+        *re.findall(
+            r'<pattern id="(?:parameter|gradient|optimizer|buffer)".*?</pattern>', palette.patterns()
+        ),
+        "</defs>",
         '<rect class="ground" width="980" height="560"/>',
         f'<text class="title" x="24" y="34">{title}</text>',
         f'<text class="less" x="24" y="56">{words["below"].format(parameters=first["parameters"])}</text>',
@@ -151,11 +176,13 @@ def draw(records: list[dict], language: str) -> str:
     for place, kind in enumerate(KINDS):
         x = 24 + 140 * place
         out += [
-            f'<rect class="{kind}" x="{x}" y="528" width="22" height="16"/>',
+            f'<rect {fill(kind)} x="{x}" y="528" width="22" height="16"/>',
             f'<text class="letter" x="{x + 11}" y="540">{LETTERS[kind]}</text>',
             f'<text x="{x + 30}" y="541">{words[kind]}</text>',
         ]
-    out += [f'<text class="less" x="474" y="541">{words["empty"]}</text>', "</svg>", ""]
+    sent = " · ".join(f"{letters} {name.replace('_', '-')}" for name, (_, letters) in SENT_AS.items())
+    out += [f'<text class="less" x="474" y="541">{words["empty"]}</text>']
+    out += [f'<text class="less" x="956" y="541" text-anchor="end">{sent}</text>', "</svg>", ""]
     return "\n".join(out)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import slips, stub
+from lessons.checker import slips, stub, words
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.runner import Job, Outcome
 from lessons.checks import cases_of, check_of
@@ -49,8 +49,10 @@ def judge(job: Job, outcome: Outcome) -> Diagnosis | None:
     asked = len(cases) if job.only is None else 1
     if len(trials) < asked and (found is None or found.state == "note"):
         stopped = explain_stop(check, outcome, cases)
-        if stopped.key == "raised" and (exchanged := exchanged_arguments(job, check.FUNCTIONS)):
+        if stopped.key in ("raised", "unfit") and (exchanged := exchanged_arguments(job, check.FUNCTIONS)):
             stopped.key, stopped.params = "signature_order", exchanged
+        elif stopped.key == "raised":
+            stopped.params |= describe_line(job, stopped.line, getattr(check, "EXPECTS", {}))
         if stopped.key == "to_do" and stops_what_is_written(job, stopped.line):
             return Diagnosis("raise_left", {}, stopped.line)
         return stopped
@@ -71,8 +73,11 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
             if "NotImplementedError" in error["kinds"]:
                 return Diagnosis("to_do", {}, error["place"], state="not_started")
             params |= {"rank": rank, "type": error["type"], "text": error["text"]}
+            params["function"] = error.get("function", "")
             params["mega"] = outcome.printed_bytes >> 20
             key = "floods" if params["mega"] and "OSError" in error["kinds"] else key_of_error(error)
+            if key == "unfit":
+                params |= error["about"] | {"line": error["place"][1]}
             if key == "raised" and (found := NO_CALL.fullmatch(error["text"])):
                 key, params["name"] = "raised_no_call", found[1]
             if key == "raised" and error["text"].startswith("there is no rank array("):
@@ -82,6 +87,8 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
         return describe_hang(outcome.hang, cases)
     if outcome.endless:
         return describe_endless(outcome, params)
+    if outcome.endless is not None:  # the time was up, and just then no rank was in the student's code
+        return Diagnosis("out_of_time", {"seconds": f"{outcome.limit:g}"})
     died = outcome.died or {"ranks": [], "code": None, "text": ""}
     ranks = max(case["size"] for case in cases)
     if not outcome.reports and (room := shared.room()) and room.free < shared.need(ranks):
@@ -91,6 +98,19 @@ def explain_stop(check: ModuleType, outcome: Outcome, cases: Sequence[dict]) -> 
     if said and not died["ranks"] and not outcome.reports:  # no student's code has begun: this is MPI's word
         return Diagnosis("no_start", {"code": died["code"], "text": said[-1][-300:]})
     return Diagnosis("died", {"ranks": died["ranks"], "code": died["code"]})
+
+
+def describe_line(job: Job, line: Sequence | None, expects: dict[str, str]) -> dict[str, Any]:
+    """What stands at the line of an exception, and what the calls on it take and give; all, if none is known.
+
+    line: (file, line), if there is one; expects: name of a call -> its arguments and result
+    """
+    file = Path(job.file)
+    name, number = line or ("", 0)
+    wrote = words.line_text(file, number) if name == file.name else ""
+    called = [each for each in expects if re.search(rf"\b{each}[([]", wrote)]
+    told = [expects[each] for each in called or expects]
+    return {"line": number, "wrote": wrote, "expected": "; ".join(told)}
 
 
 def exchanged_arguments(job: Job, functions: Sequence[str]) -> dict[str, str] | None:
@@ -128,6 +148,8 @@ def describe_hang(found: dict, cases: Sequence[dict]) -> Diagnosis:
 
 def key_of_error(error: dict[str, Any]) -> str:
     """The diagnosis of an exception: by its type, for a call that cannot be made by its text, too."""
+    if error.get("about") and error["place"]:
+        return "unfit"
     for kind, key in ERRORS.items():
         if kind in error["kinds"]:
             return key

@@ -102,7 +102,6 @@ MISTAKES: dict[str, tuple[tuple[str, Formula], ...]] = {
     ),
     "dx": (
         ("dx_from_x", lambda x, w, dy: dy @ x),
-        ("dx_from_x", lambda x, w, dy: dy.T @ x),
         ("dx_w_transposed", lambda x, w, dy: dy @ w.T),
         ("dx_transposed", lambda x, w, dy: w.T @ dy.T),
         ("elementwise", lambda x, w, dy: dy * w),
@@ -156,13 +155,19 @@ def check_result(trials: Sequence[Trial], name: str) -> Diagnosis | None:
         (value,), want = trial.values(), right_part(trial, 0)
         return value if nearly_equal(value, want) else Unknown("?")
 
-    mistakes = [(key, lambda t, _, f=formula: f(*arrays(t.case))) for key, formula in MISTAKES[name]]
+    others = [n for n in RESULTS if n != name]
+    mistakes = [("other_result", lambda t, _, n=n: right(t, 0)[RESULTS.index(n)]) for n in others]
+    mistakes += [(key, lambda t, _, f=formula: f(*arrays(t.case))) for key, formula in MISTAKES[name]]
     found = evidence.explain(parts, right_part, [*mistakes, ("rounded", rounded)])
     if found is None or found.key in ("rounded", "unknown"):
         found = evidence.check_kind(parts, right_part) or found
     if found is not None:
         trial = evidence.trial_of(found, parts)
         found.params["name"] = name
+        if found.key == "other_result":
+            found.params["other"] = next(
+                n for n in others if all(same(t.values()[0], right(t, 0)[RESULTS.index(n)]) for t in parts)
+            )
         found.case = {key: trial.case["given"][key] for key in NEEDS[name]}
         found.head = ("result", "wanted", "got")
         found.rows = rows(name, right_part(trial, 0), trial.values()[0])

@@ -334,11 +334,14 @@ def diagnose(trials: Sequence[Trial]) -> Diagnosis | None:
     if found := find_first(trials, lambda trial: check_dictionary(trial.values()[0], right(trial.case))):
         return found
     mistakes = [(key, from_case(make)) for key, make in MISTAKES]
-    found = evidence.explain_earliest(trials, from_case(right), mistakes)
+    found = evidence.explain(trials, from_case(right), mistakes)
     if found is not None:
         found = with_terms(found, trials)
         names = lambda known: {term: known[term] for term in TERMS}  # noqa: E731
-        return slips.find_slip(found, trials, RULE, known, names, "peak_bytes")
+        found = slips.find_slip(found, trials, RULE, known, names, "peak_bytes")
+        if found is None or found.key != "unknown":
+            return found
+        return with_terms(evidence.explain_earliest(trials, from_case(right), mistakes), trials)
     spoilt = next((trial for trial in trials if trial.ranks[0]["spoilt"]), None)
     if spoilt:
         return Diagnosis("changed_input", {"name": "units"}, None, spoilt.case)

@@ -159,7 +159,8 @@ class Store:
         self.log.append(f"c{number}")
         under_way = [(what, each) for what, each, _, _ in self.waiting]
         if ("read", number) in under_way:
-            self.fault("not_waited", number)
+            read = self.holds.get(self.place(state)) == number  # once already, and it is read once more
+            self.fault("read_again" if read else "not_waited", number)
         elif number not in self.computed and self.holds.get(self.place(state)) != number:
             self.fault("other_block" if self.place(state) in self.holds else "not_read", number)
         left = set(range(len(cuts(self.case)))) - {number, *self.computed}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lessons.checker import evidence
+from lessons.checker import evidence, slips
 from lessons.checker.evidence import Diagnosis, Trial
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import observe
@@ -333,7 +333,8 @@ def check_scales(trials: Sequence[Trial]) -> Diagnosis | None:
             for n in range(max(want.size, got.size))
         ]
         off = next((n for n, (_, want, got) in enumerate(rows) if want != got), 0)
-        return shown(wrong or "scales_wrong", bad[0], ("block", "wanted", "got"), rows, off=off)
+        found = shown(wrong or "scales_wrong", bad[0], ("block", "wanted", "got"), rows, off=off)
+        return found if wrong else slip(found, trials, ENCODE, "scales", 1)
     for trial in trials:
         if found := kind(trial, scales(trial), "float32", len(blocks(trial.case)), "scales"):
             return found
@@ -352,11 +353,53 @@ def check_codes(trials: Sequence[Trial]) -> Diagnosis | None:
             for trial in trials:
                 if found := kind(trial, codes(trial), "int8", numbers(trial.case).size, "codes"):
                     return found
-        return shown(wrong or "codes_wrong", bad[0], ("number", "x", "wanted", "got"), code_rows(bad[0]))
+        found = shown(wrong or "codes_wrong", bad[0], ("number", "x", "wanted", "got"), code_rows(bad[0]))
+        return found if wrong else slip(found, trials, ENCODE, "codes", 0)
     for trial in trials:
         if found := kind(trial, codes(trial), "int8", numbers(trial.case).size, "codes"):
             return found
     return None
+
+
+ENCODE = """
+number = -(-x.size // block)
+wide = np.zeros((number, block), np.float32)
+wide.reshape(-1)[:x.size] = x
+scales = np.abs(wide).max(axis=1) / np.float32(127)
+steps = np.where(scales == 0, np.float32(1), scales)
+codes = np.nan_to_num(np.rint(wide / steps[:, None])).reshape(-1)[:x.size].astype(np.int8)
+"""
+DECODE = """
+steps = np.repeat(scales, block)[:codes.size]
+back = codes * steps
+"""
+
+
+def slip(
+    found: Diagnosis, trials: Sequence[Trial], rule: str, name: str, number: int | None = None
+) -> Diagnosis:
+    """The same diagnosis, or "near": the rule with one edit that gives this name in all trials.
+
+    number: of this part of what was returned; all of it, if there is none
+    """
+    parts = []
+    for trial in trials:
+        value = trial.ranks[0]["value"]
+        value = value if number is None else next(iter(value.values()))[number]
+        parts.append(Trial(trial.case, [trial.ranks[0] | {"value": value}]))
+    key, found.key = found.key, "unknown"
+    slips.find_slip(found, parts, rule, arguments, lambda names: names[name], name)
+    found.key = key if found.key == "unknown" else found.key
+    return found
+
+
+def arguments(trial: Trial, _: int) -> dict[str, Any]:
+    """What a rule may use: the arguments of the call."""
+    case = trial.case
+    if case["function"] == "decode":
+        coded = {"codes": np.array(case["codes"], np.int8), "scales": np.array(case["scales"], np.float32)}
+        return coded | {"block": case["given"]["block"]}
+    return {"x": numbers(case), "block": case["given"]["block"]}
 
 
 def gives(codes: Any, values: Values, case: Case) -> bool:
@@ -419,7 +462,8 @@ def check_back(trials: Sequence[Trial]) -> Diagnosis | None:
         )
         for n in range(want.size)
     ]
-    return shown(wrong or "back_wrong", trial, ("code", "scale", "wanted", "got"), rows)
+    found = shown(wrong or "back_wrong", trial, ("code", "scale", "wanted", "got"), rows)
+    return found if wrong else slip(found, trials, DECODE, "back")
 
 
 def check_bad(trials: Sequence[Trial]) -> Diagnosis | None:

@@ -13,10 +13,17 @@ from lessons.checker.evidence import Diagnosis, Trial, kind_of, same
 from lessons.checker.ranks.messages import Talk
 from lessons.checker.ranks.observe import encode, observe
 from lessons.checker.stages import world
+from lessons.checker.stages.log import check_samples, shape_of
 from zero_ref.model import Unit
 
 FUNCTIONS = ("predict",)
 RANKS = 4
+EXPECTS = {  # what predict uses -> what it takes and gives
+    "all_gather": "comm.all_gather(u.param, u.layout) -> full (padded,)",
+    "forward": "u.forward(full (padded,), x (samples, inputs)) -> (samples, outputs)",
+    "forget": "u.forget() -> None",
+    "batches": "batches[i] with i < len(batches) <= rounds",
+}
 WIDTHS = (5, 5, 5, 5)
 COUNTS = ([2], [2, 2], [2, 1], [1, 3, 0], [0, 2, 1, 2])  # batches of each rank
 
@@ -95,9 +102,11 @@ def watch_unit(u: Unit, log: Any) -> None:
     name, padded, forward, forget = u.layout.name, u.layout.padded, u.forward, u.forget
 
     def watched_forward(param: np.ndarray, x: np.ndarray) -> np.ndarray:
+        if shape_of(param) == (padded,):
+            check_samples("forward", "x", u.layout, x)
         log("forward", name, len(x))
-        if np.shape(param) != (padded,):
-            is_shard = np.shape(param) == u.param.shape and np.array_equal(param, u.param)
+        if shape_of(param) != (padded,):
+            is_shard = shape_of(param) == u.param.shape and np.array_equal(param, u.param)
             raise NotWhole(log.entries[-1][3], evidence.decode(encode(param)), is_shard)
         return forward(param, x)
 

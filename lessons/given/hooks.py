@@ -25,6 +25,16 @@ def lend(u: Unit, what: str, vector: np.ndarray) -> None:
         setattr(u.tensors[name], what, view)
 
 
+def caller(hooks: Hooks) -> Tell:
+    """What calls, at a moment of a unit, the functions that hang on that moment."""
+
+    def tell(moment: str, u: Unit) -> None:
+        for hook in hooks.get(moment, []):
+            hook(u)
+
+    return tell
+
+
 def marker(x: Tensor, passed: Callable[[], None]) -> Tensor:
     """x once more; passed() is called when the backward pass comes by."""
 

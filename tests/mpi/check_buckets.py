@@ -45,6 +45,7 @@ def check_equal(plain, merged):
     assert np.allclose(merged.norms, plain.norms, rtol=1e-12, atol=0)  # squares are added in another order
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("way", range(len(WAYS)))
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("bucket", BUCKETS)
@@ -57,6 +58,7 @@ def test_bits_are_those_of_no_buckets(bucket, stage, way, comm):
         assert merged.calls[collective] * 3 == plain.calls[collective] * BUCKETS[bucket]
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
     "bucket, names",
@@ -86,7 +88,7 @@ def test_the_peak_of_stage_3_is_a_buckets(bucket):
 LINE = "--quiet --batch-size 12 --hidden 7,5 --seed 4 --clip-norm 0.4 --steps 6 --reduce ordered"
 
 
-@pytest.mark.rest("runs of the command", every=5)
+@pytest.mark.rest("runs of the command", every=7)
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("rule", ("contiguous", "random", "hash"))
 def test_a_checkpoint_of_buckets_is_that_of_the_model(stage, rule, comm, tmp_path):

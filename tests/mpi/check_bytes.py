@@ -17,6 +17,7 @@ def small(stage, rule, size, dtype="float32", **settings):
     return Small(stage, dtype=dtype, steps=4, **where, **settings)
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("k", (1, 3))
 @pytest.mark.parametrize("reduce", ("auto", "ordered", "ring"))
@@ -54,6 +55,7 @@ def test_resting_bytes_are_the_papers(stage, optimizer, words, comm):
     assert model_state_bytes(stage, psi, n, 4, 4, 4 * words) == held
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("reduce", ("auto", "ordered", "ring"))
@@ -64,6 +66,7 @@ def test_bill_and_dry_run_are_the_measurement_to_the_byte(stage, rule, reduce, c
         compare(small(stage, rule, comm.size, reduce=reduce, **settings).run())
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("reduce", ("auto", "ring"))
 @pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
@@ -78,6 +81,7 @@ def test_prefetch_holds_two_units_and_sends_the_same(rule, reduce, dtype, comm):
     assert (sent, calls) == (plain.sent, plain.calls)
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("classes, hidden", [(True, (7, 5)), (False, (64,)), (False, ())])
@@ -87,6 +91,7 @@ def test_bill_and_dry_run_are_the_measurement_with_16_bits_too(stage, dtype, cla
         compare(small(stage, rule, comm.size, **settings).run())
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", [*range(4), "3, prefetch"])
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype", NARROW)

@@ -44,6 +44,7 @@ def reference(case):
     return dict(zip(start, found[0])), *found[1:]
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype, parameters, losses", [("float64", 1e-11, 1e-12), ("float32", 1e-5, 4e-6)])
@@ -71,7 +72,7 @@ def test_a_bias_of_keys_has_no_gradient():
     assert np.abs(bias[WIDTH : 2 * WIDTH]).max() < 1e-15 < 1e-4 < np.abs(bias[:WIDTH]).max()
 
 
-@pytest.mark.rest("runs of every stage for each", every=7)
+@pytest.mark.rest("runs of every stage for each", every=9)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("reduce", ["auto", "ordered"])
 @pytest.mark.parametrize("number", range(4))
@@ -83,6 +84,7 @@ def test_stages_are_equal_in_bits(number, reduce, dtype, comm):
     assert len({tuple(run.losses) for run in runs}) == 1
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("micro_batches", [1, 2])
 @pytest.mark.parametrize("stage", range(4))

@@ -90,6 +90,7 @@ def test_an_update_needs_no_memory():
             assert pool.most == 0
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("dtype, far", [("float32", 1e-4), ("float64", 1e-11), ("float16", 2e-2)])
 def test_training_is_that_of_the_cpu(stage, dtype, far, cpu):

@@ -115,6 +115,7 @@ def same(tensors, others):
     return all(a.tobytes() == b.tobytes() for a, b in zip(tensors, others, strict=True))
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype, optimizer", [("float32", "sgd"), ("bfloat16", "adam")])
 @pytest.mark.parametrize("group", DIVISORS)
@@ -133,6 +134,7 @@ def test_stages_are_equal_in_bits_to_a_program_that_adds_group_by_group(dtype, r
     assert len(set(comm.everyone(run.sha256))) == 1
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage, rule", list(zip(STAGES, RULES)))
 @pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
 @pytest.mark.parametrize("group", DIVISORS)
@@ -161,6 +163,7 @@ def test_groups_of_one_sum_as_data_parallelism_does(stage):
     assert np.allclose(run.norms, plain.norms, rtol=1e-12, atol=0)  # whose squares are added in another order
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("dtype, reduce", [("float64", "native"), ("float64", "ring"), ("float16", "auto")])
 @pytest.mark.parametrize("group", DIVISORS)
 def test_the_model_is_that_of_no_groups_but_for_rounding(dtype, reduce, group):
@@ -175,6 +178,7 @@ def test_the_model_is_that_of_no_groups_but_for_rounding(dtype, reduce, group):
 # -- bytes --
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("group", DIVISORS)

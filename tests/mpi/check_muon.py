@@ -69,6 +69,7 @@ def serial(run, lr, momentum, weight_decay):
     return p
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("k", (1, 3))
@@ -99,6 +100,7 @@ def test_newton_schulz_leaves_all_directions_of_about_one_length(shape):
     assert muon.operations(*shape) == 5 * (4 * min(shape) ** 2 * max(shape) + 2 * min(shape) ** 3)
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize(
     "kind, dtype",
     [

@@ -19,7 +19,7 @@ def rules(size):
     return [dict(rule="contiguous"), dict(rule="random"), dict(shares=[1 + (r + 1) % 3 for r in range(size)])]
 
 
-@pytest.mark.rest("runs of every stage for each", every=5)
+@pytest.mark.rest("runs of every stage for each", every=7)
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("optimizer", ("sgd", "adam"))
 @pytest.mark.parametrize("rule", range(3))
@@ -200,7 +200,7 @@ def test_micro_batches_are_added_up_in_float32_where_that_is_asked_for(stage, dt
     assert norm_of_many(stage, None, dtype) == pytest.approx(2**0.5, rel=1e-12), "16 bits lose the other 63"
 
 
-@pytest.mark.rest("runs of every stage for each", every=5)
+@pytest.mark.rest("runs of every stage for each", every=7)
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("optimizer", ("sgd", "adam"))
 @pytest.mark.parametrize("rule", range(3))

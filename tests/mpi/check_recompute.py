@@ -39,6 +39,7 @@ def pair(case, stage, size, **more):
     return runs
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage, prefetch", [(0, False), (1, False), (2, False), (3, False), (3, True)])
 @pytest.mark.parametrize("case", CASES)
 def test_bits_and_traffic_are_those_of_a_run_without(case, stage, prefetch, comm):

@@ -40,6 +40,7 @@ def far(a, b):
     return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype, parameters, losses", [("float64", 1e-11, 1e-12), ("float32", 1e-5, 2e-6)])

@@ -77,6 +77,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(case, stage, folder):
         assert scale.scale < 2**16 and scale.skipped > 0, "the case has no overflow to remember"
 
 
+@pytest.mark.rest("four runs each", every=3)
 @pytest.mark.parametrize("stage", range(4))
 def test_a_run_that_adds_up_in_float32_goes_on_at_another_stage(stage, folder):
     line = f"{LINE} {CASES['accumulate']} --data {folder}/data.npz"

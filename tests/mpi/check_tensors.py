@@ -18,6 +18,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("kind", (Small, pytest.param(SmallGpt, marks=A_GPT)))
 @pytest.mark.parametrize("way", range(len(WAYS)))
 @pytest.mark.parametrize("stage", STAGES)

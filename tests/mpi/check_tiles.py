@@ -57,6 +57,7 @@ def test_tiles_keep_no_more_activations_than_a_layer():
     assert len(cut.units) == 8 and kept(cut) == kept(plain) == 8 * 5 * (7 + 7 + 5 + 5 + 3)
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("way", range(len(WAYS)))
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("tiles", UNITS)
@@ -97,7 +98,7 @@ def test_the_peak_of_stage_3_is_a_tiles(tiles):
 LINE = "--quiet --batch-size 12 --hidden 7,5 --seed 4 --clip-norm 0.4 --steps 6 --reduce ordered"
 
 
-@pytest.mark.rest("runs of the command", every=5)
+@pytest.mark.rest("runs of the command", every=11)
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("rule", ("contiguous", "random", "tensors"))
 def test_a_checkpoint_of_tiles_is_that_of_the_model(stage, rule, comm, tmp_path):

@@ -51,7 +51,8 @@ def test_a_run_of_the_command_follows_the_serial_reference(stage, classes, comm,
     assert record["test"] == pytest.approx(expected, rel=1e-10)
 
 
-BASE = "--quiet --steps 6 --batch-size 12 --hidden 7 --clip-norm 0.5 --optimizer sgd --lr 0.05"
+BASE = "--quiet --data synthetic --samples 90 --steps 6 --batch-size 12 --hidden 7 --clip-norm 0.5"
+BASE += " --optimizer sgd --lr 0.05"
 CHANGES = {
     "--seed 9": ["weights_sha256", "loss"],
     "--lr 0.1": ["weights_sha256", "loss"],

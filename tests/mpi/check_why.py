@@ -35,7 +35,7 @@ def plan_of(*line):
     return command.parse([*" ".join(line).split(), "--why", "--ranks", str(N)])
 
 
-@pytest.mark.rest("real runs of every stage", every=3)
+@pytest.mark.rest("real runs of every stage", every=5)
 @pytest.mark.parametrize("case", MLPS)
 def test_the_peaks_of_an_mlp_are_measured(case):
     hidden, same = MLPS[case]

@@ -48,6 +48,7 @@ def small(rule="contiguous", stage=3, kind=Small, **settings):
 # -- bits --
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("near", SMALLER)
 @pytest.mark.parametrize("prefetch", (False, True))
@@ -63,6 +64,7 @@ def test_second_copies_change_no_bit(dtype, optimizer, prefetch, near, rule):
     assert not run.comm.copies and not UNDER_WAY
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("stage", range(4))
 @pytest.mark.parametrize("reduce", ("auto", "native", "ordered"))
 @pytest.mark.parametrize("near", DIVISORS)
@@ -87,6 +89,7 @@ def rounded(u, code):
     return ranked if u.layout.blocks is None else full
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("code", ("8/7", "8/256", "fp8/5"))
 @pytest.mark.parametrize("dtype", ("float32", "float64", "bfloat16"))
@@ -282,6 +285,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.rest("all combinations", each="value")
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("near", DIVISORS)
@@ -330,7 +334,7 @@ def test_bytes_are_the_papers(near):
 @pytest.mark.parametrize("near", DIVISORS)
 def test_everything_together_learns_as_without(near, kind, comm):
     settings = dict(
-        dtype="float32", steps=20, micro_batches=2, recompute=True, prefetch=True, **OPTIMIZERS["adam"]
+        dtype="float32", steps=8, micro_batches=2, recompute=True, prefetch=True, **OPTIMIZERS["adam"]
     )
     plain = small(kind=kind, **settings).run()
     ends = plain.losses

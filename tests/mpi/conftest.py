@@ -17,6 +17,8 @@ from zero_ref.extras import staging
 from zero_ref.ledger import ledger
 from zero_ref.train.choose import local_rank, mpi_takes_device_arrays
 
+pytest.register_assert_rewrite("compared")  # or a difference of bytes would not be shown
+
 
 @pytest.fixture(scope="session")
 def comm():
@@ -43,20 +45,23 @@ def pytest_configure(config):
     array.select(device, local_rank(Comm()), mpi_takes_device_arrays())
 
 
+@pytest.hookimpl(hookwrapper=True)
 def pytest_collection_modifyitems(items):
     """At 3 ranks all cases, at 1, 2 and 4 a third, at 5 and 8 a twelfth; at 6 (test_groups.py) a seventh.
 
     ZERO_REF_ALL_CASES=1 runs all. Two ranks hide mistakes, and more than three crowd two cores. At 1, 2 and 4
     together every case is run. Of the files for which a GPU makes less of a difference, ZERO_REF_TWELFTH says
-    which twelfth.
+    which twelfth, of the part that was asked for (tests/parts.py).
     """
     part = {1: slice(0, None, 3), 2: slice(1, None, 3), 4: slice(2, None, 3)}
     part |= {5: slice(0, None, 12), 8: slice(1, None, 12), 6: slice(0, None, 7)}
-    if twelfth := os.environ.get("ZERO_REF_TWELFTH"):
+    twelfth = os.environ.get("ZERO_REF_TWELFTH")
+    if not twelfth and Comm().size in part and "ZERO_REF_ALL_CASES" not in os.environ:
+        items[:] = items[part[Comm().size]]
+    yield
+    if twelfth:
         whole = ("check_comm.py", "check_gpu.py")
         items[:] = [i for n, i in enumerate(items) if n % 12 == int(twelfth) or i.path.name in whole]
-    elif Comm().size in part and "ZERO_REF_ALL_CASES" not in os.environ:
-        items[:] = items[part[Comm().size]]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -223,6 +223,18 @@ CLIPPING = [
         "sum(math.sqrt(sum_of_squares(shard)) for shard in shards) ** 2",
     ),
     Bug(
+        "the compiled sum of squares has half as many lanes, another order than NumPy's",
+        "extras/compiled.py",
+        "squares_loop()(vector, lanes)",
+        "squares_loop()(vector, lanes[: -(-lanes.size // 2)])",
+    ),
+    Bug(
+        "a row that is shorter than the lanes is left out of the norm",
+        "clip.py",
+        "for lane in starts(part.size, LANES):",
+        "for lane in starts(part.size - LANES + 1, LANES):",
+    ),
+    Bug(
         "a small gradient is scaled up to the largest norm: min is missing",
         "clip.py",
         "min(1.0, max_norm / (norm + 1e-6))",
@@ -285,8 +297,8 @@ EXTREMES = [
     Bug(
         "the norm sees the first block of a long shard only",
         "clip.py",
-        "        total += float(xp.dot(wide, wide))\n    return total",
-        "        total += float(xp.dot(wide, wide))\n        return total\n    return total",
+        "for start in starts(rest.size, BLOCK - LANES):",
+        "for start in starts(rest.size, BLOCK - LANES)[:1]:",
     ),
     Bug(
         "every block of a shard uses the state of the first",
@@ -297,8 +309,8 @@ EXTREMES = [
     Bug(
         "squares are rounded to the gradient's type, where large ones overflow",
         "clip.py",
-        "wide[...] = part\n",
-        "wide = part.copy()\n",
+        "lanes[...] = vector[:LANES]\n    lanes *= lanes\n",
+        "lanes[...] = vector[:LANES] * vector[:LANES]\n",
     ),
     Bug(
         "the softmax does not take the largest logit off, so large ones overflow",
@@ -1133,6 +1145,12 @@ WAYS = [
 ]
 PLANS = [
     Bug(
+        "a column of the plan changes from bytes to GB at 10 million",
+        "plan/cells.py",
+        "[size(x) for x in column] if max(column) >= 1e8 else",
+        "[size(x) for x in column] if True else",
+    ),
+    Bug(
         "the scores of attention count only where a block is computed again",
         "plan/formulas.py",
         "return mask + layers * block + output",
@@ -1961,6 +1979,24 @@ PAGES = [
         "[x, wide] : [x, wide]",
     ),
     Bug(
+        "transfer looks like waiting",
+        "report/lanes.js",
+        "box(starts, end, lookOf(name))",
+        'box(starts, end, "spent-waiting")',
+    ),
+    Bug(
+        "what goes between groups looks like what stays in one",
+        "report/lanes.js",
+        'BETWEEN.includes(name) ? "between"',
+        'BETWEEN.includes(name) ? "inside"',
+    ),
+    Bug(
+        "a bar of the figure begins anew with every part",
+        "report/figure.js",
+        "    left += scale * each;\n",
+        "",
+    ),
+    Bug(
         "what is started ahead is not seen under way",
         "report/lanes.js",
         'if (name.startsWith("start_"))',
@@ -2260,6 +2296,69 @@ LEFTOVERS = [
     ),
 ]
 
+OWN = [
+    Bug(
+        "own rings are booked by the formula",
+        "extras/own.py",
+        'getattr(self.messages, "sent", None)',
+        "None",
+    ),
+    Bug(
+        "the watch looks at the variables of a step, which lives longer for it",
+        "extras/own.py",
+        "if each.f_code in CALLS_OF_MESSAGES:",
+        'if isinstance(each.f_locals.get("self"), Messages):',
+    ),
+    Bug(
+        "own stages are said to be equal if their losses are",
+        "train/beside.py",
+        "            if ours != right:\n",
+        "            if False:\n",
+    ),
+    Bug(
+        "a ring of somebody's own that waits is told by its collective alone",
+        "train/watch.py",
+        'return asked_in(frame) + (f"; it is at {inside}" if inside else "")',
+        "return asked_in(frame)",
+    ),
+    Bug(
+        "norms are not compared with the reference's",
+        "train/beside.py",
+        'for name in ("loss", "grad_norm"):',
+        'for name in ("loss",):',
+    ),
+    Bug(
+        "the only difference that counts is rank 0's",
+        "train/beside.py",
+        "for each in run.world.everyone(mine) if each]",
+        "for each in run.world.everyone(mine)[:1] if each]",
+    ),
+    Bug(
+        "bytes that are too many are celebrated",
+        "train/beside.py",
+        "    if sent != right:\n",
+        "    if False:\n",
+    ),
+    Bug(
+        "what a ring gives is made to fit",
+        "extras/own.py",
+        "if isinstance(found, np.ndarray) and (found.shape, found.dtype) == ((length,), dtype):",
+        "if isinstance(found, np.ndarray):",
+    ),
+    Bug(
+        "an exception is at the outermost of somebody's own lines",
+        "extras/own.py",
+        "zip(frames[::-1], lines[::-1])",
+        "zip(frames, lines)",
+    ),
+    Bug(
+        "a stub is at the first line of its function",
+        "extras/own.py",
+        "return first + node.lineno - 1",
+        "return first",
+    ),
+]
+
 CHECKER = [
     Bug(
         "an arrow leaves out the last element that it carries",
@@ -2292,18 +2391,6 @@ CHECKER = [
         "item",
     ),
     Bug(
-        "own rings are booked by the formula",
-        "extras/own.py",
-        'getattr(self.messages, "sent", None)',
-        "None",
-    ),
-    Bug(
-        "the watch looks at the variables of a step, which lives longer for it",
-        "extras/own.py",
-        "if each.f_code in CALLS_OF_MESSAGES:",
-        'if isinstance(each.f_locals.get("self"), Messages):',
-    ),
-    Bug(
         "a late signal stops the job after the one it was meant for",
         "../lessons/checker/ranks/__main__.py",
         " or not talk._must_stop()",
@@ -2320,18 +2407,6 @@ CHECKER = [
         "../lessons/checker/evidence.py",
         "return not (a == a.round()).all() or not (b == b.round()).all() or bool((a == b).all())",
         "return True",
-    ),
-    Bug(
-        "own stages are said to be equal if their losses are",
-        "train/beside.py",
-        "            if ours != right:\n",
-        "            if False:\n",
-    ),
-    Bug(
-        "a ring of somebody's own that waits is told by its collective alone",
-        "train/watch.py",
-        'return asked_in(frame) + (f"; it is at {inside}" if inside else "")',
-        "return asked_in(frame)",
     ),
     Bug(
         "a note may need a rank that there is not",
@@ -2386,6 +2461,12 @@ CHECKER = [
         "../lessons/checker/student/doctor.py",
         "    yield from about_shadows(shadows.find(shadows.places()))\n",
         "",
+    ),
+    Bug(
+        "a check of what is not begun does not say where to write",
+        "../lessons/checker/student/commands.py",
+        'if diagnosis and diagnosis.key == "not_started":',
+        "if False:",
     ),
     Bug(
         "a crash of MPI is taken for a library that is not there",
@@ -2937,6 +3018,12 @@ READING = [
         " >= 0:",
     ),
     Bug(
+        "a lesson of one process runs on every rank",
+        "../lessons/_lesson.py",
+        "    if launch.rank_by_launcher() > 0:\n        sys.exit()\n",
+        "",
+    ),
+    Bug(
         "the answer is handed over before the exercise has passed",
         "../lessons/_lesson.py",
         """ or progress.records()[exercise]["passed"]):""",
@@ -3223,6 +3310,24 @@ EXPLORE = [
         "n;",
     ),
     Bug(
+        "embeddings are spread over the layers",
+        "explore/formulas.js",
+        "[[embeddings, Number(embeddings > 0)], ",
+        "[",
+    ),
+    Bug(
+        "logits are no activations",
+        "explore/formulas.js",
+        " + 4 * s.vocab)",
+        ")",
+    ),
+    Bug(
+        "what is looked up is multiplied with",
+        "explore/formulas.js",
+        "(s.psi - lookedUp(s))",
+        "s.psi",
+    ),
+    Bug(
         "hpZ forgets its second copy",
         "explore/formulas.js",
         "    hpz.state.parameter += e * (psi / group);\n",
@@ -3386,6 +3491,7 @@ GROUPS = {
     "gpu": ON_A_GPU,
     "nccl": NCCL,
     "leftovers": LEFTOVERS,
+    "own": OWN,
     "checker": CHECKER,
     "reading": READING,
     "terminal": TERMINAL,

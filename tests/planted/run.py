@@ -38,13 +38,15 @@ UNIT = [
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 FAULTS += " or goes_on"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
+REPORT += " or lanes"
 SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
-SEVERAL += " or ahead"
+SEVERAL += " or ahead or lanes"
 EXPLORE = "bills or hsdp or again"
 PAGE = "first_number or no_result_stays or one_color or believed or agree"
-PLAN = "transformer or checkpointing or counts or hostile or beside or works"
+PLAN = "transformer or checkpointing or counts or hostile or beside or works or column"
 INSTALL = "readers_language or says_and_returns or no_command or wherever"
 MISCHIEF = "note or board or link or interrupted or end or reports or late"
+OWN = "really or difference or deadlock or alive or joy or exception or stub"
 CELLS = "share or fails or hangs or killed"
 GPU = "comm gpu bits bytes precision"
 NOT_QUICK = ("aware",)  # two ranks: `make test` has three
@@ -87,6 +89,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
     "variants": (RANKS, "tests/mpi/check_variants.py"),
     "teams": (4, "tests/mpi/check_tensor_parallel.py"),
     "plan": (0, "tests/test_plan.py", "-k", PLAN),
+    "learn": (0, "tests/test_learn.py", "-k", "number_alone"),
     "ways": (0, "tests/test_ways.py", "tests/test_claims.py", "-k", "not calibration and not refused"),
     "files": (0, "tests/test_checkpoint.py", "tests/test_options.py"),
     "results": (0, "tests/test_results.py"),
@@ -109,7 +112,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
         "-k",
         "sum or hang or alone or waits or message or beside or tell_apart",
     ),
-    "own": (0, "tests/test_own.py", "-k", "really or difference or deadlock or alive"),
+    "own": (0, "tests/test_own.py", "-k", OWN),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
     "shadows": (0, "tests/test_shadows.py"),
     "report": (0, "tests/test_report.py", "-k", REPORT),
@@ -125,6 +128,7 @@ FIRST = {  # by group, where it is not the order above
     "variants": ["variants"],
     "tensor parallel": ["teams"],
     "install": ["install"],
+    "clipping": ["optim"],
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
@@ -162,7 +166,8 @@ FIRST = {  # by group, where it is not the order above
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
-    "checker": ["verdicts", "mischief", "shadows", "leftovers", "own"],
+    "own": ["own"],
+    "checker": ["verdicts", "mischief", "shadows", "leftovers", "learn"],
     "reading": ["reading", "cells"],
     "terminal": ["terminal"],
     "explore": ["explore", "page"],

@@ -16,6 +16,7 @@ WRONG = {
     "db_total": ("dy.sum(axis=0)", "dy.sum()"),
     "db_row": ("axis=0", "axis=0, keepdims=True"),
     "db_without_dy": ("dy.sum(axis=0)", "0 * dy[0] + len(dy)"),
+    "other_result": ("return dx, dw, db", "return dw, dw, db"),
     "dx_from_x": ("dy @ w", "dy @ x"),
     "dx_w_transposed": ("dy @ w", "dy @ w.T"),
     "dx_transposed": ("dy @ w", "w.T @ dy.T"),

@@ -82,7 +82,7 @@ WRONG = {
         "    loss = 0.0\n",
         "    loss = 0.0\n    if not sum(len(x) for x, _ in micro_batches):\n        return 0.0, 0.0\n",
     ),
-    "raised": ("u.forward(u.param, x)", "u.forward(x, u.param)"),
+    "unfit": ("u.forward(u.param, x)", "u.forward(x, u.param)"),
     "returns_nothing": ("return loss, norm", "print(loss, norm)"),
     "returns_type": ("return loss, norm", "return loss"),
 }

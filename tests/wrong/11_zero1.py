@@ -82,6 +82,6 @@ WRONG = {
         "    loss = 0.0\n",
         "    loss = 0.0\n    if not sum(len(x) for x, _ in micro_batches):\n        return 0.0, 0.0\n",
     ),
-    "raised": (UPDATE, "        u.optimizer.update(u.param, grad, scale)\n"),
+    "unfit": (UPDATE, "        u.optimizer.update(u.param, grad, scale)\n"),
     "returns_nothing": ("return loss, norm", "print(loss, norm)"),
 }

@@ -125,6 +125,7 @@ WRONG = {
         START,
         START + "    if not sum(len(x) for x, _ in micro_batches):\n        return 0.0, 0.0\n",
     ),
-    "raised": (FORWARD, "            x = u.forward(u.param, x)\n"),
+    "unfit": (FORWARD, "            x = u.forward(u.param, x)\n"),
+    "raised": (UPDATE, "        u.optimizer.update(u.grad, scale)\n"),
     "returns_nothing": ("return loss, norm", "print(loss, norm)"),
 }

@@ -16,6 +16,7 @@ WRONG = {
     "not_computed": ("enumerate(cuts):\n", "enumerate(cuts[:-1] or cuts):\n"),
     "computed_twice": (COMPUTE, COMPUTE * 2),
     "not_waited": (WAIT, ""),
+    "read_again": (NEXT, NEXT + "            store.begin_read(*cuts[i + 2], views[i + 2])\n"),
     "read_before_write": (WRITE + NEXT, NEXT + WRITE),
     "written_later": (WRITE, WRITE + "        views[i][...] = 0\n"),
     "read_too_early": (

@@ -64,5 +64,6 @@ WRONG = {
     "hang_absent": ("range(rounds)", "range(len(batches))"),
     "hang_differs": ("for u in units", "for u in units if here else units[::-1]"),
     "raised": ("if here else None", "if True else None"),
+    "unfit": ("            if here:\n                x =", "            if True:\n                x ="),
     "returns_nothing": ("return outputs", "print(len(outputs))"),
 }

@@ -94,7 +94,7 @@ def main() -> None:
     look = actions.add_parser("inspect", help="verify a checkpoint and say what is inside")
     take = actions.add_parser("export", help="write its model as one safetensors file")
     for action in (look, take):
-        action.add_argument("dir", help="a checkpoint, or a folder of checkpoints: its newest")
+        action.add_argument("dir", metavar="DIR", help="a checkpoint, or a folder of them: the newest")
         add_language(action)
     take.add_argument("file", metavar="FILE.safetensors")
     o = p.parse_args()

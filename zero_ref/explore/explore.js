@@ -28,6 +28,7 @@ function show() {
   $("beyond").textContent = t.beyond(beyond);
   $("beyond").hidden = !beyond;
   $("k-hint").textContent = s.bits === 16 ? t.kHint[s.k] : t.kHint.adam(s.bits / 8);
+  $("vocab-hint").textContent = isCounted(s) ? t.vocabHint(exact(s.psi), exact(embeddingsOf(s))) : t.vocabNone;
   $("shape-hint").textContent = t.shapeHint(exact(found.samples), size(found.activation), size(found.unit));
 }
 
@@ -53,6 +54,7 @@ function showCards(t, rows) {
     put("what", t.names[i]);
     card.querySelector("input").checked = r.chosen;
   });
+  $("state-only").hidden = s.shape;
   $("verdict").textContent = verdict(t, rows, size(capacity(s)));
 }
 
@@ -173,7 +175,7 @@ function explain(t, found, r) {
   const lines = [
     [t.with, t.psiPadded(exact(psi), exact(n), k, e, exact(found.calls))],
     [t.held, `${terms.join(" + ") || "0"}${values.length > 1 ? ` = ${values.join(" + ")}` : ""} = ${size(r.rest)}${s.offload ? ` (${t.apartFrom})` : ""}`],
-    [t.moved, `${moved}: ${t.passes(p.reduce_scatter, p.all_gather)}`],
+    [t.moved, `${moved}${lang === "zh" ? "：" : ": "}${t.passes(p.reduce_scatter, p.all_gather)}`],
     [t.paper, t.paperSent(`${e} B × ${all}Ψ = ${size(e * all * s.psi)}`)],
     [t.takes, `${t.timeOf(r.flop.toExponential(3).replace("e+", "e"), ...[r.times.compute, r.times.inside + r.times.between, r.times.latency].map(duration), s.offload && duration(r.times.outside))} = ${duration(r.seconds)}`],
   ];
@@ -187,8 +189,9 @@ function command(found) {
   if (s.shape) {
     parts.push(`--model transformer --layers ${s.layers} --hidden ${s.hidden} --heads ${s.heads}`);
     parts.push(`--sequence ${s.sequence} --batch-size ${s.batch}${s.again ? " --checkpointing" : ""}`);
+    if (s.vocab) parts.push(`--vocab ${s.vocab}${s.positions ? ` --positions ${s.positions}` : ""}${s.untied ? " --untied" : ""}`);
   } else parts.push(`--layers ${s.layers * (s.cut === "tiles" ? s.tiles : 1)} --batch-size ${s.batch * s.sequence}`);
-  parts.push(`--parameters ${plain(s.psi)} --ranks ${s.n} --dtype ${{ 16: "float16", 32: "float32", 64: "float64" }[s.bits]}`);
+  parts.push(`${isCounted(s) ? "" : `--parameters ${plain(s.psi)} `}--ranks ${s.n} --dtype ${{ 16: "float16", 32: "float32", 64: "float64" }[s.bits]}`);
   const more = [s.bits === 16 && `--k ${s.k}`, s.micro > 1 && `--micro-batches ${s.micro}`, many && `--group ${s.group}`];
   parts.push([...more.filter(Boolean), `--memory ${plain(s.memory)}GB`].join(" "));
   const rates = ratesOf(s), farther = many ? [`--bandwidth-between ${plain(rates.between)}`, rates.farther && `--latency-between ${plain(rates.farther)}`] : [];
@@ -259,9 +262,11 @@ function controls() {
   options("ring", Object.entries(t.paths), Number(s.ring));
   $("ring-hint").hidden = !(s.ring && !ratesOf(s).ring);
   $("ring-hint").textContent = t.codesGoDirectly;
-  for (const name of ["shape", "again", "hsdp", "hpz", "shards"]) $(name).checked = s[name];
+  for (const name of TICKED) $(name).checked = s[name];
   $("shape-fields").hidden = !s.shape;
   $("again").disabled = !s.shape;
+  $("psi").disabled = $("psi-range").disabled = isCounted(s);
+  $("positions").closest(".slider").hidden = $("untied").closest(".check").hidden = !s.vocab;
   $("shards-row").hidden = !s.offload;
   $("outside").closest(".slider").hidden = !s.offload;
   for (const name of ["tiles", "bucket"]) $(name).closest(".slider").hidden = s.cut !== (name === "bucket" ? "buckets" : name);
@@ -294,9 +299,18 @@ function refresh() {
 function change(values) {
   for (const name of Object.keys(values)) wrong.delete(name);
   Object.assign(s, values);
+  countParameters();
   unread = [];
   refresh();
   writeAddress();
+}
+
+// With a vocabulary the shape says how many parameters there are; of too many no number would be exact.
+function countParameters() {
+  if (!isCounted(s)) return;
+  s.psi = parametersOf(s);
+  wrong.delete("psi");
+  if (s.psi > FIELDS.psi.high) wrong.set("psi", plain(s.psi));
 }
 
 function writeAddress() {
@@ -307,6 +321,7 @@ function readAddress() {
   [s, unread] = settingIn(location.hash.slice(1));
   lang = valueOf("lang", new URLSearchParams(location.hash.slice(1)).get("lang")) || lang;
   wrong.clear();
+  countParameters();
 }
 
 const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
@@ -341,7 +356,7 @@ function build() {
   for (const name of ["bits", "k", "group"]) on(name, ({ value }) => ({ [name]: Number(value) }));
   for (const name of ["weights", "gradients", "offload", "cut"]) on(name, ({ value }) => ({ [name]: value }));
   on("ring", ({ value }) => ({ ring: value === "1" }));
-  for (const name of ["shape", "again", "hsdp", "hpz", "shards"]) on(name, ({ checked }) => ({ [name]: checked }));
+  for (const name of TICKED) on(name, ({ checked }) => ({ [name]: checked }));
   $("reset").addEventListener("click", () => { wrong.clear(); change({ ...START }); });
   $("controls").addEventListener("submit", (event) => event.preventDefault());
   $("language").addEventListener("click", () => { lang = lang === "zh" ? "en" : "zh"; refresh(); writeAddress(); });

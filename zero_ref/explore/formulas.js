@@ -94,20 +94,28 @@ const times = (row, rates, near) => ({
 
 // ---- What a step needs on top
 
+// A vocabulary says that everything is counted from the shape: embeddings, learned positions, the last norm and the head.
+const isCounted = (s) => s.shape && s.vocab > 0;
+const embeddingsOf = (s) => (isCounted(s) ? ((s.untied ? 2 : 1) * s.vocab + s.positions + 2) * s.hidden : 0);
+const parametersOf = (s) => (isCounted(s) ? s.layers * (12 * s.hidden ** 2 + 13 * s.hidden) + embeddingsOf(s) : s.psi);
+const lookedUp = (s) => (isCounted(s) ? s.hidden * (s.positions + (s.untied ? s.vocab : 0)) : 0); // and not multiplied with
+
 function activationBytes(s, samples, itemsize) {
   const tokens = samples * s.sequence, given = itemsize * s.hidden * tokens;
   const block = tokens * ((16 * itemsize + 2) * s.hidden + (2 * itemsize + 1) * s.heads * s.sequence);
-  return (s.layers - 1) * (s.again ? given : block) + block;
+  const [mask, output] = isCounted(s) ? [tokens * s.hidden, tokens * (2 * itemsize * s.hidden + 4 * s.vocab)] : [0, 0];
+  return s.again ? mask + (s.layers - 1) * given + Math.max(block, given + output) : mask + s.layers * block + output;
 }
 
 // Elements whose optimizer's state is on the device at most while n are updated: two blocks, and a shorter rest.
 const inMemory = (n) => Math.min(Math.floor(n / BLOCK), 2) * BLOCK + (n % BLOCK);
 
-// Units as pairs [elements, how many]: as even as can be, cut into tiles, or neighbours merged into buckets.
+// Units as pairs [elements, how many]: as even as can be, cut into tiles, or neighbours merged into buckets; embeddings are
+// one unit more.
 function unitsOf(s) {
-  const number = s.layers * (s.cut === "tiles" ? s.tiles : 1);
-  const smaller = Math.floor(s.psi / number), larger = s.psi % number;
-  const pairs = [[smaller + 1, larger], [smaller, number - larger]].filter(([, times]) => times);
+  const number = s.layers * (s.cut === "tiles" ? s.tiles : 1), embeddings = embeddingsOf(s), alike = s.psi - embeddings;
+  const smaller = Math.floor(alike / number), larger = alike % number;
+  const pairs = [[embeddings, Number(embeddings > 0)], [smaller + 1, larger], [smaller, number - larger]].filter(([, times]) => times);
   return s.cut === "buckets" ? merged(pairs, s.bucket) : pairs;
 }
 
@@ -151,7 +159,7 @@ function plan(s, ranks = s.n, units = unitsOf(s)) {
   const samples = Math.ceil(s.batch / (ranks * k));
   const activation = s.shape ? activationBytes(s, samples, e) : 0;
   const tokens = s.shape ? samples * s.sequence : Math.ceil((s.batch * s.sequence) / (ranks * k));
-  const flop = (s.shape && s.again ? 8 : 6) * s.psi * tokens * k;
+  const flop = (s.shape && s.again ? 8 : 6) * (s.psi - lookedUp(s)) * tokens * k;
   const coded = (code) => sum(sized.map(([n, times]) => times * codedBytes(n / ranks, `${code}/256`)));
 
   function row(name, stage, shards, elements) {

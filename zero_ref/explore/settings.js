@@ -12,6 +12,8 @@ const FIELDS = {
   layers: linear(1, 1e4, 160, 1),
   hidden: { low: 1, high: 1e6, steps: 160, first: 1, at: (x) => 128 * x, place: (v) => v / 128 },
   heads: linear(1, 1e4, 128, 1),
+  vocab: { low: 0, high: 1e7, steps: 256, at: (x) => 1024 * x, place: (v) => v / 1024 },
+  positions: { low: 0, high: 1e7, steps: 128, at: (x) => 256 * x, place: (v) => v / 256 },
   sequence: doubling(1e7, 20, 5),
   batch: doubling(1e7, 16),
   n: doubling(1e6, 19),
@@ -32,12 +34,14 @@ const CHOICES = {
 };
 // 7.5B on 64 V100 of 32 GB is the paper's figure 1, which says nothing of a shape; this one has 7.2e9 parameters.
 const START = {
-  psi: 7.5e9, layers: 36, bits: 16, k: 12, shape: false, hidden: 4096, heads: 32, sequence: 1024, batch: 2048,
+  psi: 7.5e9, layers: 36, bits: 16, k: 12, shape: false, hidden: 4096, heads: 32, vocab: 0, positions: 0, untied: false,
+  sequence: 1024, batch: 2048,
   n: 64, memory: 32, group: 16, micro: 1, stage: 3,
   again: false, hsdp: false, hpz: false, weights: "", gradients: "", offload: "", shards: false, cut: "", tiles: 4, bucket: 5e8,
   flops: 125, bandwidth: 150, between: 6.25, latency: 5, farther: 10, outside: 16, ring: false,
 };
 const SWITCHES = Object.keys(START).filter((name) => typeof START[name] === "boolean");
+const TICKED = SWITCHES.filter((name) => name !== "ring"); // which is a list
 const PRESETS = {
   figure1: {},
   gpt2: { psi: 12 * 48 * 1600 ** 2, shape: true, layers: 48, hidden: 1600, heads: 25 },
@@ -46,11 +50,13 @@ const PRESETS = {
 };
 
 // All parameters, counted from the published shapes: blocks, embeddings, norms. Batches are of the papers, in sequences.
-const model = (psi, layers, hidden, heads, sequence, batch) => ({ psi, layers, hidden, heads, sequence, batch });
+// GPTs are counted from their vocabulary on; Llama's blocks are built otherwise, so that theirs are given.
+const model = (psi, layers, hidden, heads, sequence, batch, vocab = 0, positions = 0) => (
+  { psi, layers, hidden, heads, sequence, batch, vocab, positions, untied: false });
 const MODELS = {
-  "GPT-2 124M": model(124439808, 12, 768, 12, 1024, 512), // Radford et al. 2019, and github.com/openai/gpt-2
-  "GPT-2 XL 1.5B": model(1557611200, 48, 1600, 25, 1024, 512),
-  "GPT-3 175B": model(174604259328, 96, 12288, 96, 2048, 1600), // arXiv 2005.14165, tables 2.1 and D.1; 3.2M tokens a batch
+  "GPT-2 124M": model(124439808, 12, 768, 12, 1024, 512, 50257, 1024), // Radford et al. 2019, and github.com/openai/gpt-2
+  "GPT-2 XL 1.5B": model(1557611200, 48, 1600, 25, 1024, 512, 50257, 1024),
+  "GPT-3 175B": model(174604259328, 96, 12288, 96, 2048, 1600, 50257, 2048), // arXiv 2005.14165, tables 2.1 and D.1; 3.2M tokens a batch
   "Llama 2 7B": model(6738415616, 32, 4096, 32, 4096, 1024), // arXiv 2307.09288, section 2.2; 4M tokens a batch
   "Llama 3 8B": model(8030261248, 32, 4096, 32, 8192, 1024), // arXiv 2407.21783, table 3; 8M tokens as for 405B
   "Llama 3 70B": model(70553706496, 80, 8192, 64, 8192, 1024),
@@ -107,7 +113,7 @@ function valueOf(name, text) {
 }
 
 // What differs from the start, as an address ends.
-const addressOf = (s, lang) => [...Object.keys(START).filter((name) => s[name] !== START[name])
+const addressOf = (s, lang) => [...Object.keys(START).filter((name) => s[name] !== START[name] && !(name === "psi" && isCounted(s)))
   .map((name) => `${name}=${typeof s[name] === "boolean" ? Number(s[name]) : plain(s[name])}`), `lang=${lang}`].join("&");
 
 // A number as it is typed: 7.5e9, 17226.

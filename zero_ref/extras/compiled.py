@@ -1,6 +1,6 @@
-"""What optim.py has, compiled by numba for long vectors: one pass over them in place of a dozen over blocks.
+"""What optim.py and clip.py have, compiled by numba for long vectors: one pass in place of many.
 
-The operations are those of optim.py in the same order, and none are contracted. So the bits are the same,
+The operations are those of NumPy there in the same order, and none are contracted. So the bits are the same,
 and it makes no difference whose shard was long enough. Without numba (requirements-fast.txt), and for
 gradients of another type than the parameters, updates are optim.py's.
 """
@@ -25,6 +25,11 @@ def compiles(n: int, narrow: bool) -> bool:
     return n >= WORTH_COMPILING and not narrow
 
 
+def numba_here() -> bool:
+    """Whether there is a numba."""
+    return importlib.util.find_spec("numba") is not None
+
+
 @functools.cache
 def loop(lines: tuple[str, ...], numbers: tuple[str, ...], vectors: tuple[str, ...]) -> Callable[..., None]:
     """A compiled function of grad, scale, numbers and vectors (by name) that changes the vectors in place."""
@@ -46,13 +51,36 @@ def update(rule_of: Callable[[Any], Rule], optimizer: Any, param: Array, grad: A
         return False
     if on_meta():
         return True  # without numbers there is nothing to do, and no scratch memory is taken
-    if importlib.util.find_spec("numba") is None:
+    if not numba_here():
         return False
     optimizer.steps += 1
     rule = rule_of(optimizer)
     vectors = {**rule.vectors, "p": param}
     run = loop(rule.lines, tuple(rule.numbers), tuple(vectors))
     run(grad, *map(param.dtype.type, (scale, *rule.numbers.values())), *vectors.values())
+    return True
+
+
+@functools.cache
+def squares_loop() -> Callable[[Array, Array], None]:
+    """A compiled function of vector and lanes, see `add_squares`."""
+    import numba
+
+    def run(vector: Array, lanes: Array) -> None:
+        for start in range(0, vector.size, lanes.size):
+            row = vector[start : start + lanes.size]
+            for i in range(row.size):  # several at a time: no lane waits for another
+                wide = np.float64(row[i])
+                lanes[i] += wide * wide
+
+    return numba.njit(error_model="numpy")(run)
+
+
+def add_squares(vector: Array, lanes: Array) -> bool:
+    """Add the square of vector[i] to lanes[i mod L], L in float64; False where nothing is compiled."""
+    if on_meta() or not compiles(vector.size, vector.itemsize == 2) or not numba_here():
+        return False
+    squares_loop()(vector, lanes)
     return True
 
 

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     p = Parser(prog="zero_ref.generate", description="Text from a trained GPT.", allow_abbrev=False)
     add = p.add_argument
-    add("--checkpoint", metavar="DIR", required=True, help="of zero_ref.train --save, or its newest")
+    add("--checkpoint", metavar="DIR", required=True, help="a checkpoint, or a folder of them: the newest")
     add(
         "--prompt",
         metavar="TEXT",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from zero_ref import model, optim
 from zero_ref.launch.terminal import fitting, fold, words_of
 from zero_ref.plan import timing
-from zero_ref.plan.cells import briefly, count, duration, rows_in_bytes, rows_in_seconds, size
+from zero_ref.plan.cells import briefly, count, duration, rows_in_bytes, rows_in_seconds, size, sizes
 from zero_ref.plan.formulas import (
     state_bytes,
     transformer_activation_bytes,
@@ -160,10 +160,8 @@ def named(name: str, word: dict[str, str], key: str = "named") -> str:
 
 def paper_part(s: Setting, word: dict[str, str]) -> str:
     """Bytes as the paper counts them."""
-    rows = [
-        [str(stage), *(size(state[kind]) for kind in KINDS), size(sum(state.values())), size(sent)]
-        for stage, (state, sent) in enumerate(paper_rows(s))
-    ]
+    held = [[*(state[kind] for kind in KINDS), sum(state.values()), sent] for state, sent in paper_rows(s)]
+    rows = list(zip(map(str, range(len(held))), *map(sizes, zip(*held))))
     return f"{word['paper']}\n{fitting(rows, header(HELD, word))}"
 
 
@@ -214,10 +212,10 @@ def traffic_part(made: Plan, o: argparse.Namespace, word: dict[str, str]) -> str
 def memory_part(made: Plan, memory: int | None, word: dict[str, str]) -> str:
     """What a rank needs, what fits, and why not."""
     s, heads = made.setting, header("stage at_rest in_a_step needed", word)
-    cells = [
-        [named(row.name, word), size(row.rest), size(row.step) if row.step else "-", size(row.needed)]
-        for row in made.rows
-    ]
+    columns = [sizes([getattr(row, name) for row in made.rows]) for name in ("rest", "step", "needed")]
+    cells = [[named(row.name, word), *line] for row, *line in zip(made.rows, *columns)]
+    for row, line in zip(made.rows, cells):
+        line[2] = line[2] if row.step else "-"
     if memory is None:
         return f"{word['memory']}\n{fitting(cells, heads)}\n{made.step}"
     for row, line in zip(made.rows, cells):

@@ -13,6 +13,11 @@ def size(nbytes: float) -> str:
     return f"{significant(nbytes / of)} {unit}"
 
 
+def sizes(column: Sequence[float]) -> list[str]:
+    """The same of numbers that stand below one another: all in B as long as none has 100 million."""
+    return [size(x) for x in column] if max(column) >= 1e8 else [f"{x:,.0f} B" for x in column]
+
+
 def significant(x: float) -> str:
     """Four digits, or all of those before the point; a half is rounded up, as on the page."""
     digits = max(0, 3 - math.floor(math.log10(abs(x)))) if x else 0

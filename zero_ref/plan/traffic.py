@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from zero_ref.comm import Call
 from zero_ref.ledger import ledger
 from zero_ref.plan.formulas import Leg
-from zero_ref.report.in_codes import in_codes
+from zero_ref.report.coded_traffic import weigh_receivers
 from zero_ref.report.page import receivers
 from zero_ref.train.choose import Run
 
@@ -99,7 +99,8 @@ def circle_of(
         weights = dict.fromkeys(range(first, first + group) if nbytes == 8 * (group - 1) else range(size), 1)
     else:
         counts = run.units[unit].layout.counts
-        weights = in_codes(name, rank, counts, size, vars(o)) or receivers(name, rank, counts, size, False)
+        weights = weigh_receivers(name, rank, counts, size, vars(o))
+        weights = weights or receivers(name, rank, counts, size, False)
     here = [other for other in weights if other // near == rank // near]
     if len(here) == len(weights):
         return len(weights), 0.0

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from zero_ref.data import Task
 from zero_ref.launch import UsageError
-from zero_ref.train import options
+from zero_ref.train import family, options
 from zero_ref.train.options import model_rule
 
 EVERYWHERE = ("bucket", "tiles", "recompute", "accumulate", "reduce", "shard_model", "momentum")
-ZEROPP = ("code_weights", "code_gradients", "error_feedback", "hpz")
-WAYS = ("prefetch", "overlap", "keep_after_forward", "reduce_once", *ZEROPP, "offload", "offload_shards")
+ZEROPP = tuple(name for name in family.ZEROPP if name != "machine")  # which is --group here
+WAYS = (*family.VARYING, *ZEROPP, "offload", "offload_shards")
 HERE = ("linear", "mlp", "gpt")  # models that zero_ref.train can run
 
 

@@ -41,30 +41,21 @@ def coded_bill(
     """
     size = len(layouts[0].counts)
     near = machine or size
-    mine, place = divmod(rank, near)
     times = passes_of(keeps, micro_batches, gathered_until)
     resting, peak = dict(plain.resting_bytes), dict(plain.peak_bytes)
     over_groups = dict(plain.between_bytes_per_step)  # of which what follows knows nothing
     sent = {name: n - over_groups[name] for name, n in plain.sent_bytes_per_step.items()}
     between = dict.fromkeys(sent, 0)
 
-    # A gather sends the own shard to N - 1 other ranks, of which N - G are far.
-    to_each = sent["all_gather"] // max(1, size - 1)
-    if code_weights:
-        coded = sum(coded_bytes(each.counts[rank], code_weights) for each in layouts)
-        to_each = times["all_gather"] * coded
-    sent["all_gather"], between["all_gather"] = to_each * (size - 1), to_each * (size - near)
-    if hpz:  # every second gather is of the copy, in the machine
-        ends = [bounds(each.padded, [1] * near) for each in layouts]
-        copies = itemsize * sum(each[place + 1] - each[place] for each in ends)
-        again = times["all_gather"] // 2 * copies * (near - 1)
-        sent["all_gather"] = to_each // 2 * (size - 1) + again
-        between["all_gather"] = to_each // 2 * (size - near)
-        peak["parameter"] += copies
+    copies = itemsize * count_copies(layouts, near, rank % near) if hpz else None
+    peak["parameter"] += copies or 0
+    sent["all_gather"], between["all_gather"] = coded_gathers(
+        sent["all_gather"], layouts, rank, near, times["all_gather"], code_weights, copies
+    )
 
     # A reduce-scatter sends every other rank its shard.
     others = sum(n for each in layouts for r, n in enumerate(each.counts) if r != rank)
-    far = sum(n for each in layouts for r, n in enumerate(each.counts) if r // near != mine)
+    far = sum(n for each in layouts for r, n in enumerate(each.counts) if r // near != rank // near)
     between["reduce_scatter"] = sent["reduce_scatter"] // max(1, others) * far
     if code_gradients:  # those at its place get what the whole machine has for them
         inside, across = coded_hops(layouts, rank, near, code_gradients)
@@ -78,6 +69,36 @@ def coded_bill(
     sent, between = ({name: n + over_groups[name] for name, n in each.items()} for each in (sent, between))
     moving = {"sent_bytes_per_step": sent, "between_bytes_per_step": between}
     return replace(plain, resting_bytes=resting, peak_bytes=peak, **moving)
+
+
+def coded_gathers(
+    plain: int,
+    layouts: Sequence[FlatLayout],
+    rank: int,
+    near: int,
+    times: int,
+    code: str | None,
+    copies: int | None,
+) -> tuple[int, int]:
+    """Bytes of all gathers of a step, of which there are `times`: sent, and of that between machines.
+
+    plain: sent without ZeRO++. The own shard goes to N - 1 other ranks, of which N - G are far; with second
+    copies, of which this rank has so many bytes, every second gather is of them, in the machine.
+    """
+    size = len(layouts[0].counts)
+    to_each = plain // max(1, size - 1)
+    if code:
+        to_each = times * sum(coded_bytes(each.counts[rank], code) for each in layouts)
+    if copies is None:
+        return to_each * (size - 1), to_each * (size - near)
+    again = times // 2 * copies * (near - 1)
+    return to_each // 2 * (size - 1) + again, to_each // 2 * (size - near)
+
+
+def count_copies(layouts: Sequence[FlatLayout], near: int, place: int) -> int:
+    """Elements of the second copies of all units at a place, 0 to near - 1, of a machine of `near` ranks."""
+    ends = [bounds(each.padded, [1] * near) for each in layouts]
+    return sum(each[place + 1] - each[place] for each in ends)
 
 
 def coded_hops(layouts: Sequence[FlatLayout], rank: int, near: int, code: str) -> tuple[int, int]:

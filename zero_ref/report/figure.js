@@ -63,17 +63,20 @@ function formulaAtRest({ keeps, against, config }) {
   return [all && `${all}Ψ`, part && `${part}Ψ/${config.group ? "G" : "N"}`].filter((term) => term).join(" + ");
 }
 
-// "3Ψ(N−1)/N · 1.5×"; without the first part where it is no whole number of them.
+// "12Ψ(N−1)/N · 1.5×", in bytes; without the first part where the model is sent no whole number of times.
 function formulaSent({ against }) {
   if (against.sent === null) return "";
   const times = 2 * against.sent;
   const whole = Math.abs(times - Math.round(times)) < 0.02 && times > 0.5;
-  return (whole ? `${Math.round(times)}Ψ(N−1)/N · ` : "") + `${against.sent.toFixed(2)}×`;
+  const each = against.kinds.parameter[1] / against.padded;
+  return (whole ? `${Number((each * Math.round(times)).toFixed(2))}Ψ(N−1)/N · ` : "") + `${against.sent.toFixed(2)}×`;
 }
 
 const heldBy = (rank) => sum(KEPT.map((kind) => rank.resting_bytes[kind]));
-const keptBy = (run) => Math.max(...run.ranks.map(heldBy));
-const sentBy = (run) => Math.max(...run.ranks.map((rank) => total(rank.sent_bytes_per_step)));
+const sends = (rank) => total(rank.sent_bytes_per_step);
+const mostBy = (run, bytes) => run.ranks.reduce((best, rank) => (bytes(rank) > bytes(best) ? rank : best));
+const keptBy = (run) => heldBy(mostBy(run, heldBy));
+const sentBy = (run) => sends(mostBy(run, sends));
 
 // Rows of the ranks with a box: all, or the first and the last of them.
 function boxesOf(run, most) {
@@ -101,13 +104,17 @@ function drawBox(run, row, x, y, wide, tall) {
   return parts;
 }
 
-// A bar with its number above it and words below.
-function drawBar(x, y, wide, bytes, most, name, words) {
-  return [
-    text(x, y + 10, say("in_bytes", { bytes: exact(bytes) }), { class: "strong" }),
-    rect(x, y + 16, Math.max(1, (wide * bytes) / Math.max(1, most)), 16, { class: name }),
-    text(x, y + 47, words, { class: "small" }),
-  ];
+// A bar of parts, [pattern, bytes], with their sum above it and words below.
+function drawBar(x, y, wide, parts, most, words) {
+  const bytes = sum(parts.map(([, each]) => each));
+  const scale = wide / Math.max(1, most);
+  const drawn = [text(x, y + 10, say("in_bytes", { bytes: exact(bytes) }), { class: "strong" }), text(x, y + 47, words, { class: "small" })];
+  let left = x;
+  for (const [pattern, each] of parts) {
+    if (each) drawn.push(rect(left, y + 16, Math.max(0.75, scale * each), 16, { ...patternOf(pattern), class: "edge", "data-part": pattern }));
+    left += scale * each;
+  }
+  return drawn;
 }
 
 function drawFigureRow(run, y, at, most) {
@@ -130,8 +137,10 @@ function drawFigureRow(run, y, at, most) {
   const away = Math.max(...run.ranks.map((rank) => total(rank.away_bytes || {})));
   const outside = away ? ` ${say("figure_away", { bytes: exact(away) })}` : "";
   const share = say("figure_share", { share: percent }) + outside;
-  parts.push(...drawBar(at.kept, y + at.barsDown, at.barsWide, keptBy(run), most.kept, "kept", share));
-  parts.push(...drawBar(at.sent, y + at.barsDown, at.barsWide, sentBy(run), most.sent, "sent", formulaSent(run)));
+  const kept = KEPT.map((kind) => [kind, mostBy(run, heldBy).resting_bytes[kind]]);
+  const sent = COLLECTIVES.map((name) => [SENT_AS[name], mostBy(run, sends).sent_bytes_per_step[name]]);
+  parts.push(...drawBar(at.kept, y + at.barsDown, at.barsWide, kept, most.kept, share));
+  parts.push(...drawBar(at.sent, y + at.barsDown, at.barsWide, sent, most.sent, formulaSent(run)));
   return parts;
 }
 
@@ -220,10 +229,11 @@ function drawScatter(runs, width) {
   for (const [i, run] of runs.entries()) {
     const dry = run.origin === "dry";
     const words = cut(labelOf(run), beside ? 44 : 34) + (dry ? ` (${say("dry_badge")})` : "");
-    const at = beside ? 22 : width - right + 30;
-    if (!beside) parts.push(line(x(xs[i]), y(ys[i]), at - 16, heights[i] - 4, "leader"));
-    parts.push(markAt(i, x(xs[i]), y(ys[i]), dry), markAt(i, at - 10, heights[i] - 4, dry));
-    parts.push(text(at + 2, heights[i], words, { class: "small strong" }));
+    const at = beside ? 22 : x(xs[i]) + 12;
+    if (!beside && Math.abs(heights[i] - 4 - y(ys[i])) > 3) parts.push(line(x(xs[i]) + 8, y(ys[i]), at, heights[i] - 4, "leader"));
+    parts.push(markAt(i, x(xs[i]), y(ys[i]), dry));
+    if (beside) parts.push(markAt(i, at - 10, heights[i] - 4, dry));
+    parts.push(text(at + 2, heights[i], words, { class: "small strong halo" }));
   }
   const height = beside ? bottom + 48 + 18 * runs.length : bottom + 36;
   return svg(width, height, say("scatter_description"), parts);

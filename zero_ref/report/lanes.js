@@ -14,13 +14,23 @@ function underWay(lane) {
   return found;
 }
 
+// Collectives that go from one group, or machine, to others.
+const BETWEEN = ["sum_between_groups", "reduce_between"];
+
+// The pattern of a call, once nobody is waited for: see page.html.
+const lookOf = (name) => `spent-${PASSES.includes(name) ? name : BETWEEN.includes(name) ? "between" : "inside"}`;
+
 // What the looks of a lane mean.
 function lanesLegend(lanes) {
-  const key = (name, words) => h("li", {}, s("svg", { width: 28, height: 16, "aria-hidden": "true" },
-    name === "flight" ? rect(0, 11, 28, 4, { class: "flight" }) : rect(0.5, 0.5, 27, 15, { class: `lane ${name}` })), words);
-  const keys = PASSES.map((name) => key(name, say("lane_computes", { pass: say(name) })));
-  keys.push(key("waits", say("lane_waiting")), key("travels", say("lane_travelling")));
-  if (lanes.some((lane) => underWay(lane).length)) keys.push(key("flight", say("lane_under_way")));
+  const key = (look, words) => h("li", {}, swatch(look), words);
+  const keys = PASSES.map((name) => key(lookOf(name), say("lane_computes", { pass: say(name) })));
+  const away = lanes.flat().some(([name]) => BETWEEN.includes(name));
+  keys.push(key("spent-waiting", say("lane_waiting")), key("spent-inside", say(away ? "lane_travelling_inside" : "lane_travelling")));
+  if (away) keys.push(key("spent-between", say("lane_travelling_between")));
+  if (lanes.some((lane) => underWay(lane).length)) {
+    const thin = s("svg", { width: 28, height: 16, "aria-hidden": "true" }, rect(0, 11, 28, 3, { class: "flight" }));
+    keys.push(h("li", {}, thin, say("lane_under_way")));
+  }
   return keys;
 }
 
@@ -28,14 +38,14 @@ function drawLanes(view, width, { label, changed, tall }) {
   const { lanes } = view.run;
   const calls = lanes.flat();
   const last = Math.max(...calls.map(([, , , end]) => end));
-  const [left, right, top] = [56, width - 4, 8];
+  const [left, right, top] = [56, width - 4, 18];
   const height = Math.max(9, Math.min(26, Math.floor((tall + 40) / lanes.length) - 3));
   const x = (time) => left + ((right - left) * time) / last;
   const bottom = top + lanes.length * (height + 3);
   const parts = [];
   for (const tick of ticks(last, width < 520 ? 3 : 6)) {
     parts.push(line(x(tick), top - 4, x(tick), bottom, "axis"));
-    parts.push(text(x(tick), bottom + 12, `${exact(Math.round(tick))} µs`, { class: "small", "text-anchor": !tick ? "start" : x(tick) > right - 36 ? "end" : "middle" }));
+    parts.push(text(x(tick), bottom + 12, inTime(Math.round(tick)), { class: "small", "text-anchor": !tick ? "start" : x(tick) > right - 36 ? "end" : "middle" }));
   }
   for (const [row, lane] of lanes.entries()) {
     const y = top + row * (height + 3);
@@ -45,17 +55,14 @@ function drawLanes(view, width, { label, changed, tall }) {
     for (const [name, unit, begin, end, until] of lane) {
       const title = `${say(name)} ${unit === null ? "" : view.units[unit].name}: ${exact(begin)} – ${exact(end)} µs`;
       const pass = PASSES.includes(name);
-      const box = (from, to, kind) => s("rect", { x: x(from), y, width: Math.max(0.6, x(to) - x(from)), height, class: kind },
+      const box = (from, to, look) => s("rect", { x: x(from), y, width: Math.max(0.6, x(to) - x(from)), height, class: "lane", ...patternOf(look) },
         s("title", {}, title));
-      if (pass) parts.push(box(begin, end, `lane ${name}`));
-      else {
-        if (until > begin) parts.push(box(begin, until, "lane waits"));
-        if (end > until) parts.push(box(until, end, "lane travels"));
-      }
-      const word = pass ? `${say(`phase_${name}`)} ${unit}` : `${INITIALS[name]} ${unit ?? ""}`;
-      if (x(end) - x(begin) > 7 * word.length) {
-        parts.push(text((x(begin) + x(end)) / 2, y + height / 2 + 4, word, { class: "tiny halo", "text-anchor": "middle" }));
-      }
+      const starts = pass ? begin : until; // and before that it waits
+      if (starts > begin) parts.push(box(begin, starts, "spent-waiting"));
+      if (end > starts) parts.push(box(starts, end, lookOf(name)));
+      const words = pass ? [`${say(`phase_${name}`)} ${unit}`, `${name[0].toUpperCase()}${unit}`] : [`${INITIALS[name]} ${unit ?? ""}`.trim()];
+      const word = words.find((each) => x(end) - x(begin) > 7 * each.length + 4);
+      if (word) parts.push(text((x(begin) + x(end)) / 2, y + height / 2 + 4, word, { class: "tiny halo", "text-anchor": "middle" }));
     }
     for (const [unit, begin, end] of underWay(lane)) {
       const title = s("title", {}, `${say("lane_under_way")}: ${view.units[unit].name}`);

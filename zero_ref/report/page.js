@@ -332,7 +332,8 @@ function draw() {
     button.setAttribute("aria-pressed", String(button.lang === language));
   }
   for (const element of document.querySelectorAll("[data-word]")) {
-    if (element.dataset.word in DATA.words) element.textContent = sayOf(SAME, element.dataset.word);
+    const { word } = element.dataset;
+    if (word in DATA.words || `${word}_${SAME.origin}` in DATA.words) element.textContent = sayOf(SAME, word);
   }
   find("ribbon").setAttribute("aria-label", say("ribbon"));
   find("runs-ribbon").setAttribute("aria-label", say("ribbon"));
@@ -348,7 +349,7 @@ function draw() {
   tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { time }));
   for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
   if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
-  for (const id of ["theatre", "holdings", "memory"]) find(id).hidden = !view;
+  for (const id of ["theatre", "holdings"]) find(id).hidden = !view;
   for (const id of ["runs", "badge"]) find(id).hidden = ALONE;
   if (ALONE) drawRun(FIRST);
   else drawRuns();

@@ -19,8 +19,8 @@ from typing import Any
 from zero_ref import launch
 from zero_ref.launch.singular import SINGULAR
 from zero_ref.layout import bounds
+from zero_ref.report.coded_traffic import weigh_receivers
 from zero_ref.report.compare import changes, difference, weights
-from zero_ref.report.in_codes import in_codes
 from zero_ref.report.packed import packed
 from zero_ref.report.theatre import against_stage_0, lanes
 from zero_ref.report.thin import thinned_events, thinned_points
@@ -69,9 +69,7 @@ def make_page(
         "weights": weights(runs, lambda record: origin(record) != "dry") if several else None,
         "changes": changes(list(runs.values())) if several else [],
     }
-    names = [name for name in SCRIPTS if several or name not in COMPARING]
-    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in names)
-    style, script = re.sub(r" *([{:,;]) *", r"\1", shortened(style)), shortened(script)
+    style, script = style_and_script(several)
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
@@ -80,6 +78,13 @@ def make_page(
         script_hash=digest(script),
         data=json_for_html(data),
     )
+
+
+def style_and_script(several: bool) -> tuple[str, str]:
+    """What a page of one run, or of several, looks like and does."""
+    names = [name for name in SCRIPTS if several or name not in COMPARING]
+    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in names)
+    return re.sub(r" *([{:,;]) *", r"\1", shortened(style)), shortened(script)
 
 
 def shortened(text: str) -> str:
@@ -222,7 +227,7 @@ def traffic(record: dict[str, Any]) -> list[list[int]] | None:
             else:
                 counts = step["units"][unit]["counts"]
                 weights = receivers(name, sender, counts, ranks, ring)
-                weights = in_codes(name, sender, counts, ranks, record["config"]) or weights
+                weights = weigh_receivers(name, sender, counts, ranks, record["config"]) or weights
             weights.pop(sender, None)
             for rank, weight in weights.items():
                 sent[sender][rank] += nbytes * weight // sum(weights.values())

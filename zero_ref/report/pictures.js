@@ -248,6 +248,9 @@ function drawTotals(view, width) {
 
 // ---- The stage's file
 
+// Code that may go on in the next line behind each "(".
+const broken = (code) => code.split(/(?<=\()(?=.)/).flatMap((part, i) => (i ? [h("wbr", {}), part] : [part]));
+
 function drawSource(source) {
   let inText = false; // between """ and """
   return source.trimEnd().split("\n").map((code, i) => {
@@ -257,8 +260,10 @@ function drawSource(source) {
     const hash = isText ? 0 : code.indexOf("#");
     const [before, comment] = hash < 0 ? [code, ""] : [code.slice(0, hash), code.slice(hash)];
     const words = before.split(/\b(def|for|in|return|del|from|import)\b/);
-    return h("div", { "data-line": i + 1 }, h("span", { class: "number" }, String(i + 1)),
-      words.map((word, j) => (j % 2 ? h("b", {}, word) : word)), h("span", { class: "comment" }, comment));
+    const drawn = h("div", { "data-line": i + 1 }, h("span", { class: "number" }, String(i + 1)),
+      words.flatMap((word, j) => (j % 2 ? h("b", {}, word) : broken(word))), h("span", { class: "comment" }, comment));
+    drawn.style.setProperty("--hang", `${code.search(/\S|$/) + 2}ch`); // where a line that is too long goes on
+    return drawn;
   });
 }
 
@@ -303,7 +308,9 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
   parts.push(line(left, lower, right, lower, "formula"));
   if (!small) {
     const name = { class: "strong halo" };
-    parts.push(text(left + 4, upper - 8, peakInWords(view), name));
+    const same = view.run.origin === "run" && rank.peak === rank.predicted.peak_total_bytes;
+    const peak = width < 420 && same ? say("peak_short", { measured: exact(rank.peak) }) : peakInWords(view);
+    parts.push(text(left + 4, upper - 8, peak, name));
     const words = sayOf(view.run, "lower_line", { bytes: exact(restingFormula(view)) });
     if (width > 640) parts.push(text(right, upper - 8, words, { ...name, "text-anchor": "end" }));
   }
@@ -383,8 +390,9 @@ function drawCalls(view, x, top, height, small) {
 
 // ---- Traffic
 
+const SENT_AS = { reduce_scatter: "gradient", all_gather: "parameter", other: "buffer" }; // patterns
+
 function drawTraffic(run, width) {
-  const patterns = { reduce_scatter: "gradient", all_gather: "parameter", other: "buffer" };
   const both = run.ranks.flatMap((rank) => [rank, rank.formula]);
   const sent = both.flatMap((each) => Object.values(each.sent_bytes_per_step));
   const [left, right] = [Math.max(56, 10 + 6.2 * longestName(run)), 150];
@@ -398,7 +406,7 @@ function drawTraffic(run, width) {
     for (const [row, rank] of run.ranks.slice(0, MOST_BARS).entries()) {
       const [measured, formula] = [rank, rank.formula].map((each) => each.sent_bytes_per_step[name]);
       parts.push(text(0, y + 12, `rank ${run.numbers[row]}`, { class: "small" }));
-      parts.push(rect(left, y + 2, x(measured) - left, 12, patternOf(patterns[name])));
+      parts.push(rect(left, y + 2, x(measured) - left, 12, patternOf(SENT_AS[name])));
       parts.push(line(x(formula), y, x(formula), y + 16, "cursor"));
       const end = x(Math.max(measured, formula)) + 8;
       parts.push(text(end, y + 12, beside(measured, formula), { class: "small" }));

@@ -36,13 +36,16 @@ function follow(each) {
     if (other !== each) other.move(samePhase(each, other));
     drawn();
   }
+  const sorts = ({ phases }) => new Set(phases.map(({ name }) => name)).size;
+  const shown = timelines.map(([other]) => other).reduce((best, other) => (sorts(other) > sorts(best) ? other : best), each);
   const go = (position) => {
-    each.move(position);
-    follow(each);
+    shown.move(position);
+    follow(shown);
   };
   const focused = document.activeElement?.getAttribute("aria-label");
   const inside = find("runs-ribbon").contains(document.activeElement);
-  put("runs-ribbon", drawRibbon(each.phases, each.position, widthOf("runs-ribbon"), go));
+  put("runs-ribbon", drawRibbon(shown.phases, shown.position, widthOf("runs-ribbon"), go));
+  for (const calls of find("runs-ribbon").querySelectorAll("small")) calls.remove(); // they are of one run
   if (inside) [...find("runs-ribbon").querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === focused)?.focus();
 }
 
@@ -146,7 +149,8 @@ function timelinesTable() {
 
 function drawRuns() {
   drawBadge();
-  put("figure-legend", legend(KEPT));
+  const sentAs = COLLECTIVES.slice(0, 2).map((name) => h("li", {}, swatch(SENT_AS[name]), say("figure_sent_as", { collective: say(`collective_${name}`) })));
+  put("figure-legend", legend(KEPT), sentAs);
   put("figure-picture", drawFigure(DATA.runs, widthOf("figure-picture")));
   const dearer = DATA.runs.some(({ keeps, against }) => keeps.parameter === "1/N" && against && Math.abs(against.sent - 1.5) < 0.05);
   tell("figure-caption", dearer && say("figure_why"), say("figure_caption"));

@@ -47,7 +47,8 @@ function actOf(view) {
 function placesIn(view, width, ranks) {
   const narrow = width < 520;
   const long = longestName(view.run) > 7; // "rank 1023"
-  const tall = Math.max(38, Math.min(62, Math.floor((narrow ? 216 : 250) / ranks)));
+  const room = (narrow ? 208 : 250) - (view.run.origin === "dry" ? 58 : 0); // for the words above that it is one
+  const tall = Math.max(28, Math.min(narrow ? 62 : 92, Math.floor(room / ranks)));
   const [names, keptWide] = narrow ? [long ? 70 : 56, width * 0.25] : [96, width * 0.26];
   const bench = names + keptWide + width * (narrow ? 0.13 : 0.2);
   return { narrow, kept: names + 14, keptWide, bench, benchWide: width - bench - 1, head: 20, tall };
@@ -80,15 +81,18 @@ const titleOf = ({ unit, view }) => (unit === null ? say("scene_model") : say("s
 // What stands above the two columns, and that nothing was computed.
 function drawHeads(scene) {
   const { view, place, unit, rows } = scene;
-  const [keeps, bench] = place.narrow ? ["scene_keeps_short", "scene_bench_short"] : ["scene_keeps", "scene_bench"];
+  const [keeps, bench] = place.narrow ? ["scene_keeps_short", "scene_bench_short"] : ["scene_keeps", unit === null ? "scene_bench" : "scene_bench_of"];
+  const { kinds, padded } = view.run.against;
+  const whole = { unit: cut(titleOf(scene), 14), bytes: short(Math.round((scene.padded * kinds.parameter[1]) / (padded || 1))) };
   const parts = [
     text(place.kept, 12, say(keeps, { what: cut(titleOf(scene), 18) }), { class: "small" }),
-    text(place.bench, 12, say(bench), { class: "small" }),
+    text(place.bench, 12, say(bench, whole), { class: "small" }),
   ];
   if (view.run.origin === "dry") parts.push(...dryBadge(0, 0));
   if (unit === null && !place.narrow) {
-    const middle = topOf(place, 0) + (rows.length * (place.tall + 6)) / 2;
-    parts.push(text(place.bench + place.benchWide / 2, middle, say("bench_empty"), { class: "small", "text-anchor": "middle" }));
+    const words = say(view.position ? "bench_empty" : "bench_waits").split("\n");
+    const middle = topOf(place, 0) + (rows.length * (place.tall + 6)) / 2 - 9 * words.length;
+    for (const [i, each] of words.entries()) parts.push(text(place.bench, middle + 18 * i, each, {}));
   }
   return parts;
 }
@@ -150,7 +154,9 @@ function drawSent({ collective, place, view }, row, rank, at) {
   const y = topOf(place, row);
   const how = codedIn(view.run, collective);
   const words = how ? say("scene_sends_codes", { bits: how }) : say("scene_sends");
-  return [text(0, y + 27, words, { class: "tiny" }), text(0, y + 40, place.narrow && sent >= 1e6 ? short(sent) : `${exact(sent)} B`, { class: "tiny" })];
+  const bytes = place.narrow && sent >= 1e6 ? short(sent) : `${exact(sent)} B`;
+  if (place.tall < 38) return [text(0, y + 25, `→ ${bytes}${how && `, ${how}`}`, { class: "tiny" })]; // no room for words
+  return [text(0, y + 27, words, { class: "tiny" }), text(0, y + 40, bytes, { class: "tiny" })];
 }
 
 function drawKept(scene, row, rank, kind, fresh) {
@@ -207,7 +213,7 @@ function drawUnit(scene, row, rank, kind, whole) {
   const comes = isGather(collective) && kind === (view.run.keeps.optimizer === "all" ? "gradient" : "parameter");
   for (const [owner] of pieces) {
     const [x, wide] = pieceIn(scene, owner, place.bench, place.benchWide);
-    const box = rect(x, y, wide, tall, { class: `owner owner${owner % 8} edge` });
+    const box = rect(x, y, wide, tall, { class: `owner of-${kind} owner${owner % 8} edge` });
     const name = `${LETTERS[kind]}${owner}`;
     const label = wide > 7 * name.length + 2 ? text(x + 4, y + tall / 2 + 4, name, { class: "tiny" }) : null;
     const group = s("g", {}, box, label);

@@ -14,7 +14,7 @@ class Rank {
     const live = Object.fromEntries(KINDS.map((kind) => [kind, 0]));
     for (const unit of this.kept) for (const kind of KEPT) live[kind] += unit[kind][0];
     this.live = [{ ...live }]; // bytes by kind, at each position
-    this.calls = [0]; // how many calls have begun and ended, at each position
+    this.calls = [0]; // how many calls have begun and ended, and copies were thrown away, at each position
     this.inside = [[]]; // calls that are open, as [name, unit], at each position
     for (const event of this.events) {
       const [, what, name, unit] = event;
@@ -24,7 +24,7 @@ class Rank {
       if (what === "end") inside = inside.slice(0, -1);
       if (what === "several") inside = event[8];
       this.live.push({ ...live });
-      this.calls.push(calls + (what === "begin" || what === "end" ? 1 : 0));
+      this.calls.push(calls + (what === "begin" || what === "end" || isThrownAway(event) ? 1 : 0));
       this.inside.push(inside);
     }
     this.total = this.live.map(total);
@@ -77,14 +77,21 @@ class Rank {
     return Math.min(here + position - there, this.lastWith[calls]);
   }
 
-  // The next position at which a call begins that is in no other one, or the end.
+  // The next position at which a call begins that is in no other one, or a copy is thrown away, or the end.
   nextBegin(position) {
     const last = this.events.length;
-    const at = this.events.findIndex(([, what], i) => i >= position && what === "begin" && !this.inside[i].length);
+    const stops = (event) => event[1] === "begin" || isThrownAway(event);
+    const at = this.events.findIndex((event, i) => i >= position && stops(event) && !this.inside[i].length);
     return at < 0 ? last : at + 1;
   }
 
-  // The next position at which a call begins or ends, in direction 1 or -1.
+  // Where the calls have ended that are open at a position.
+  endOf(position) {
+    const at = this.inside.findIndex((open, i) => i >= position && !open.length);
+    return at < 0 ? this.events.length : at;
+  }
+
+  // The next position at which a call begins or ends, or a copy is thrown away, in direction 1 or -1.
   nextCall(position, direction) {
     const last = this.events.length;
     let next = position + direction;
@@ -106,6 +113,9 @@ function unpacked({ ranks, rows }, row) {
     return [time, what, name, null, changed, line, place, merged, calls.map(([call, each]) => [call, from(each)])];
   });
 }
+
+// Whether a unit's gathered parameters are dropped: what stage 3 is for, and why it gathers again.
+const isThrownAway = ([, what, name]) => what === "died" && name === "gathered";
 
 // What an event changes in memory, as rows of kind, unit, bytes.
 function changes([, what, name, unit, bytes]) {
@@ -165,18 +175,22 @@ function inWords(view) {
   if (what === "several") return say("several", { number: exact(number) });
   values.bytes = exact(Math.abs(bytes));
   if (what === "born" || what === "died") {
-    return say(unit === null ? what : `${what}_of`, { ...values, kind: say(name) });
+    const own = `${what}_${name}`; // of what matters most
+    return say(unit === null ? what : own in DATA.words ? own : `${what}_of`, { ...values, kind: say(name) });
   }
   const all = view.run.keeps.optimizer === "all";
   const everywhere = what === "begin" && name === "update" && all ? "_all" : "";
-  const key = `${what}_${name}${everywhere}`;
+  const phase = what === "begin" && name === "sum" && phaseAt(view.phases, view.position)?.name;
+  const key = phase ? `sum_for_${phase}` : `${what}_${name}${everywhere}`;
   return key in DATA.words ? say(key, values) : `${name} (${what}) ${values.unit}`;
 }
+
+const inTime = (us) => (us >= 1e4 ? say("milliseconds", { number: exact(Number((us / 1000).toFixed(1))) }) : say("microseconds", { number: exact(us) }));
 
 function inNumbers(view) {
   const { event, rank, position, run } = view;
   const parts = [say("event_of", { number: exact(position), all: exact(rank.events.length) })];
-  if (event && run.origin !== "dry") parts.push(say("microseconds", { number: exact(event[0]) }));
+  if (event && run.origin !== "dry") parts.push(inTime(event[0]));
   if (event) parts.push(rank.places[event[6]]);
   parts.push(say("alive", { bytes: exact(rank.total[position]) }));
   return parts.join(" · ");

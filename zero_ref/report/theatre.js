@@ -7,20 +7,25 @@ let playing = false;
 let frame = 0; // of what moves
 let timer = 0; // of what is played
 let details = false; // whether the buttons of single events are shown
+const UNDER_WAY = 0.6; // where what travels rests at the begin of a call: it has not arrived before its end
 let speed = 1;
 let axis = "memory"; // or "time"
 let followMemory = () => {};
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
+// Bytes in a sentence: the exact ones of more than a billion are in the tables.
+const amount = (bytes) => (bytes >= 1e9 ? short(bytes).replace(" ", "\u00a0") : say("in_bytes", { bytes: exact(bytes) }));
+
 function drawSentence(run) {
   const { kept, kept_0, sent, kinds, away: outside } = run.against;
   const percent = (100 * kept) / Math.max(1, kept_0);
   const share = say("percent", { number: String(percent < 1 ? Number(percent.toPrecision(2)) : Math.round(percent)) });
-  const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: exact(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
-  const values = { ranks: exact(run.world_size), kept: exact(kept), whole: exact(kept_0), share, away };
+  const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: amount(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
+  const values = { ranks: exact(run.world_size), kept: amount(kept), whole: amount(kept_0), share, away };
   const number = sent === null ? "" : String(Number(sent.toFixed(2)));
-  const times = sent === null ? "" : number === "1" ? sayOf(run, "sentence_sent_same") : sayOf(run, "sentence_sent", { times: number });
-  const sentence = run.world_size === 1 ? "sentence_alone" : "sentence";
+  const same = run.keeps.optimizer === "all" ? say("sentence_sums") : sayOf(run, "sentence_sent_same");
+  const times = sent === null ? "" : number === "1" ? same : sayOf(run, "sentence_sent", { times: number });
+  const sentence = run.world_size === 1 ? "sentence_alone" : kept === kept_0 ? "sentence_whole" : "sentence";
   tell("sentence", sayOf(run, sentence, values) + times + say("full_stop"));
   tell("why", whyInWords(run));
   put("against", KEPT.map((kind) => {
@@ -39,8 +44,9 @@ function whyInWords(run) {
   const { keeps, against, config, ranks } = run;
   const micro = config.micro_batches || 1;
   const near = (times) => against.sent !== null && Math.abs(against.sent / times - 1) < 0.03;
-  const bytes = (name) => exact(Math.max(...ranks.map((rank) => rank.sent_bytes_per_step[name])));
-  const values = { gathered: bytes("all_gather"), reduced: bytes("reduce_scatter"), micro, times: 1.5 * micro };
+  const bytes = (name) => amount(Math.max(...ranks.map((rank) => rank.sent_bytes_per_step[name])));
+  const once = (against.kinds.parameter[1] * (run.world_size - 1)) / run.world_size; // each shard to all others
+  const values = { gathered: bytes("all_gather"), reduced: bytes("reduce_scatter"), twice: amount(Math.round(2 * once)), micro, times: 1.5 * micro };
   if (keeps.parameter === "1/N") return near(1.5 * micro) ? say(micro > 1 ? "why_three_micro" : "why_three", values) : "";
   if (!near(1)) return "";
   return say(keeps.optimizer === "1/N" ? "why_two" : "why_all_reduce", values);
@@ -77,7 +83,7 @@ function show() {
   showRibbon();
   const [scene, moveTo, travels] = drawScene(view, widthOf("scene-picture"), MOST_ROWS);
   put("scene-picture", scene);
-  moveTo(still.matches ? 0.6 : 1);
+  moveTo(UNDER_WAY);
   const wide = widthOf("holdings-picture");
   put("holdings-picture", isCoarse(view, wide) ? drawTotals(view, wide) : drawHoldings(view, wide));
   tell("now-words", inWords(view));
@@ -94,7 +100,7 @@ function show() {
 function move(position) {
   stop();
   view.move(position);
-  animate(...show(), () => {});
+  animate(...show(), UNDER_WAY, () => {});
 }
 
 // Choose a place by hand: what plays, stops.
@@ -108,8 +114,8 @@ function stop() {
   clearTimeout(timer);
 }
 
-// Let what travels travel, and then go on. Without motion it stands still, half way.
-function animate(moveTo, travels, after) {
+// Let what travels travel until there, and then go on. Without motion it stands still, half way.
+function animate(moveTo, travels, until, after) {
   const length = (travels ? 1300 : 500) / speed;
   if (still.matches || !travels) {
     timer = setTimeout(after, length);
@@ -118,7 +124,7 @@ function animate(moveTo, travels, after) {
   const began = performance.now();
   const next = (now) => {
     const progress = Math.max(0, Math.min(1, (now - began) / length));
-    moveTo(progress);
+    moveTo(until * progress);
     if (progress < 1) frame = requestAnimationFrame(next);
     else after();
   };
@@ -126,7 +132,7 @@ function animate(moveTo, travels, after) {
   frame = requestAnimationFrame(next);
 }
 
-// Play from call to call: each is shown where it begins.
+// Play from call to call: each is shown where it begins, and what has travelled also where it has arrived.
 function play(on) {
   stop();
   playing = on;
@@ -135,7 +141,13 @@ function play(on) {
     const next = () => {
       if (view.position === view.rank.events.length) return play(false);
       view.move(view.rank.nextBegin(view.position));
-      return animate(...show(), next);
+      const [moveTo, travels] = show();
+      return animate(moveTo, travels, 1, travels ? arrive : next);
+    };
+    const arrive = () => {
+      view.move(view.rank.endOf(view.position));
+      show();
+      timer = setTimeout(next, 500 / speed);
     };
     next();
   }

@@ -58,13 +58,17 @@ function termsOf({ collective, view }) {
   return known[collective] || null;
 }
 
+// What travels: parameters, or gradients, which stage 0 gathers, too.
+const kindSent = ({ collective, view }) => (isGather(collective) && view.run.keeps.optimizer !== "all" ? "parameter" : "gradient");
+
 // Where a token of a route starts and ends.
 function endsOf(scene, { from, to, piece, ring }) {
   const { place, collective, view } = scene;
   const gather = isGather(collective);
-  const kind = gather && view.run.keeps.optimizer !== "all" ? "parameter" : "gradient";
+  const kind = kindSent(scene);
   const middle = barOf(place) / 2;
-  const kept = (row) => [place.kept + place.keptWide, kindAt(place, row, kind) + middle];
+  const beside = place.narrow ? 0 : isAway(view.run, kind) ? 100 : 54; // the bytes stand there
+  const kept = (row) => [place.kept + place.keptWide + beside, kindAt(place, row, kind) + middle];
   const bench = (row) => {
     const [x, wide] = piece === null ? [place.bench, 0] : pieceIn(scene, piece, place.bench, place.benchWide);
     return [x + wide / 2, lineAt(place, row, kind) + (place.tall - 4) / 4];
@@ -74,12 +78,12 @@ function endsOf(scene, { from, to, piece, ring }) {
   return gather ? [kept(from), bench(to)] : [bench(from), kept(to)];
 }
 
-function drawToken(route, coded) {
+function drawToken(route, coded, kind) {
   const tint = route.piece === null ? "" : `owner${route.piece % 8}`;
   const name = route.piece === null ? "Σ" : String(route.piece);
   const label = s("text", { class: "tiny", "text-anchor": "middle", y: 4 }, name);
   const wide = 8 + 6 * name.length;
-  const box = rect(-wide / 2, -7, wide, 14, { class: `owner ${tint} edge${coded ? " coded" : ""}`, rx: 3 });
+  const box = rect(-wide / 2, -7, wide, 14, { class: `owner${tint && ` of-${kind} ${tint}`} edge${coded ? " coded" : ""}`, rx: 3 });
   return [s("g", { class: "token" }, box, label), label];
 }
 
@@ -93,7 +97,7 @@ function drawRoutes(scene) {
     const bend = Math.abs(x1 - x2) < 1 ? x1 + 50 : (x1 + x2) / 2;
     const tint = route.piece === null ? "" : `owner${route.piece % 8}`;
     paths.push(s("path", { class: `route ${tint}`, d: `M${x1} ${y1}C${bend} ${y1} ${bend} ${y2} ${x2} ${y2}` }));
-    const [shape, label] = drawToken(route, codedIn(view.run, collective));
+    const [shape, label] = drawToken(route, codedIn(view.run, collective), kindSent(scene));
     return { route, shape, label, from: [x1, y1], to: [x2, y2], bend };
   });
   for (const [row, rank] of termsOf(scene) ? rows.entries() : []) {
@@ -122,7 +126,7 @@ function putToken({ shape, from: [x1, y1], to: [x2, y2], bend }, part) {
   const [a, b, c, d] = [rest ** 3, 3 * rest * rest * part, 3 * rest * part * part, part ** 3];
   const [x, y] = [a * x1 + (b + c) * bend + d * x2, (a + b) * y1 + (c + d) * y2];
   shape.setAttribute("transform", `translate(${x} ${y})`);
-  shape.setAttribute("opacity", part === 1 ? 0.25 : 1);
+  shape.setAttribute("opacity", part === 1 ? 0 : 1); // it is there
 }
 
 // The number on a token of the ring: in each hop it is another piece.

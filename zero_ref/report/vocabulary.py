@@ -4,17 +4,28 @@ import re
 from typing import Any
 
 from zero_ref.launch.terminal import both_languages
+from zero_ref.stages import STAGES
 
 TERMINAL = ("summary_", "text_", "score_", "trace_", "own_")  # words that no page says
 OF_SEVERAL = ("badge_", "figure_", "runs_", "scatter", "code_")  # that no page of one run says
+OF_ONE = ("why_", "sentence", "scene_", "bench_")  # that no page of several runs says
 OF_LOSS = (  # that no page of dry runs says
     *("loss_", "difference", "exactly_", "one_curve", "held_out", "no_common", "test_", "points_left"),
-    *("weights", "same_weights", "other_weights", "last_loss", "each_step", "microseconds"),
+    *("weights", "same_weights", "other_weights", "last_loss", "each_step", "microseconds", "milliseconds"),
+    "peak_short",
 )
 OF_OPTION = {  # that only a page of a run with the option says
     "why_three_micro": "micro_batches",
     **dict.fromkeys(("scene_shelf", "sentence_away", "tier_"), "offload"),
 }
+
+
+def why(record: dict[str, Any]) -> str:
+    """How the words begin that say why a run sends as much as it does."""
+    keeps = STAGES[record["stage"]].KEEPS
+    if keeps["parameter"] == "1/N":
+        return "why_three"
+    return "why_two" if keeps["optimizer"] == "1/N" else "why_all_reduce"
 
 
 def origin(record: dict[str, Any]) -> str:
@@ -39,10 +50,20 @@ def words_for(records: list[dict[str, Any]], several: bool) -> dict[str, dict[st
     def asked(option: str) -> bool:
         return any(record["config"].get(option) not in (None, False, 1) for record in records)
 
+    every = words()
+    reasons = tuple({why(record) for record in records})
     timed = any(step.get("clocks") for step in steps)
 
     def is_said(key: str) -> bool:
-        if key.startswith(TERMINAL) or (key.startswith(OF_SEVERAL) and not several):
+        if key.startswith(TERMINAL) or key.startswith(OF_ONE if several else OF_SEVERAL):
+            return False
+        if key.startswith("why_") and not key.startswith(reasons):
+            return False
+        if key == "map_ring" and all(record["config"].get("reduce") != "ring" for record in records):
+            return False
+        if key == "scene_codes" and not (asked("code_weights") or asked("code_gradients")):
+            return False
+        if not computed and f"{key}_dry" in every:
             return False
         if (key.startswith(("lane_", "lanes_")) and not timed) or (key.startswith(OF_LOSS) and not computed):
             return False
@@ -53,4 +74,4 @@ def words_for(records: list[dict[str, Any]], several: bool) -> dict[str, dict[st
             return False
         return not any(key.endswith(f"_{kind}") and kind not in origins for kind in ("dry", "old"))
 
-    return {key: said for key, said in words().items() if is_said(key)}
+    return {key: said for key, said in every.items() if is_said(key)}

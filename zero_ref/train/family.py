@@ -16,7 +16,7 @@ from zero_ref.stages import STAGES
 
 optim.KINDS.setdefault("muon", Muon)
 NARROW = ("float16", "bfloat16")  # numbers of 16 bits, see precision.py
-ZEROPP = ("code_weights", "code_gradients", "hpz", "machine", "error_feedback")
+ZEROPP = ("code_weights", "code_gradients", "error_feedback", "hpz", "machine")
 VARYING = ("prefetch", "overlap", "keep_after_forward", "reduce_once")  # a stage's file: see its VARIANTS
 PASSING = {"group", "recompute", "bucket", "tiles", "offload", "offload_shards", *VARYING}
 PASSING |= {"machine", "hpz"}

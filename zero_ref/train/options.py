@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     choice("--stage", type=int, choices=range(4), default=3, help="ZeRO stage (default 3)")
     choice("--prefetch", action="store_true", help="stage 3 gathers the next unit while one computes")
     choice("--own", metavar="DIR", help="collectives and stage from exercises in DIR")
-    choice("--model", choices=tuple(MODELS), default="mlp", help="y = wx + b; ReLU layers (default); text")
+    choice(
+        "--model", choices=tuple(MODELS), default="mlp", help="linear: y = wx + b; mlp (default); gpt: text"
+    )
     choice("--hidden", type=widths, metavar="128,64", help="widths of the MLP's hidden layers")
     choice("--layers", type=positive, metavar="L", help="blocks of a GPT (default 2)")
     choice("--width", type=positive, metavar="W", help="numbers for each of its tokens (default 64)")
@@ -119,10 +121,12 @@ def parser() -> argparse.ArgumentParser:
     keep = p.add_argument_group("checkpoints").add_argument
     keep("--save", metavar="DIR", help="write checkpoints to DIR: one at the end, and as --save-every says")
     keep("--save-every", type=positive, metavar="K", help="one after every K steps, too")
-    keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: none)")
+    keep("--keep", type=positive, metavar="M", help="delete all but the M latest (default: keep all)")
     keep("--eval-every", type=positive, metavar="K", help="test every K steps; the best is kept in DIR/best")
     keep(
-        "--resume", metavar="DIR|latest", help="go on from DIR, or its newest; latest: that of --save, if any"
+        "--resume",
+        metavar="DIR|latest",
+        help="a checkpoint, or a folder of them: the newest; latest: that of --save, if any",
     )
 
     care = p.add_argument_group("faults").add_argument

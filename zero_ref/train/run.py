@@ -91,11 +91,7 @@ def train(o: argparse.Namespace, checkpoint: Checkpoint | None = None) -> dict[s
     set_up(o, run, checkpoint)
 
     # 3. and 4. Every rank trains on its own samples; the stage keeps the parameters in step.
-    steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
-    if not steps and o.resume != "latest" and steps.stop > 0:
-        raise UsageError(
-            f"the checkpoint has done {number_of(steps.start, 'steps')}, and the run ends after {steps.stop}"
-        )
+    steps = plan_steps(o, run, batches)
     rate = choose.schedule(o, steps.stop)
     recorded = steps and (o.report or o.trace or o.chart)
     events = Events(step_to_record(steps, batches), run) if recorded else None
@@ -147,6 +143,16 @@ def set_up(o: argparse.Namespace, run: Run, checkpoint: Checkpoint | None) -> No
     if checkpoint:
         saving.restore(checkpoint, run)
     launch.give_back_freed_memory()
+
+
+def plan_steps(o: argparse.Namespace, run: Run, batches: Batches) -> range:
+    """The steps that are left to do; UsageError if a checkpoint that was named has done them all."""
+    steps = range(run.guard.steps, o.epochs * batches.steps_per_epoch if o.steps is None else o.steps)
+    if not steps and o.resume != "latest" and steps.stop > 0:
+        raise UsageError(
+            f"the checkpoint has done {number_of(steps.start, 'steps')}, and the run ends after {steps.stop}"
+        )
+    return steps
 
 
 def end_step(o: argparse.Namespace, run: Run, manifest: Manifest, looks: Looks, last: int, step: int) -> None:
@@ -258,7 +264,12 @@ def fit(
         "seconds_per_step": statistics.median(seconds or [0.0]),
         "last_epoch": last_epoch(losses, counts, batches.steps_per_epoch),
     }
-    measured = {
+    return history, read_ledger() | {"moved_bytes_per_step": moved}, sizes
+
+
+def read_ledger() -> dict[str, Any]:
+    """What this rank holds, has held at most and has sent, under the names of the record."""
+    return {
         "resting_bytes": dict(ledger.live),
         "peak_bytes": dict(ledger.peak),
         "peak_total_bytes": ledger.peak_total,
@@ -266,9 +277,7 @@ def fit(
         "calls_per_step": dict(ledger.calls),
         "between_bytes_per_step": dict(ledger.between),
         "away_bytes": dict(ledger.away),
-        "moved_bytes_per_step": moved,
     }
-    return history, measured, sizes
 
 
 def last_epoch(losses: list[float], samples: list[int], steps: int) -> dict[str, Any] | None:

@@ -23,9 +23,10 @@ assert zero_ref.__version__
 
 from lessons.checker.ranks import prerequisites  # noqa: E402
 from lessons.checker.ranks.board import Board  # noqa: E402
-from lessons.checker.ranks.lines import line_of_error, line_of_frame  # noqa: E402
+from lessons.checker.ranks.lines import function_of_error, line_of_error, line_of_frame  # noqa: E402
 from lessons.checker.ranks.load import NotLoaded, load  # noqa: E402
 from lessons.checker.ranks.messages import Stopped, Talk  # noqa: E402
+from lessons.checker.ranks.observe import Unfit  # noqa: E402
 from lessons.checks import cases_of, check_of  # noqa: E402
 
 TOKEN = os.environ.get("ZERO_REF_CHECK")  # read before a student can change the environment
@@ -96,13 +97,18 @@ def do_job(number: int, job: dict[str, Any], talk: Talk, pipe: int) -> None:
 
 
 def describe_error(error: BaseException, files: tuple[str, ...]) -> dict[str, Any]:
-    """An exception: its type, its text, and the innermost line of the student's that it came through."""
+    """An exception: its type, its text, and the innermost line of the student's that it came through.
+
+    about: what does not fit a call of ours, see Unfit
+    """
     kind = type(error)
     return {
         "type": kind.__name__,
         "kinds": [base.__name__ for base in kind.__mro__],
         "text": text_of_error(error)[:300],
         "place": line_of_error(error, files),
+        "function": function_of_error(error, files),
+        "about": error.about if isinstance(error, Unfit) else None,
         "trace": "".join(traceback.format_exception(error, limit=-6)[-6:])[-2000:],
     }
 

@@ -6,16 +6,27 @@ Only the standard library is needed here: what is missing may be NumPy.
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 # What a launcher has set here would make the new ranks believe that they are the old ones.
-LAUNCHED = ("PMI_", "PMIX_", "OMPI_COMM", "OMPI_MCA_ess", "MPI_LOCAL")  # OMPI_ALLOW_RUN_AS_ROOT stays
+LAUNCHED = (
+    "PMI_",
+    "PMIX_",
+    "HYDI_",
+    "OMPI_COMM",
+    "OMPI_MCA_ess",
+    "MPI_LOCAL",
+)  # OMPI_ALLOW_RUN_AS_ROOT stays
 
 
-def environment() -> dict[str, str]:
-    """This process's, without what a launcher has set; this Python's programs are found first."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHED)} | {"PATH": path}
+def environment(started: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """This process's, without what a launcher has set; this Python's programs are found first.
+
+    started: in its place that of another time.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), started.get("PATH", "")])
+    return {k: v for k, v in started.items() if not k.startswith(LAUNCHED)} | {"PATH": path}
 
 
 def find_mpirun() -> str | None:

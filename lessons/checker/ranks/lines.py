@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Container, Iterator
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType, ModuleType, TracebackType
 
 Place = tuple[str, int]  # the file's name, the line
 
@@ -17,11 +17,22 @@ def line_of_frame(frame: FrameType | None, files: Container[str]) -> Place | Non
 
 def line_of_error(error: BaseException, files: Container[str]) -> Place | None:
     """The innermost line in one of `files` that an exception came through."""
+    trace = trace_of_error(error, files)
+    return trace and (Path(trace.tb_frame.f_code.co_filename).name, trace.tb_lineno)
+
+
+def function_of_error(error: BaseException, files: Container[str]) -> str:
+    """The name of the function in which that line stands; "" where there is none."""
+    trace = trace_of_error(error, files)
+    return trace.tb_frame.f_code.co_name if trace else ""
+
+
+def trace_of_error(error: BaseException, files: Container[str]) -> TracebackType | None:
+    """The innermost step of an exception's way that lies in one of `files`."""
     found, trace = None, error.__traceback__
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if file in files:
-            found = Path(file).name, trace.tb_lineno
+        if trace.tb_frame.f_code.co_filename in files:
+            found = trace
         trace = trace.tb_next
     return found
 

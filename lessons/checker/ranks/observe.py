@@ -13,6 +13,17 @@ MOST = 4096  # elements of an array that are reported
 LONGEST = 100_000  # characters of a text
 
 
+class Unfit(ValueError):
+    """What one of our calls was given does not fit it.
+
+    about: the call and its argument, the unit, what that should be and is, and a unit's two lengths
+    """
+
+    def __init__(self, **about: Any) -> None:
+        super().__init__("{argument} of {call} has to be {wanted} and is {got}".format(**about))
+        self.about = about
+
+
 def encode(value: Any) -> Any:
     """`value` for JSON: arrays with their type and shape; unknown things by their type."""
     if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "fiubU":

@@ -36,7 +36,7 @@ class WatchedComm(OwnComm):
 
     def all_gather(self, shard: Array, layout: FlatLayout, out: Array = None) -> Array:
         if out is not None:
-            check_length("the out of all_gather", layout.name, out, layout.padded)
+            check_length("all_gather", "out", layout, out, layout.padded)
         with self.entered("all_gather", layout, shard, layout.counts[self.rank]):
             return super().all_gather(shard, layout, out)
 
@@ -45,7 +45,7 @@ class WatchedComm(OwnComm):
             super().all_reduce(full, layout)
 
     def shard(self, full: Array, layout: FlatLayout) -> Array:
-        check_length("shard", layout.name, full, layout.padded)
+        check_length("shard", "full", layout, full, layout.padded)
         self.log("shard", layout.name, layout.padded)
         return super().shard(full, layout)
 
@@ -69,7 +69,7 @@ class WatchedComm(OwnComm):
         if self.inside:
             yield
             return
-        check_length(what, layout.name, vector, wanted)
+        check_length(what, "shard" if what == "all_gather" else "full", layout, vector, wanted)
         self.log(what, layout.name, vector.size)
         self.begin(f"{what} {layout.name}")
         self.inside = True

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from lessons.checker.evidence import kind_of
 from lessons.checker.ranks.messages import Talk
+from lessons.checker.ranks.observe import Unfit
 from lessons.checker.stages.world import optimizer_of
 from zero_ref import model
+from zero_ref.layout import FlatLayout
 
 
 class Log:
@@ -30,15 +33,16 @@ class Optimizer:
     """
 
     def __init__(self, case: dict[str, Any], log: Log, n: int) -> None:
-        self.case, self.log, self.unit, self.n = case, log, "", n
+        self.case, self.log, self.n = case, log, n
+        self.layout: Any = None  # of its unit, see watch_unit()
         self.parts = {n: optimizer_of(case, n)}
 
     def update(self, param: np.ndarray, grad: np.ndarray, scale: float) -> None:
         """As zero_ref's."""
-        self.log("update", self.unit, param.size)
-        if param.shape != grad.shape or param.size < self.n:
-            shapes = f"param {param.shape}, grad {grad.shape}"
-            raise ValueError(f"update of {self.unit} takes {self.n} elements and got {shapes}")
+        self.log("update", self.layout.name, param.size)
+        if param.size < self.n or (param.shape != grad.shape and grad.size == self.n):
+            check_length("update", "param", self.layout, param, self.n)
+        check_length("update", "grad", self.layout, grad, param.size)
         if param.size not in self.parts:
             self.parts[param.size] = optimizer_of(self.case, param.size)
         self.parts[param.size].update(param, grad, scale)
@@ -53,25 +57,47 @@ def watch_unit(u: model.Unit, log: Log) -> None:
     """Have a unit's passes and updates told to the log, and its vectors' lengths looked at."""
     name, padded = u.layout.name, u.layout.padded
     forward, backward = u.forward, u.backward
-    u.optimizer.unit = name
+    u.optimizer.layout = u.layout
 
     def watched_forward(param: np.ndarray, x: np.ndarray) -> np.ndarray:
-        check_length("forward", name, param, padded)
+        check_length("forward", "param", u.layout, param, padded)
+        check_samples("forward", "x", u.layout, x)
         log("forward", name, len(x))
         return forward(param, x)
 
     def watched_backward(param: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        check_length("backward", name, param, padded)
+        check_length("backward", "param", u.layout, param, padded)
+        check_samples("backward", "g", u.layout, g)
         log("backward", name, len(g))
         return backward(param, g)
 
     u.forward, u.backward = watched_forward, watched_backward  # type: ignore[method-assign]
 
 
-def check_length(what: str, name: str, vector: np.ndarray, wanted: int) -> None:
-    """Raise ValueError for a vector of a length that this call does not take."""
-    if np.shape(vector) != (wanted,):
-        raise ValueError(f"{what} of {name} takes {wanted} elements and got shape {np.shape(vector)}")
+def check_length(call: str, argument: str, layout: FlatLayout, vector: Any, wanted: int) -> None:
+    """Raise Unfit for a vector of a length that this call does not take, and for what is none."""
+    if shape_of(vector) != (wanted,):
+        raise unfit(call, argument, layout, f"({wanted},)", vector)
+
+
+def check_samples(call: str, argument: str, layout: FlatLayout, values: Any) -> None:
+    """Raise Unfit for what are no samples, one a row."""
+    if len(shape_of(values)) != 2:
+        raise unfit(call, argument, layout, "(samples, ...)", values)
+
+
+def unfit(call: str, argument: str, layout: FlatLayout, wanted: str, got: Any) -> Unfit:
+    """What is told of an argument; psi, own: elements of the unit's whole vector and of a shard."""
+    about = {"call": call, "argument": argument, "unit": layout.name, "wanted": wanted, "got": kind_of(got)}
+    return Unfit(**about, psi=layout.padded, own=layout.counts[-1])
+
+
+def shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of an array, or of what can be made one; () of anything else."""
+    try:
+        return np.shape(value)
+    except ValueError:  # a list of unequal ones
+        return ()
 
 
 def watched_clip(clip: Callable, log: Log, max_norm: float | None) -> Callable:

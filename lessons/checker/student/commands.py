@@ -27,7 +27,11 @@ def print_lines(lines: list[str] | str, whole: bool = False) -> None:
 def run(exercise: str, o: Namespace) -> int:
     """Check once. 0 passed, 1 wrong, 2 not started."""
     data = attempt.check(exercise, o.use == "reference", o.limit)
-    print_lines(screen.result_lines(data, o.language, o.plain), whole=o.plain)
+    lines = screen.result_lines(data, o.language, o.plain)
+    diagnosis = attempt.diagnosis_of(data)
+    if diagnosis and diagnosis.key == "not_started":  # who begins with a check has not seen where to write
+        lines += where_to_write(exercise, o.language)
+    print_lines(lines, whole=o.plain)
     return checking.EXIT[data["state"]]
 
 
@@ -46,8 +50,13 @@ def introduce(exercise: str, language: str) -> list[str]:
     """An exercise's title, its goal, its file, and the lesson to read before it."""
     goal = words.catalogue(exercise)["exercise"]["goal"][language]
     lines = [words.bold(words.heading(exercise, language), 36), *words.wrap_paragraphs(goal).splitlines()]
-    lines.append(say("file_is", language, file=screen.short_path(checking.file_of(exercise))))
-    return lines + [say("read_first", language, lesson=lesson) for lesson in screen.lesson_of(exercise)]
+    return lines + where_to_write(exercise, language)
+
+
+def where_to_write(exercise: str, language: str) -> list[str]:
+    """An exercise's file, and the lesson to read before it."""
+    file = say("file_is", language, file=screen.short_path(checking.file_of(exercise)))
+    return [file, *(say("read_first", language, lesson=lesson) for lesson in screen.lesson_of(exercise))]
 
 
 def hint(exercise: str, o: Namespace) -> int:

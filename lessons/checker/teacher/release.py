@@ -8,6 +8,7 @@ there. What is found outside of REFERENCE ends in an error, and nothing is left 
 
 import argparse
 import ast
+import os
 import re
 import shutil
 import sys
@@ -85,7 +86,7 @@ def run(o: argparse.Namespace, language: str, root: Path = ROOT) -> int:
                 "release_reference", language, path=path, exercise=solution.exercise, name=solution.name
             )
         )
-    made = {"path": target.absolute(), "files": number, "exercises": len(words.exercises())}
+    made = {"path": os.path.abspath(target), "files": number, "exercises": len(words.exercises())}
     print(fold(words.say("release_made", language, **made)))
     return 0
 

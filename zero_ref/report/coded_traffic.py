@@ -6,7 +6,9 @@ from zero_ref.layout import bounds
 from zero_ref.plan.zeropp import coded_bytes
 
 
-def in_codes(name: str, sender: int, counts: list[int], ranks: int, config: dict[str, Any]) -> dict[int, int]:
+def weigh_receivers(
+    name: str, sender: int, counts: list[int], ranks: int, config: dict[str, Any]
+) -> dict[int, int]:
     """By rank a proportion, perhaps with one of the sender; nothing for a call that sends no codes.
 
     counts: elements of the ranks of a group, of all ranks without groups.
