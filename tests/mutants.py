@@ -21,6 +21,7 @@ from random import Random
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
+import truth_of  # noqa: E402, F401 its oracles
 from confusion import HERE, answers  # noqa: E402
 from truth import judge, oracle_of  # noqa: E402
 

@@ -192,6 +192,12 @@ FALSE = (  # exercise, edit of the solution, what was said of it once
         "reduces_each_micro_batch",
     ),
     ("12", "return loss, norm", "return g, norm", "returns_nothing"),
+    (
+        "19",
+        "views[i + 2]))",
+        "views[i + 2]))\n            store.begin_read(*cuts[i + 2], views[i + 2])",
+        "not_waited",
+    ),
 )
 
 

@@ -149,6 +149,9 @@ def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:
     "raised_import",
     "raised_exit",
     "raised_input",
+    "raised_debugger",
+    "raised_no_call",
+    "raised_rank",
     "recursion",
     "signature",
     "floods",
@@ -165,7 +168,29 @@ def raises(said: Said) -> bool:
     return error["place"] is None or 0 < error["place"][1] <= len(said.text.splitlines())
 
 
-@oracle("hang_self", "hang_circle", "hang_absent", "hang_all_receive", "hang_all_send", "hang_neighbour")
+@oracle("raise_left")
+def stands_in_the_way(said: Said) -> bool:
+    """It ended a rank, in a function that does something before."""
+    reports = [r for ranks in said.result.outcome.reports.values() for r in ranks.values()]
+    return any("NotImplementedError" in report.get("raised", {}).get("kinds", ()) for report in reports)
+
+
+@oracle("hang_differs")
+def calls_differ(said: Said) -> bool:
+    """No rank goes on, and they have called different things."""
+    found = said.result.outcome.hang
+    return bool(found) and found["kind"] == "differs" and len({note["doing"] for note in found["ranks"]}) > 1
+
+
+@oracle(
+    "hang_self",
+    "hang_circle",
+    "hang_absent",
+    "hang_all_receive",
+    "hang_all_send",
+    "hang_neighbour",
+    "hang_odd",
+)
 def hangs(said: Said) -> bool:
     """Ranks of the case wait as it is said: each of the circle for the next one."""
     found = said.result.outcome.hang
@@ -178,6 +203,8 @@ def hangs(said: Said) -> bool:
         return doing[rank] == said.params["does"] and any(note["waits_for"] for note in notes[:size])
     if said.key == "hang_absent":
         return all(notes[rank]["state"] == "left" for rank in said.params["absent"])
+    if said.key == "hang_odd":
+        return size == 3 and len({text.split()[0] for text in doing}) == 1
     if said.key in ("hang_all_send", "hang_all_receive"):
         what = "send" if said.key == "hang_all_send" else "recv"
         return all(text.startswith(f"{what} ") for text in doing)
