@@ -195,6 +195,7 @@ COLUMNS = "buffer[start:stop] = tensor.flatten('F')"
     (
         ("09_flat_vector", "views[name][...] = tensor", COLUMNS, "column_order", {"name": "weight"}),
         ("22_inference", "return outputs", "return outputs[-1:]", "last_batch_only", {}),
+        ("17_peaks", '"full_gradient": grad * largest', '"full_gradient": largest', "near", {}),
         (
             "08_data_parallel",
             "u.optimizer.update",

@@ -2,8 +2,8 @@
 
 The checker compares with what known mistakes would give. Here nothing of that is used. An oracle for a key
 looks at the ranks' reports (what was returned, called, sent), at those of the solution in the same trial, or
-runs the student's ring itself, on sums that carry the names of their terms. NOT_TRIED has the keys without an
-oracle, which were read beside each edit that gets them; `make mutants` counts both.
+runs the student's ring itself, on sums that carry the names of their terms. Those of single exercises are in
+truth_of.py. A statement without an oracle is tried on a twin, see twins.py.
 """
 
 import ast
@@ -149,6 +149,9 @@ def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:
     "raised_import",
     "raised_exit",
     "raised_input",
+    "raised_debugger",
+    "raised_no_call",
+    "raised_rank",
     "recursion",
     "signature",
     "floods",
@@ -165,7 +168,29 @@ def raises(said: Said) -> bool:
     return error["place"] is None or 0 < error["place"][1] <= len(said.text.splitlines())
 
 
-@oracle("hang_self", "hang_circle", "hang_absent", "hang_all_receive", "hang_all_send", "hang_neighbour")
+@oracle("raise_left")
+def stands_in_the_way(said: Said) -> bool:
+    """It ended a rank, in a function that does something before."""
+    reports = [r for ranks in said.result.outcome.reports.values() for r in ranks.values()]
+    return any("NotImplementedError" in report.get("raised", {}).get("kinds", ()) for report in reports)
+
+
+@oracle("hang_differs")
+def calls_differ(said: Said) -> bool:
+    """No rank goes on, and they have called different things."""
+    found = said.result.outcome.hang
+    return bool(found) and found["kind"] == "differs" and len({note["doing"] for note in found["ranks"]}) > 1
+
+
+@oracle(
+    "hang_self",
+    "hang_circle",
+    "hang_absent",
+    "hang_all_receive",
+    "hang_all_send",
+    "hang_neighbour",
+    "hang_odd",
+)
 def hangs(said: Said) -> bool:
     """Ranks of the case wait as it is said: each of the circle for the next one."""
     found = said.result.outcome.hang
@@ -178,6 +203,8 @@ def hangs(said: Said) -> bool:
         return doing[rank] == said.params["does"] and any(note["waits_for"] for note in notes[:size])
     if said.key == "hang_absent":
         return all(notes[rank]["state"] == "left" for rank in said.params["absent"])
+    if said.key == "hang_odd":
+        return size == 3 and len({text.split()[0] for text in doing}) == 1
     if said.key in ("hang_all_send", "hang_all_receive"):
         what = "send" if said.key == "hang_all_send" else "recv"
         return all(text.startswith(f"{what} ") for text in doing)
@@ -222,7 +249,7 @@ def kinds(said: Said) -> bool:
         (mine[n][rank].get("evidence"), theirs[n][rank].get("evidence")) for n in shown for rank in mine[n]
     ]
     if said.key == "returns_nothing":
-        return any("NoneType" == a != b for pair in both for a, b in kinds_beside(*pair))
+        return any(a == "NoneType" and wanted.endswith(b) for pair in both for a, b in kinds_beside(*pair))
     if any(got == a and wanted.endswith(b) for pair in both for a, b in kinds_beside(*pair)):
         return True
     found, right = ({kind for pair in both for kind in kinds_in(pair[x])} for x in (0, 1))
@@ -722,6 +749,3 @@ def walk(text: str, meet: bool) -> tuple[float, float]:
     first = leaf.grad
     module["backward"](root)
     return first, leaf.grad
-
-
-NOT_TRIED = "read beside the edits that get them"

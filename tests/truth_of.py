@@ -263,7 +263,9 @@ def when_the_scale_grows(said: Said) -> bool:
     taken = [(before, after["scale"] > before["scale"]) for before, after, updates in calls if updates]
     due = [grew for before, grew in taken if before["good"] + 1 == before["every"]]
     later = [grew for before, grew in taken if before["good"] >= before["every"]]
-    return bool(due) and not any(due) and any(later) == (said.key == "grows_late")
+    if said.key == "never_grows":
+        return bool(due) and not any(grew for _, grew in taken)
+    return bool(due) and not any(due) and any(later)
 
 
 @oracle("update_number", only="15")
@@ -361,9 +363,13 @@ def runs_on_the_way_back(said: Said) -> bool:
 
 @oracle("writes_nothing", only="18")
 def no_new_file(said: Said) -> bool:
-    """In some trial this rank leaves no new file, and changes none."""
-    saves = [save for (report,) in said.all_evidence() for save in report["saves"]]
-    return any(s["rank"] == said.params["rank"] and not s["new"] and not s["changed"] for s in saves)
+    """In some trial this rank leaves no new file, and changes none, where the solution leaves one."""
+    for number in said.result.outcome.reports:
+        mine, right = (of.outcome.reports[number][0]["evidence"] for of in (said.result, said.right))
+        for save, wanted in zip(mine["saves"], right["saves"]):
+            if save["rank"] == said.params["rank"] and wanted["new"] and not save["new"] + save["changed"]:
+                return True
+    return False
 
 
 @oracle("step_lost", only="18")
@@ -591,17 +597,17 @@ def inside_and_between(said: Said) -> bool:
 
 @oracle("exchanged", only="21")
 def the_other_circle(said: Said) -> bool:
-    """Whoever sends first does it to a rank of another group, where the solution stays inside."""
+    """First between groups and then inside, where the solution does it the other way round."""
     group = said.case["group"]
 
-    def first(report: dict[str, Any], rank: int) -> bool:
-        to = next(event["to"] for event in report["events"] if event["to"] is not None)
-        return to // group == rank // group
+    def inside(report: dict[str, Any], rank: int) -> list[bool]:
+        return [e["to"] // group == rank // group for e in report["events"] if e["to"] is not None]
 
     mine, right = (
-        [first(report, rank) for rank, report in enumerate(said.evidence(x))] for x in (False, True)
+        [inside(report, rank) for rank, report in enumerate(said.evidence(x))] for x in (False, True)
     )
-    return not any(mine) and all(right)
+    begins = not any(each[0] for each in mine) and all(each[0] for each in right)
+    return begins and all(each[-1] for each in mine) and not any(each[-1] for each in right)
 
 
 # -- 22: outputs from shards --
@@ -701,8 +707,10 @@ def only_the_last(said: Said) -> bool:
 
 @oracle("wrong_table", only="24")
 def no_table(said: Said) -> bool:
-    table = function(said, "hooks")(3, None)
-    return not isinstance(table, dict) and type(table).__name__ == said.params["what"]
+    table, what = function(said, "hooks")(3, None), said.params["what"]
+    if isinstance(table, dict):
+        return any(what == repr(moment) or what.startswith(f"{moment!r}: ") for moment in table)
+    return type(table).__name__ == what
 
 
 # -- what does not fit a call --
@@ -711,6 +719,9 @@ def no_table(said: Said) -> bool:
 @oracle("unfit")
 def does_not_fit(said: Said) -> bool:
     """The call stands at that line; by the exercises' text it takes what is wanted, and got another."""
+    reports = said.result.outcome.reports[max(said.result.outcome.reports)]
+    if not any(report.get("raised", {}).get("type") == "Unfit" for report in reports.values()):
+        return False
     call, argument, psi = said.params["call"], said.params["argument"], said.params["psi"]
     line = said.text.splitlines()[said.params["line"] - 1]
     shards = -(-psi // said.params["size"])

@@ -1979,6 +1979,18 @@ PAGES = [
         "[x, wide] : [x, wide]",
     ),
     Bug(
+        "the first scene deals the model as one piece",
+        "report/scene.js",
+        "if (unit !== null || units.length > MOST_PARTS",
+        "if (true || units.length > MOST_PARTS",
+    ),
+    Bug(
+        "nobody sees that what was gathered is thrown away",
+        "report/step.js",
+        "|| isThrownAway(event) ? 1 : 0",
+        "? 1 : 0",
+    ),
+    Bug(
         "transfer looks like waiting",
         "report/lanes.js",
         "box(starts, end, lookOf(name))",
@@ -2407,6 +2419,24 @@ CHECKER = [
         "../lessons/checker/evidence.py",
         "return not (a == a.round()).all() or not (b == b.round()).all() or bool((a == b).all())",
         "return True",
+    ),
+    Bug(
+        "a time that is up is told as a process that died",
+        "../lessons/checker/verdict.py",
+        "    if outcome.endless is not None:",
+        "    if outcome.endless:",
+    ),
+    Bug(
+        "whole parameters beside a shard's gradient: the gradient is blamed",
+        "../lessons/checker/stages/log.py",
+        " or (param.shape != grad.shape and grad.size == self.n)",
+        "",
+    ),
+    Bug(
+        "a block that is read once more is told as one that was never read",
+        "../lessons/checks/19_offload.py",
+        "read = self.holds.get(self.place(state)) == number",
+        "read = False",
     ),
     Bug(
         "a note may need a rank that there is not",

@@ -38,7 +38,7 @@ UNIT = [
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 FAULTS += " or goes_on"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
-REPORT += " or lanes"
+REPORT += " or lanes or call_to_call"
 SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
 SEVERAL += " or ahead or lanes"
 EXPLORE = "bills or hsdp or again"
@@ -110,7 +110,7 @@ CHECKS = {  # name: ranks (0: without mpirun), arguments of pytest
         "tests/test_barcode.py",
         "tests/test_verdicts.py",
         "-k",
-        "sum or hang or alone or waits or message or beside or tell_apart",
+        "sum or hang or alone or waits or message or beside or tell_apart or death or fit or false_is",
     ),
     "own": (0, "tests/test_own.py", "-k", OWN),
     "mischief": (0, "tests/test_mischief.py", "-k", MISCHIEF),
@@ -162,7 +162,7 @@ FIRST = {  # by group, where it is not the order above
     "faults": ["faults"],
     "starts": ["start", "faults"],
     "events": ["events", "report"],
-    "pages": ["several"],
+    "pages": ["several", "report"],
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],
