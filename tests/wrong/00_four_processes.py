@@ -15,7 +15,8 @@ WRONG = {
     "unknown": ("{comm.rank}", "{2 * comm.rank + 1}"),
     "returns_nothing": ("return ", ""),
     "returns_type": ('f"rank {comm.rank} of {comm.size}"', "comm.rank, comm.size"),
-    "raised": ("comm.size", "comm.number"),
+    "raised": ("comm.size", "comm.size // 0"),
+    "raised_no_call": ("comm.size", "comm.number"),
     "imports_mpi": ("def who", "from mpi4py import MPI\n\n\ndef who"),
     "more_bytes": (
         "    return",
