@@ -2421,6 +2421,24 @@ CHECKER = [
         "return True",
     ),
     Bug(
+        "a time that is up is told as a process that died",
+        "../lessons/checker/verdict.py",
+        "    if outcome.endless is not None:",
+        "    if outcome.endless:",
+    ),
+    Bug(
+        "whole parameters beside a shard's gradient: the gradient is blamed",
+        "../lessons/checker/stages/log.py",
+        " or (param.shape != grad.shape and grad.size == self.n)",
+        "",
+    ),
+    Bug(
+        "a block that is read once more is told as one that was never read",
+        "../lessons/checks/19_offload.py",
+        "read = self.holds.get(self.place(state)) == number",
+        "read = False",
+    ),
+    Bug(
         "a note may need a rank that there is not",
         "../lessons/checker/ranks/board.py",
         "return dict(note) if fits(note, self.size) else {}",

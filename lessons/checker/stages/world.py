@@ -177,7 +177,7 @@ class World:
         for rank, of_rank in enumerate(vectors):
             shard = 0 if self.mistake.norm == "first" else rank
             pieces = [v if whole else u.layout.shard(v, shard) for u, v in zip(self.units, of_rank)]
-            squares.append([float(piece @ piece) for piece in pieces])
+            squares.append([float(np.sum(np.square(piece))) for piece in pieces])  # as zero_ref.clip, in bits
         if self.mistake.norm == "units":
             return [math.sqrt(sum(of_unit)) for of_unit in zip(*squares)]
         return [math.sqrt(sum(map(sum, squares)))] * len(self.units)
