@@ -132,8 +132,8 @@ gb, gib = (sizing.most_parameters(1, 32 * unit, 64, 2, 12) / 1e9 for unit in (10
 lines = [("32 GB", f"{gb:.2f}B"), ("32 GiB", f"{gib:.2f}B")]
 rows("内存|64 个 rank、阶段 1 放得下的参数", "memory|parameters at stage 1, 64 ranks", lines)
 assert round(gib / gb, 3) == 1.074
-names = "master m v float32-gradient 16-bit-gradient 16-bit-parameter"
-names, sizes = pick("主权重 m v float32梯度 16位梯度 16位参数", names).split(), [4, 4, 4, 4, 2, 2]
+names = "master|m|v|float32 gradient|16-bit gradient|16-bit parameter"
+names, sizes = pick("主权重|m|v|float32 梯度|16 位梯度|16 位参数", names).split("|"), [4, 4, 4, 4, 2, 2]
 rows("+|字节|合计", "+|bytes|sum", zip(names, sizes, accumulate(sizes)))
 right, wrong = sum(sizes) * 7.5, sum(bill(0, 7.5, 64, (2, 2, 20)).values())
 assert (right, wrong) == (150, 180)

@@ -60,7 +60,7 @@ inside, on_device = train(adam("float32"))
 outside, moved_out = train(lambda n: offload.Offloaded(n, adam("float32"), Host))
 names = pick("设备上|外面", "on the device|outside").split("|")
 lines = [(names[0], *on_device), (names[1], *moved_out)]
-rows("状态放在|设备上，两步之间|更新时最多|外面", "state lies|kept on the device|in an update|outside", lines)
+rows("字节：状态放在|设备上|更新时最多|外面", "bytes: state lies|on the device|in an update|outside", lines)
 K = 8  # bytes of Adam's state for a parameter
 assert on_device[0] == moved_out[2] == K * psi // N and moved_out[0] == 0
 rest = largest // N % offload.BLOCK  # of a shard, in its last block

@@ -109,7 +109,7 @@ plain, kept, sent, _ = train(zero3, OrderedComm())
 grouped, kept_by_groups, sent_by_groups, far = train(zero3, groups)
 names = pick("不分组|两个一组", "all four|groups of 2").split("|")
 lines = [(names[0], kept, sent, sent * 2 // 3), (names[1], kept_by_groups, sent_by_groups, far)]
-rows("|存着的|一共发送|出机器", "|kept|sent in all|leaves the machine", lines)
+rows("字节|存着的|一共发送|出机器", "bytes|kept|sent in all|leaves the machine", lines)
 psi = sum(u.layout.padded for u in mlp([16, 32, 32, 4], N))
 assert kept == 16 * psi // N and kept_by_groups == 16 * psi // G
 assert sent == 3 * 4 * psi * (N - 1) // N

@@ -142,7 +142,8 @@ for number, stage, hooks, most in ((2, zero2, ZERO2, 64 + 52 + 20), (3, zero3, Z
     one_step = messages[: len(messages) // STEPS]
     assert messages == one_step * STEPS
     lines.append((number, " ".join(one_step), sum(sent.values()), 8 * most))
-rows("阶段|一步的消息|5 步发送|临时收集最多", "stage|messages of a step|sent in 5|gathered at most", lines)
+head = "阶段|一步的消息|5 步的字节|临时收集最多"
+rows(head, "stage|messages of a step|bytes in 5 steps|most gathered", lines)
 say("参数、字节都和真正的阶段相同", "parameters and bytes are those of the real stages, to the bit")
 assert one_step == ["A0", "A1", "A2", "A2", "R2", "A1", "R1", "A0", "R0"]
 

@@ -34,8 +34,8 @@ comm = ranks(4)
 # %% [markdown] id="25-tokens" lang="zh"
 # ## 文字变成样本
 #
-# 一个**字符**就是一个 token，用字母表里的编号表示。样本是连续的一段（窗口），目标是同一段往后移一个字：每个位置都在猜下一个字。
-# %% [markdown] id="25-tokens" lang="en" src="e31b2fcc"
+# 一个**字符**就是一个 token，用字符表里的编号表示。样本是连续的一段（窗口），目标是同一段往后移一个字：每个位置都在猜下一个字。
+# %% [markdown] id="25-tokens" lang="en" src="a9f54d0b"
 # ## Text becomes samples
 #
 # A **character** is a token, told by its number in the alphabet. A sample is a stretch of the text, a window, and its target is the same

@@ -86,7 +86,7 @@ for stage, make in itertools.product((zero0, zero3), (list, recomputing)):
     found[stage, make] = _, told = train(stage, make(new_units(LAYERS, compute, comm.size)))
     kept = pick("全留", "all kept") if make is list else pick("重算", "recomputed")
     lines.append((stage.__name__[-1], kept, told["peak"], told["sent"]))
-rows("阶段|激活|激活的峰值|发送", "stage|activations|most of them|sent", lines)
+rows("阶段|激活|峰值的字节|发送的字节", "stage|activations|peak bytes|bytes sent", lines)
 plain, again = found[zero3, list][1], found[zero3, recomputing][1]
 assert len({weights for weights, _ in found.values()}) == 1
 assert [found[zero0, make][1]["peak"] for make in (list, recomputing)] == [plain["peak"], again["peak"]]

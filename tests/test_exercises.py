@@ -30,7 +30,7 @@ def test_every_lesson_has_its_exercise():
         assert sorted(path.stem for path in (ROOT / folder).glob("[0-9]*.py")) == EXERCISES, folder
 
 
-@pytest.mark.rest("some seven hundred answers, each in processes of its own", every=7)
+@pytest.mark.rest("some seven hundred answers, each in processes of its own", every=13)
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_solution_and_wrong_answers_are_told_apart(exercise):
     """Each gets its own diagnosis: the confusion table has nothing beside its diagonal."""
@@ -59,7 +59,7 @@ def test_a_stub_is_what_the_catalogue_says_and_not_started(exercise):
     assert (result.state, result.diagnosis.key) == ("not_started", "not_started")
 
 
-@pytest.mark.rest("a check for each", every=4)
+@pytest.mark.rest("a check for each", every=7)
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_a_solution_that_lacks_its_last_function_is_not_wrong(exercise, tmp_path):
     if len(functions := checking.functions(exercise)) < 2:
@@ -189,6 +189,7 @@ def test_a_report_begins_anew_after_what_a_student_writes_to_the_pipe(tmp_path):
 COLUMNS = "buffer[start:stop] = tensor.flatten('F')"
 
 
+@pytest.mark.rest("a check for each", every=3)
 @pytest.mark.parametrize(
     ("exercise", "old", "new", "key", "params"),
     (

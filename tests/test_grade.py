@@ -541,6 +541,19 @@ def test_archives_in_folders_and_links(tmp_path):
     assert (v.student, x.student, y.student) == ("Zoë (v)", "Zoë (x)", "y")
 
 
+@pytest.mark.parametrize("name", (f"{RING} (1).py", f"{RING}.PY", f"{RING}.py.txt", f"{RING}.ipynb"))
+def test_a_file_that_is_nearly_named_like_an_exercise_is_told(name, tmp_path):
+    """Who has handed it in has handed in nothing, and the teacher has to know why."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / name).write_bytes(RIGHT.encode())
+    (tmp_path / "x" / "homework.rar").write_bytes(b"Rar!")
+    ((x,), _) = read_all(tmp_path, [RING])
+    assert not x.files and sorted(line.key for line in x.lines) == ["grade_near_name", "grade_other_archive"]
+    (tmp_path / "x" / f"{RING}.py").write_bytes(RIGHT.encode())
+    ((x,), _) = read_all(tmp_path, [RING])
+    assert x.files and [line.key for line in x.lines] == ["grade_other_archive"]
+
+
 def test_later_exercises_build_on_earlier_ones_that_have_passed(monkeypatch, capfd, tmp_path):
     asked, states = [], iter(["passed", "wrong", "passed"])
     monkeypatch.setattr(student_process.prerequisites, "WRITTEN_IN", {"a": "06_a", "b": "07_b"})

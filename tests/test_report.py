@@ -1,6 +1,7 @@
 """The page, the trace and the terminal's chart: numbers, words, keys, hostile names, sizes."""
 
 import copy
+import functools
 import json
 import os
 import re
@@ -558,6 +559,19 @@ def adds_up(record):
 
 def test_the_map_of_traffic_adds_up_to_what_was_sent(run):
     adds_up(record_of(run))
+
+
+def test_a_part_of_a_sum_goes_to_its_owner_and_adds_up():
+    """Shards of 1, 2 and 3 elements; rank 4 is the middle one of the second group of three."""
+    to = functools.partial(page.receivers, counts=[1, 2, 3])
+    for name in ("reduce_scatter", "finish_reduce_scatter"):
+        assert to(name, 1, ranks=3, ring=False) == {0: 1, 1: 2, 2: 3}
+        assert to(name, 4, ranks=6, ring=False) == {3: 1, 4: 2, 5: 3}
+    assert len(set(to("all_gather", 4, ranks=6, ring=False).values())) == 1, "its own shard, to each alike"
+    assert to("all_gather", 4, ranks=6, ring=False).keys() == {3, 4, 5}
+    assert to("sum_between_groups", 4, ranks=6, ring=False) == {1: 2, 4: 2}, "an element, there and back"
+    assert [*to("reduce_scatter", 5, ranks=6, ring=True)] == [3]
+    assert [*to("sum_between_groups", 5, ranks=6, ring=True)] == [2]
 
 
 def test_the_map_of_others_adds_up_and_a_ring_sends_to_the_right_only(others):

@@ -131,17 +131,21 @@ def test_bars_of_the_figure_are_of_parts_with_the_patterns_of_all_pages(opened, 
     runs = four()
     view = opened(written(tmp_path, runs))
     parts = view.locator("#figure-picture rect[data-part]").evaluate_all(
-        "all => all.map(e => [e.getAttribute('fill'), +e.getAttribute('width')])"
+        "all => all.map(e => [e.getAttribute('fill'), ...['width', 'x'].map(name => +e.getAttribute(name))])"
     )
     known = ["parameter", "gradient", "optimizer", "gradient", "parameter", "buffer"]
-    assert [fill for fill, _ in parts] == [f"url(#{name})" for name in known] * 4
+    assert [fill for fill, *_ in parts] == [f"url(#{name})" for name in known] * 4
     scales = []
     for stage, record in enumerate(runs.values()):
         kept = record["ranks"][0]["resting_bytes"]
         sent = record["ranks"][0]["sent_bytes_per_step"]
         nbytes = [kept[name] for name in ("parameter", "gradient", "optimizer")]
         nbytes += [sent[name] for name in ("reduce_scatter", "all_gather", "other")]
-        scales.append([width / each for (_, width), each in zip(parts[6 * stage :], nbytes)])
+        drawn = parts[6 * stage : 6 * stage + 6]
+        scales.append([width / each for (_, width, _), each in zip(drawn, nbytes)])
+        for bar in (drawn[:3], drawn[3:]):
+            ends = [x + width for _, width, x in bar]
+            assert [x for *_, x in bar[1:]] == pytest.approx(ends[:-1]), "one part begins where another ends"
     for column in list(zip(*scales))[:5]:  # the last is too little to be seen by its width
         assert column == pytest.approx([column[0]] * 4)
     assert "sent: all-gather" in view.locator("#figure-legend").inner_text()
@@ -426,6 +430,25 @@ def test_what_lies_outside_the_device_stands_on_a_shelf(opened, tmp_path):
         assert "a shelf outside the device" in view.locator("#scene-notes").inner_text()
     view = opened(written(tmp_path, {"a": ran()}))
     assert view.locator("#scene-picture .plank").count() == 0
+
+
+def test_the_first_scene_shows_that_every_unit_is_dealt(opened, tmp_path):
+    record = ran()
+    view = opened(written(tmp_path, {"a": record}))
+    units = record["recorded_step"]["units"]
+    shards = view.locator("#scene-picture rect[fill='url(#parameter)']").evaluate_all(
+        "all => all.map(e => ['x', 'width'].map(name => +e.getAttribute(name)))"
+    )
+    assert len(shards) == 3 * len(units), "of each rank a shard of each unit"
+    left, last = shards[0][0], shards[-1][0] + shards[-1][1]
+    scale = (last - left) / sum(sum(unit["counts"]) for unit in units)
+    first = 0
+    for number, unit in enumerate(units):
+        for rank, count in enumerate(unit["counts"]):
+            x, width = shards[rank * len(units) + number]
+            assert x == pytest.approx(left + scale * first, abs=2)
+            assert width == pytest.approx(max(1.5, scale * count), abs=0.1)
+            first += count
 
 
 def test_codes_say_of_how_many_bits_they_are(opened, tmp_path):

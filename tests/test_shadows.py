@@ -46,6 +46,18 @@ def test_the_courses_own_files_are_no_fault():
     assert {str(ROOT), str(ROOT / "lessons" / "exercises")} <= set(shadows.places())
 
 
+@pytest.mark.parametrize("where", ("", "lessons", "lessons/exercises"))
+def test_a_students_own_folder_is_looked_at(where, monkeypatch, tmp_path):
+    """What `new` has made lies elsewhere than the checker."""
+    folder = tmp_path / "lessons" / "exercises"
+    folder.mkdir(parents=True)
+    (tmp_path / "lessons" / "__init__.py").write_text("")
+    monkeypatch.setattr("lessons.HOME", tmp_path)
+    assert shadows.find(shadows.places()) == []
+    (tmp_path / where / "numpy.py").write_text("")
+    assert shadows.find(shadows.places()) == [(str(tmp_path / where / "numpy.py"), "numpy")]
+
+
 @pytest.fixture
 def exercises(monkeypatch, tmp_path):
     """Exercises of which one is right, with a file beside it."""

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 from zero_ref.explore import palette
+from zero_ref.stages import STAGES
 
 KINDS = ("parameter", "gradient", "optimizer")  # from the bottom up
 LETTERS = {"parameter": "P", "gradient": "G", "optimizer": "O"}
-SENT_AS = {"reduce_scatter": ("gradient", "RS"), "all_gather": ("parameter", "AG")}  # pattern and letters
+SENT_AS = {"reduce_scatter": "RS", "all_gather": "AG"}
 ROW, TOP, SIDE, HEIGHT = 104, 104, 60, 86  # y of a row to the next, of the first, a rank's box
 KEPT, SENT, LONGEST = 580, 770, 150  # x of the bars, and their longest
 
@@ -67,7 +68,7 @@ WORDS = {
     },
 }
 AT_REST = ("16Ψ", "8Ψ + 8Ψ/N", "4Ψ + 12Ψ/N", "16Ψ/N")
-TRAFFIC = ("2Ψ(N−1)/N", "2Ψ(N−1)/N", "2Ψ(N−1)/N", "3Ψ(N−1)/N")
+TRAFFIC = ("8Ψ(N−1)/N", "8Ψ(N−1)/N", "8Ψ(N−1)/N", "12Ψ(N−1)/N")  # bytes, too
 
 
 def check(records: list[dict]) -> None:
@@ -101,6 +102,12 @@ def bar(
     return out
 
 
+def sent_as(stage: int) -> dict[str, tuple[str, str]]:
+    """Pattern and letters of each collective: who has the whole optimizer state gathers gradients, too."""
+    gathered = "gradient" if STAGES[stage].KEEPS["optimizer"] == "all" else "parameter"
+    return {name: ("gradient" if name == "reduce_scatter" else gathered, SENT_AS[name]) for name in SENT_AS}
+
+
 def row(stage: int, record: dict, records: list[dict], words: dict) -> list[str]:
     """The lines of SVG of one stage."""
     y, ranks = TOP + ROW * stage, record["ranks"]
@@ -125,9 +132,10 @@ def row(stage: int, record: dict, records: list[dict], words: dict) -> list[str]
                 f'<rect {fill(kind)} x="{left:g}" y="{bottom:g}" width="{wide:g}" height="{high:g}"/>',
                 f'<text class="letter" {middle}>{LETTERS[kind]}</text>',
             ]
+    sent = sent_as(stage) | {"other": ("buffer", "")}
     for x, what, parts, note in (
         (KEPT, "resting_bytes", {kind: (kind, LETTERS[kind]) for kind in KINDS}, words["share"]),
-        (SENT, "sent_bytes_per_step", SENT_AS | {"other": ("buffer", "")}, TRAFFIC[stage] + " · {:.2f}×"),
+        (SENT, "sent_bytes_per_step", sent, TRAFFIC[stage] + " · {:.2f}×"),
     ):
         all_of = [sum(each["ranks"][0][what].values()) for each in records]
         times = (1 if x == SENT else 100) * all_of[stage] / all_of[0]
@@ -180,7 +188,7 @@ def draw(records: list[dict], language: str) -> str:
             f'<text class="letter" x="{x + 11}" y="540">{LETTERS[kind]}</text>',
             f'<text x="{x + 30}" y="541">{words[kind]}</text>',
         ]
-    sent = " · ".join(f"{letters} {name.replace('_', '-')}" for name, (_, letters) in SENT_AS.items())
+    sent = " · ".join(f"{letters} {name.replace('_', '-')}" for name, letters in SENT_AS.items())
     out += [f'<text class="less" x="474" y="541">{words["empty"]}</text>']
     out += [f'<text class="less" x="956" y="541" text-anchor="end">{sent}</text>', "</svg>", ""]
     return "\n".join(out)

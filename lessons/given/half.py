@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from lessons.given.few_steps import mlp
 from zero_ref import datasets, model
-from zero_ref.layout import FlatLayout
 from zero_ref.optim import Adam
 from zero_ref.precision import LossScale, Master
 from zero_ref.train import options
@@ -19,7 +19,7 @@ def gradient(dtype: str, scale: float, step: int = 2**20) -> np.ndarray:
     Computed in `dtype` with a loss scale, which is divided out again in float32.
     """
     digits = datasets.data_set_of(options.parse([]))
-    units = model.build([64, 128, 64, 10], lambda name, shapes: FlatLayout(name, shapes, 1), dtype, seed=0)
+    units = mlp([64, 128, 64, 10], 1, dtype, seed=0)
     params, grads, x = [u.initial("gathered") for u in units], [], digits.x[:SAMPLES].astype(dtype)
     for u, param in zip(units, params):
         x = u.forward(param, x)
@@ -44,7 +44,7 @@ def two_steps(comm: Any, true: float, size: int) -> tuple[int, float, int]:
 
     comm: what the norm is summed over. Returns updates made, the loss scale in the end, and steps skipped.
     """
-    units = model.build([3, 1], lambda name, shapes: FlatLayout(name, shapes, size), "float16", seed=0)
+    units = mlp([3, 1], size, "float16", seed=0)
     guard, adam = LossScale(units, None), Master(1, lambda n: Adam(n, "float32"))
     param = np.ones(1, "float16")
     for _ in range(2):

@@ -1979,6 +1979,18 @@ PAGES = [
         "[x, wide] : [x, wide]",
     ),
     Bug(
+        "the first scene deals the model as one piece",
+        "report/scene.js",
+        "if (unit !== null || units.length > MOST_PARTS",
+        "if (true || units.length > MOST_PARTS",
+    ),
+    Bug(
+        "nobody sees that what was gathered is thrown away",
+        "report/step.js",
+        "|| isThrownAway(event) ? 1 : 0",
+        "? 1 : 0",
+    ),
+    Bug(
         "transfer looks like waiting",
         "report/lanes.js",
         "box(starts, end, lookOf(name))",

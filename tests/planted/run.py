@@ -38,7 +38,7 @@ UNIT = [
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
 FAULTS += " or goes_on"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
-REPORT += " or lanes"
+REPORT += " or lanes or call_to_call"
 SEVERAL = "decides or packed or one_phase or figure or shelf or outside or hops or bits or narrow or scene"
 SEVERAL += " or ahead or lanes"
 EXPLORE = "bills or hsdp or again"
@@ -155,14 +155,14 @@ FIRST = {  # by group, where it is not the order above
     "tiles": ["tiles"],
     "muon": ["muon", "tensors"],
     "checkpoints": ["files", "saving", "results", "faults"],
-    "results": ["results"],
+    "results": ["results", "files"],
     "predicting": ["predict"],
     "writing": ["generate", "drawing"],
     "looks": ["held_out"],
     "faults": ["faults"],
     "starts": ["start", "faults"],
     "events": ["events", "report"],
-    "pages": ["several"],
+    "pages": ["several", "report"],
     "gpu": ["staged", "aware"],
     "nccl": ["nccl"],
     "leftovers": ["leftovers"],

@@ -120,6 +120,21 @@ function pieceIn(scene, owner, x, wide) {
   return placeOfShard([found[1], found[2]], x, wide, wide / (scene.padded || 1));
 }
 
+const MOST_PARTS = 8; // units whose shards are drawn one by one where all of the model is
+
+// The shards of an owner in a bar from x: of the unit, or of every unit of the model, since each is dealt by itself.
+function shardsOf(scene, owner, x, wide) {
+  const { view: { units }, unit, padded } = scene;
+  if (unit !== null || units.length > MOST_PARTS || units.some(({ counts }) => !counts.length)) return [pieceIn(scene, owner, x, wide)];
+  const scale = wide / (padded || 1);
+  let first = 0;
+  return units.map(({ counts, padded: length }) => {
+    const at = first + sum(counts.slice(0, owner));
+    first += length;
+    return [x + scale * at, counts[owner] ? Math.max(1.5, scale * counts[owner]) : 0];
+  });
+}
+
 // ---- What a rank keeps
 
 // "host" or "disk": where --offload has put something, "" without.
@@ -172,8 +187,9 @@ function drawKept(scene, row, rank, kind, fresh) {
   ];
   for (const [owner] of pieces) {
     if (!bytes || (keeps[kind] === "1/N" && owner !== rank.number % view.group)) continue;
-    const [x, wide] = pieceIn(scene, owner, place.kept, place.keptWide);
-    parts.push(rect(x, top, wide, high, { ...patternOf(kind), class: away ? "edge away" : "edge" }));
+    for (const [x, wide] of shardsOf(scene, owner, place.kept, place.keptWide)) {
+      parts.push(rect(x, top, wide, high, { ...patternOf(kind), class: away ? "edge away" : "edge" }));
+    }
   }
   if (away) parts.push(line(place.kept - 4, top + high + 1.5, place.kept + place.keptWide + 4, top + high + 1.5, "plank"));
   const room = place.bench - place.kept - place.keptWide > 90;

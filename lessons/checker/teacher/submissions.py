@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 LARGEST = 1 << 20  # bytes of one file; an exercise has a few thousand
+OTHER_ARCHIVES = (".rar", ".7z", ".tar", ".gz", ".tgz", ".xz", ".bz2")
 MOST_ENTRIES = 50_000  # of one archive or folder
 MOST_BYTES = 64 << 20  # that are read of one student in all
 NOT_THEIRS = {"lessons", "checks"}  # in a whole tree that is handed in, these have files of the same names
@@ -101,7 +102,23 @@ def read_student(path: Path, exercises: Sequence[str]) -> HandedIn:
                 handed.files[exercise] = text
         except Unreadable as why:
             handed.unclear[exercise] = str(why)
+    left_aside(handed, entries, exercises)
     return handed
+
+
+def left_aside(handed: HandedIn, entries: Sequence[Entry], exercises: Sequence[str]) -> None:
+    """Tell of files that were meant, it seems, and not read: nearly the name of an exercise that is missing,
+    as a browser or an editor makes it, "06_ring (1).py" or "06_ring.py.txt"; and archives of other kinds."""
+    for entry in entries:
+        path = entry.path
+        if is_hidden(path):
+            continue
+        meant = next((e for e in exercises if path.name.lower().startswith(e)), None)
+        if meant and meant not in handed.files.keys() | handed.unclear.keys():
+            params = {"path": clean(str(path)), "name": f"{meant}.py"}
+            handed.lines.append(Line("grade_near_name", params))
+        if path.name.lower().endswith(OTHER_ARCHIVES):
+            handed.lines.append(Line("grade_other_archive", {"path": clean(str(path))}))
 
 
 def folder_entries(folder: Path, handed: HandedIn) -> Iterator[Entry]:
