@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import twins
 from truth import Said, oracle
 
 from lessons.checker.evidence import decode, same
@@ -781,3 +782,20 @@ def more_than_there_has_to_be(said: Said) -> bool:
     least = min(fullest(dict(zip(elements, way))) for way in ways)
     most = fullest(said.values()[0])
     return (most, least) == (said.params["most"], said.params["least"]) and 3 * most > 4 * least
+
+
+@oracle("other_bits", only="08")
+@oracle("other_bits", only="11")
+def in_other_bits(said: Said) -> bool:
+    """In every trial all is near what the solution has, and somewhere it is not the same to the last bit."""
+    pairs = [
+        (
+            twins.only(report["evidence"], ()),
+            twins.only(said.right.outcome.reports[case][rank]["evidence"], ()),
+        )
+        for case, ranks in said.result.outcome.reports.items()
+        for rank, report in ranks.items()
+    ]
+    return all(twins.alike(mine, right) for mine, right in pairs) and any(
+        mine != right for mine, right in pairs
+    )
