@@ -156,6 +156,25 @@ def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
     assert view.locator("#rank-2").get_attribute("aria-pressed") == "true"
 
 
+def test_the_loss_is_a_stop_between_the_passes(run, opened):
+    view = opened(run / "run.html")
+    step = record_of(run)["recorded_step"]
+    events = step["ranks"][0]["events"]
+    ended = max(i for i, event in enumerate(events) if event[1:3] == ["end", "forward"])
+    born = next(i for i, event in enumerate(events) if i > ended and event[1] == "born")
+    assert any(event[1:3] == ["died", "gathered"] for event in events[ended:born]), "before it, the copy goes"
+    at = f"event {born + 1} of"
+    view.locator("#ribbon button", has_text="·").first.click()
+    for way in ("ArrowLeft", "ArrowRight"):
+        assert view.locator("#now-numbers").inner_text().startswith(at)
+        assert "computes the loss of its own samples" in view.locator("#now-words").inner_text()
+        line = int(view.locator("#source .now").get_attribute("data-line"))
+        assert "loss_grad(x, y)" in step["source"].splitlines()[line - 1]
+        view.keyboard.press(f"Shift+{way}")
+        assert not view.locator("#now-numbers").inner_text().startswith(at)
+        view.keyboard.press("Shift+ArrowRight" if way == "ArrowLeft" else "Shift+ArrowLeft")
+
+
 def test_what_a_unit_inflates_to_is_drawn(run, opened):
     """While a unit is gathered a striped bar stands on every rank, and the gradient's after its pass."""
     view = opened(run / "run.html")

@@ -55,7 +55,9 @@ function phasesOf(rank) {
     const last = phases.at(-1);
     if (name === "forward" && last && last.name !== "forward") micro += 1;
     if (name === "backward" && last?.name === "forward") {
-      const [from, to] = [last.to + 1, call.from - 1];
+      const to = call.from - 1; // what dies before belongs to the pass before
+      const first = rank.events.findIndex(([, what], i) => i >= last.to && what !== "died");
+      const from = first >= 0 && first < to ? first + 1 : last.to + 1;
       phases.push({ name: "loss", unit: null, micro, from, to, calls: [] });
     }
     if (pass) before = call;

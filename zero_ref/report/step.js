@@ -35,7 +35,7 @@ class Rank {
     this.lookUp();
   }
 
-  // What is asked at every position: when each unit was updated, and where the calls begin.
+  // What is asked at every position: when each unit was updated, and where calls and losses begin.
   lookUp() {
     this.updatedAt = new Map();
     for (const [i, [, what, name, unit]] of this.events.entries()) {
@@ -48,6 +48,8 @@ class Rank {
       this.lastWith[calls] = position;
     }
     this.seen = { position: -1 };
+    const losses = phasesOf(this).filter(({ name, from, to }) => name === "loss" && from <= to);
+    this.losses = new Set(losses.map(({ from }) => from)); // the positions at which a loss begins
   }
 
   // Whether a unit has been updated at a position.
@@ -77,11 +79,12 @@ class Rank {
     return Math.min(here + position - there, this.lastWith[calls]);
   }
 
-  // The next position at which a call begins that is in no other one, or a copy is thrown away, or the end.
+  // The next position at which a call begins that is in no other one, or a loss, or a copy is thrown away, or
+  // the end.
   nextBegin(position) {
     const last = this.events.length;
-    const stops = (event) => event[1] === "begin" || isThrownAway(event);
-    const at = this.events.findIndex((event, i) => i >= position && stops(event) && !this.inside[i].length);
+    const stops = (event, i) => event[1] === "begin" || isThrownAway(event) || this.losses.has(i + 1);
+    const at = this.events.findIndex((event, i) => i >= position && stops(event, i) && !this.inside[i].length);
     return at < 0 ? last : at + 1;
   }
 
@@ -91,11 +94,13 @@ class Rank {
     return at < 0 ? this.events.length : at;
   }
 
-  // The next position at which a call begins or ends, or a copy is thrown away, in direction 1 or -1.
+  // The next position at which a call begins or ends, or a loss begins, or a copy is thrown away, in direction
+  // 1 or -1.
   nextCall(position, direction) {
     const last = this.events.length;
     let next = position + direction;
-    while (next > 0 && next < last && this.calls[next] === this.calls[next - 1]) next += direction;
+    const stops = (at) => this.calls[at] !== this.calls[at - 1] || this.losses.has(at);
+    while (next > 0 && next < last && !stops(next)) next += direction;
     return Math.max(0, Math.min(last, next));
   }
 }
@@ -170,6 +175,7 @@ let leader = null; // of several runs: the view whose cursor was moved last (see
 
 function inWords(view) {
   if (!view.event) return say("before_the_step");
+  if (view.rank.losses.has(view.position)) return say("the_loss", { rank: view.rank.number });
   const [, what, name, unit, bytes, , , number] = view.event;
   const values = { rank: view.rank.number, unit: unit === null ? say("no_unit") : view.units[unit].name };
   if (what === "several") return say("several", { number: exact(number) });
