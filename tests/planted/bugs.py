@@ -1415,8 +1415,8 @@ CHECKPOINTS = [
     Bug(
         "padding is saved",
         "checkpoint/originals.py",
-        "to_numpy(vector[: sum(stop - start for start, stop in ranges)])",
-        "to_numpy(vector)",
+        ".append(values[where])",
+        ".append(values[where.start :])",
     ),
     Bug(
         "the state of stages 1 and 2 is taken for a whole one",
