@@ -1464,8 +1464,8 @@ CHECKPOINTS = [
     Bug(
         "the master is not saved",
         "precision.py",
-        '{"master": self.master, **self.optimizer.state()}',
-        "self.optimizer.state()",
+        '{"master": self.master, **whole_state(self.optimizer)}',
+        "whole_state(self.optimizer)",
     ),
     Bug(
         "the master is made anew from rounded parameters",
