@@ -520,7 +520,7 @@ def test_the_page_of_many_ranks_is_made_by_a_script_and_names_no_folder(tmp_path
 def test_the_page_of_1024_ranks_is_as_new_as_the_script():
     """If not: python docs/figures/large.py docs/figures"""
     made = (FIGURES / "gpt3.html").read_text(encoding="utf-8")
-    style, script = page.style_and_script(several=False)
+    style, script = page.style_and_script(several=False, computed=False)
     assert f"<style>{style}</style>" in made and made.endswith(
         f"<script>{script}</script>\n</body>\n</html>\n"
     )

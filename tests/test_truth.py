@@ -37,6 +37,7 @@ OVERLAPS = {  # exercise: what is said -> answers of which it is so, too
         "write_waited": {"no_overlap"},
     },
     "21": {"more_inside": {"whole_vector", "group_number"}, "exchanged": {"whole_between"}},
+    "23": {"uneven": {"all_on_one"}},
     "24": {
         "gathers_more": {"zero2_drops"},
         "no_reduce": {"reduce_too_early", "own_only", "reduces_late"},

@@ -764,3 +764,20 @@ def all_together_send(said: Said) -> bool:
         for x in (False, True)
     )
     return (got, wanted) == (said.params["got"], said.params["wanted"]) and got > wanted
+
+
+@oracle("uneven", only="23")
+def more_than_there_has_to_be(said: Said) -> bool:
+    """The fullest rank's elements, and those of the best of all ways to deal: more than a third above it."""
+    elements = {name: rows * columns for name, (rows, columns) in said.case["shapes"].items()}
+
+    def fullest(owner: dict[str, int]) -> int:
+        loads = Counter()
+        for name, rank in owner.items():
+            loads[rank] += elements[name]
+        return max(loads.values())
+
+    ways = itertools.product(range(said.case["size"]), repeat=len(elements))
+    least = min(fullest(dict(zip(elements, way))) for way in ways)
+    most = fullest(said.values()[0])
+    return (most, least) == (said.params["most"], said.params["least"]) and 3 * most > 4 * least

@@ -27,7 +27,7 @@ from zero_ref.report.thin import thinned_events, thinned_points
 from zero_ref.report.vocabulary import origin, words_for
 from zero_ref.stages import STAGES
 
-SCRIPTS = (  # in this order; a page of one run has none of COMPARING
+SCRIPTS = (  # in this order; a page of one run has none of COMPARING, one of dry runs alone no lanes
     "elements",
     "step",
     "phases",
@@ -69,7 +69,7 @@ def make_page(
         "weights": weights(runs, lambda record: origin(record) != "dry") if several else None,
         "changes": changes(list(runs.values())) if several else [],
     }
-    style, script = style_and_script(several)
+    style, script = style_and_script(several, bool(computed))
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
@@ -80,9 +80,10 @@ def make_page(
     )
 
 
-def style_and_script(several: bool) -> tuple[str, str]:
-    """What a page of one run, or of several, looks like and does."""
-    names = [name for name in SCRIPTS if several or name not in COMPARING]
+def style_and_script(several: bool, computed: bool) -> tuple[str, str]:
+    """What a page of one run, or of several, looks like and does; nothing of times, if none was computed."""
+    left_out = (() if several else COMPARING) + (() if computed else ("lanes",))
+    names = [name for name in SCRIPTS if name not in left_out]
     style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in names)
     return re.sub(r" *([{:,;]) *", r"\1", shortened(style)), shortened(script)
 

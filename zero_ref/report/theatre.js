@@ -243,7 +243,7 @@ function drawStep() {
     leftOut("events_left_out", step.events_drawn, step.events_recorded));
   tableIn("holdings-table", holdingsTables);
   tableIn("memory-table", memoryTable);
-  tableIn("lanes-table", lanesTable);
+  if (run.lanes.length) tableIn("lanes-table", lanesTable);
   find("lanes-table").hidden = !run.lanes.length;
 
   const source = find("source");
