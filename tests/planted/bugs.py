@@ -1415,8 +1415,8 @@ CHECKPOINTS = [
     Bug(
         "padding is saved",
         "checkpoint/originals.py",
-        "to_numpy(vector[: sum(stop - start for start, stop in ranges)])",
-        "to_numpy(vector)",
+        ".append(values[where])",
+        ".append(values[where.start :])",
     ),
     Bug(
         "the state of stages 1 and 2 is taken for a whole one",
@@ -1464,8 +1464,8 @@ CHECKPOINTS = [
     Bug(
         "the master is not saved",
         "precision.py",
-        '{"master": self.master, **self.optimizer.state()}',
-        "self.optimizer.state()",
+        '{"master": self.master, **whole_state(self.optimizer)}',
+        "whole_state(self.optimizer)",
     ),
     Bug(
         "the master is made anew from rounded parameters",

@@ -58,14 +58,14 @@ def by_original(
 
 
 def own_elements(u: Unit, keeps: dict[str, str], rank: int) -> dict[str, np.ndarray]:
-    """This rank's elements of each of the unit's vectors, without padding."""
+    """This rank's elements of each of the unit's vectors; at the end there may be padding."""
     own, ranges = {}, u.layout.ranges(rank)
     for name, vector in vectors(u).items():
         if keeps["parameter" if name == "param" else "optimizer"] == "all":
             pieces = [to_numpy(vector[start:stop]) for start, stop in ranges]
             own[name] = pieces[0] if len(pieces) == 1 else np.concatenate([to_numpy(vector[:0]), *pieces])
         else:
-            own[name] = to_numpy(vector[: sum(stop - start for start, stop in ranges)])
+            own[name] = to_numpy(vector)
     return own
 
 
