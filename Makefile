@@ -1,5 +1,5 @@
 # make train   set up .venv, then train on four ranks
-# make test   every mechanism once, some minutes on two idle cores; make test-all   every combination;
+# make test   every mechanism once, under 4 minutes on two idle cores; make test-all   every combination;
 #             JOBS=1 runs one test after another instead of two at a time
 # make learn   the exercises: each is checked whenever its file is saved
 # make compare   stages 0 to 3 on four ranks, and a page with all of them: runs/compare.html
