@@ -414,6 +414,12 @@ def test_a_setting_is_kept_in_the_address(page, opened):
     again.wait_for_function("document.querySelector('#n').value === '4'")
 
 
+def test_a_language_alone_is_an_address_as_on_the_other_pages(page, opened):
+    window = opened(page, fragment="#zh")
+    assert window.evaluate("document.documentElement.lang") == "zh-CN"
+    assert not window.locator("#address-problem").is_visible()
+
+
 WRONG = ["psi=0", "psi=x", "n=1.5", "n=-3", "k=13", "group=x", "stage=9", "lang=xx", "%", "memory="]
 WRONG += ["constructor=1", "weights=4", "shape=2", "ring=constructor", "bucket=0", "lang=toString"]
 

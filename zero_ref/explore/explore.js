@@ -318,8 +318,9 @@ function writeAddress() {
 }
 
 function readAddress() {
-  [s, unread] = settingIn(location.hash.slice(1));
-  lang = valueOf("lang", new URLSearchParams(location.hash.slice(1)).get("lang")) || lang;
+  const address = location.hash.slice(1);
+  [s, unread] = settingIn(address);
+  lang = valueOf("lang", address) || valueOf("lang", new URLSearchParams(address).get("lang")) || lang;
   wrong.clear();
   countParameters();
 }

@@ -92,6 +92,7 @@ function readNumber(text, field) {
 // The setting in an address, and the parts of it that say nothing.
 function settingIn(address) {
   const read = { ...START }, wrong = [];
+  if (Object.hasOwn(WORDS, address)) return [read, wrong]; // "zh" alone, as the report's pages have it
   for (const [name, text] of new URLSearchParams(address)) {
     const value = valueOf(name, text);
     if (value === undefined) wrong.push(`${name}=${text}`.slice(0, 40));

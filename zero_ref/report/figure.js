@@ -104,15 +104,17 @@ function drawBox(run, row, x, y, wide, tall) {
   return parts;
 }
 
-// A bar of parts, [pattern, bytes], with their sum above it and words below.
+// A bar of parts, [pattern, bytes, letters], with their sum above it and words below.
 function drawBar(x, y, wide, parts, most, words) {
   const bytes = sum(parts.map(([, each]) => each));
   const scale = wide / Math.max(1, most);
   const drawn = [text(x, y + 10, say("in_bytes", { bytes: exact(bytes) }), { class: "strong" }), text(x, y + 47, words, { class: "small" })];
   let left = x;
-  for (const [pattern, each] of parts) {
-    if (each) drawn.push(rect(left, y + 16, Math.max(0.75, scale * each), 16, { ...patternOf(pattern), class: "edge", "data-part": pattern }));
-    left += scale * each;
+  for (const [pattern, each, letters = ""] of parts) {
+    const reach = scale * each;
+    if (each) drawn.push(rect(left, y + 16, Math.max(0.75, reach), 16, { ...patternOf(pattern), class: "edge", "data-part": pattern }));
+    if (letters && reach > 24) drawn.push(text(left + reach / 2, y + 28, letters, { class: "tiny halo", "text-anchor": "middle" }));
+    left += reach;
   }
   return drawn;
 }
@@ -138,7 +140,7 @@ function drawFigureRow(run, y, at, most) {
   const outside = away ? ` ${say("figure_away", { bytes: exact(away) })}` : "";
   const share = say("figure_share", { share: percent }) + outside;
   const kept = KEPT.map((kind) => [kind, mostBy(run, heldBy).resting_bytes[kind]]);
-  const sent = COLLECTIVES.map((name) => [SENT_AS[name], mostBy(run, sends).sent_bytes_per_step[name]]);
+  const sent = COLLECTIVES.map((name) => [sentAs(run, name), mostBy(run, sends).sent_bytes_per_step[name], INITIALS[name] || ""]);
   parts.push(...drawBar(at.kept, y + at.barsDown, at.barsWide, kept, most.kept, share));
   parts.push(...drawBar(at.sent, y + at.barsDown, at.barsWide, sent, most.sent, formulaSent(run)));
   return parts;

@@ -390,7 +390,11 @@ function drawCalls(view, x, top, height, small) {
 
 // ---- Traffic
 
-const SENT_AS = { reduce_scatter: "gradient", all_gather: "parameter", other: "buffer" }; // patterns
+// The pattern of what a collective sends: who updates the whole model gathers the sums of gradients.
+function sentAs(run, name) {
+  if (name === "all_gather") return run.keeps.optimizer === "all" ? "gradient" : "parameter";
+  return name === "reduce_scatter" ? "gradient" : "buffer";
+}
 
 function drawTraffic(run, width) {
   const both = run.ranks.flatMap((rank) => [rank, rank.formula]);
@@ -406,7 +410,7 @@ function drawTraffic(run, width) {
     for (const [row, rank] of run.ranks.slice(0, MOST_BARS).entries()) {
       const [measured, formula] = [rank, rank.formula].map((each) => each.sent_bytes_per_step[name]);
       parts.push(text(0, y + 12, `rank ${run.numbers[row]}`, { class: "small" }));
-      parts.push(rect(left, y + 2, x(measured) - left, 12, patternOf(SENT_AS[name])));
+      parts.push(rect(left, y + 2, x(measured) - left, 12, patternOf(sentAs(run, name))));
       parts.push(line(x(formula), y, x(formula), y + 16, "cursor"));
       const end = x(Math.max(measured, formula)) + 8;
       parts.push(text(end, y + 12, beside(measured, formula), { class: "small" }));

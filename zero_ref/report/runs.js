@@ -149,8 +149,8 @@ function timelinesTable() {
 
 function drawRuns() {
   drawBadge();
-  const sentAs = COLLECTIVES.slice(0, 2).map((name) => h("li", {}, swatch(SENT_AS[name]), say("figure_sent_as", { collective: say(`collective_${name}`) })));
-  put("figure-legend", legend(KEPT), sentAs);
+  const letters = COLLECTIVES.slice(0, 2).map((name) => h("li", {}, h("b", {}, INITIALS[name]), say(`collective_${name}`)));
+  put("figure-legend", legend(KEPT), letters);
   put("figure-picture", drawFigure(DATA.runs, widthOf("figure-picture")));
   const dearer = DATA.runs.some(({ keeps, against }) => keeps.parameter === "1/N" && against && Math.abs(against.sent - 1.5) < 0.05);
   tell("figure-caption", dearer && say("figure_why"), say("figure_caption"));
