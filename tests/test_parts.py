@@ -10,6 +10,7 @@ import sys
 import parts
 import pytest
 from launching import ROOT
+from test_under_mpirun import FILES, HALVES
 
 MPI = sorted(map(str, (ROOT / "tests" / "mpi").glob("check_*.py")))
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -47,8 +48,9 @@ def test_who_names_nothing_gets_what_make_test_runs():
 def test_at_three_ranks_both_parts_are_launched_and_at_others_all():
     names = [name for name in collected("tests/test_under_mpirun.py") if "test_under_mpirun[" in name]
     assert [re.search(r"\[(.*)\]", name)[1] for name in names] == [
-        "3-quick", *(f"{ranks}-all" for ranks in (1, 2, 4, 5, 8)), "3-rest"
+        "3-quick", *(f"{ranks}-all" for ranks in (1, 2, 4, 5, 8)), "3-rest, first", "3-rest, second"
     ]  # fmt: skip
+    assert sorted(sum(HALVES.values(), [])) == FILES, "each file is in one of the two"
 
 
 def test_make_runs_both():
