@@ -50,7 +50,7 @@ def test_at_three_ranks_both_parts_are_launched_and_at_others_all():
     assert [re.search(r"\[(.*)\]", name)[1] for name in names] == [
         "3-quick", *(f"{ranks}-all" for ranks in (1, 2, 4, 5, 8)), "3-rest, first", "3-rest, second"
     ]  # fmt: skip
-    assert sorted(sum(HALVES.values(), [])) == FILES, "each file is in one of the two"
+    assert sorted(itertools.chain(*HALVES.values())) == FILES, "each file is in one of the two"
 
 
 def test_make_runs_both():
