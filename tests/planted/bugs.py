@@ -2003,9 +2003,21 @@ PAGES = [
         'BETWEEN.includes(name) ? "inside"',
     ),
     Bug(
+        "the figure says that stage 0 gathers parameters",
+        "report/pictures.js",
+        'run.keeps.optimizer === "all" ? "gradient" : "parameter"',
+        '"parameter"',
+    ),
+    Bug(
+        "the loss is no stop of the page",
+        "report/step.js",
+        "|| this.losses.has(at);",
+        ";",
+    ),
+    Bug(
         "a bar of the figure begins anew with every part",
         "report/figure.js",
-        "    left += scale * each;\n",
+        "    left += reach;\n",
         "",
     ),
     Bug(
