@@ -2009,12 +2009,6 @@ PAGES = [
         '"parameter"',
     ),
     Bug(
-        "the loss is no stop of the page",
-        "report/step.js",
-        "|| this.losses.has(at);",
-        ";",
-    ),
-    Bug(
         "a bar of the figure begins anew with every part",
         "report/figure.js",
         "    left += reach;\n",
