@@ -10,12 +10,11 @@ import ast
 import contextlib
 import io
 import queue
-import signal
 import sys
 import threading
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from twins import does_as  # noqa: E402
 
 from lessons.checker.checking import Result  # noqa: E402
 from lessons.checker.evidence import decode, kind_of, same  # noqa: E402
+from lessons.checker.teacher.student_process import at_most  # noqa: E402
 from lessons.checks import cases_of  # noqa: E402
 from zero_ref.layout import bounds  # noqa: E402
 
@@ -113,26 +113,10 @@ def judge(exercise: str, text: str, result: Result, right: Result, twin: Result 
         number = max(result.outcome.reports)
     said = Said(found.key, found.params, exercise, text, found.case, number, result, right)
     try:
-        with limited(SECONDS), contextlib.redirect_stdout(io.StringIO()):
+        with at_most(SECONDS), contextlib.redirect_stdout(io.StringIO()):
             return bool(known(said))
     except Exception:  # what is said of does not exist
         return False
-
-
-@contextlib.contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """What runs within it may call a student's function, which may never end: then TimeoutError."""
-
-    def late(*_: Any) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def shows(shown: dict[str, Any], case: dict[str, Any]) -> bool:

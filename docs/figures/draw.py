@@ -16,7 +16,7 @@ from zero_ref.stages import STAGES
 
 KINDS = ("parameter", "gradient", "optimizer")  # from the bottom up
 LETTERS = {"parameter": "P", "gradient": "G", "optimizer": "O"}
-SENT_AS = {"reduce_scatter": "RS", "all_gather": "AG"}
+INITIALS = {"reduce_scatter": "RS", "all_gather": "AG"}
 ROW, TOP, SIDE, HEIGHT = 104, 104, 60, 86  # y of a row to the next, of the first, a rank's box
 KEPT, SENT, LONGEST = 580, 770, 150  # x of the bars, and their longest
 
@@ -105,7 +105,7 @@ def bar(
 def sent_as(stage: int) -> dict[str, tuple[str, str]]:
     """Pattern and letters of each collective: who has the whole optimizer state gathers gradients, too."""
     gathered = "gradient" if STAGES[stage].KEEPS["optimizer"] == "all" else "parameter"
-    return {name: ("gradient" if name == "reduce_scatter" else gathered, SENT_AS[name]) for name in SENT_AS}
+    return {name: ("gradient" if name == "reduce_scatter" else gathered, INITIALS[name]) for name in INITIALS}
 
 
 def row(stage: int, record: dict, records: list[dict], words: dict) -> list[str]:
@@ -188,7 +188,7 @@ def draw(records: list[dict], language: str) -> str:
             f'<text class="letter" x="{x + 11}" y="540">{LETTERS[kind]}</text>',
             f'<text x="{x + 30}" y="541">{words[kind]}</text>',
         ]
-    sent = " · ".join(f"{letters} {name.replace('_', '-')}" for name, letters in SENT_AS.items())
+    sent = " · ".join(f"{letters} {name.replace('_', '-')}" for name, letters in INITIALS.items())
     out += [f'<text class="less" x="474" y="541">{words["empty"]}</text>']
     out += [f'<text class="less" x="956" y="541" text-anchor="end">{sent}</text>', "</svg>", ""]
     return "\n".join(out)

@@ -10,14 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # What a launcher has set here would make the new ranks believe that they are the old ones.
-LAUNCHED = (
-    "PMI_",
-    "PMIX_",
-    "HYDI_",
-    "OMPI_COMM",
-    "OMPI_MCA_ess",
-    "MPI_LOCAL",
-)  # OMPI_ALLOW_RUN_AS_ROOT stays
+# OMPI_ALLOW_RUN_AS_ROOT stays.
+LAUNCHED = ("PMI_", "PMIX_", "HYDI_", "OMPI_COMM", "OMPI_MCA_ess", "MPI_LOCAL")
 
 
 def environment(started: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zero_ref import model, optim
+from zero_ref.clip import sum_of_squares
 from zero_ref.layout import FlatLayout
 
 WIDTHS = (4, 10, 13, 1)  # units of 50, 143 and 14 parameters: neither 3 nor 4 divides any of them
@@ -177,7 +178,7 @@ class World:
         for rank, of_rank in enumerate(vectors):
             shard = 0 if self.mistake.norm == "first" else rank
             pieces = [v if whole else u.layout.shard(v, shard) for u, v in zip(self.units, of_rank)]
-            squares.append([float(np.sum(np.square(piece))) for piece in pieces])  # as zero_ref.clip, in bits
+            squares.append([sum_of_squares(piece) for piece in pieces])
         if self.mistake.norm == "units":
             return [math.sqrt(sum(of_unit)) for of_unit in zip(*squares)]
         return [math.sqrt(sum(map(sum, squares)))] * len(self.units)
