@@ -49,6 +49,14 @@ def test_a_wrong_option_on_one_rank_ends_all_with_its_words(rank):
     assert len(told) == 1 and "--stage: invalid choice: 9" in told[0]
 
 
+@LINUX
+def test_one_rank_has_the_word_also_where_all_wake_at_once():
+    at_once = "from zero_ref.launch import start\nstart.min = lambda *_: 0.0\n" + COMMAND
+    program = at_once.format(rank=4, statement="sys.exit('no')", command="train.__main__")
+    found = mpirun(5, "-c", program, *TRAIN, limit=30)
+    assert errors(found) == ["zero_ref: error: rank 4 ended before MPI started"]
+
+
 @pytest.mark.parametrize("ranks", [0, 3])
 def test_without_mpi4py_there_is_one_line(ranks):
     missing = "import sys; sys.modules['mpi4py'] = None; from zero_ref import launch\n"

@@ -2195,6 +2195,7 @@ STARTS = [
         "for s in (woken, post.inbox) if s]",
         "for s in (woken,)]",
     ),
+    Bug("all ranks have the word", "launch/start.py", "    if word or not post.inbox:\n", "    if True:\n"),
     Bug("an interrupt is not heard", "launch/start.py", "if signal.SIGINT in told:", "if False:"),
     Bug(
         "the others are not ended",

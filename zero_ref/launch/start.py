@@ -48,21 +48,21 @@ class Post:
         self.rank, self.size = rank_by_launcher(), size_by_launcher()
         self.family = f"\0zero_ref/{getattr(os, 'getuid', int)()}/{launcher()}"
         self.owner = os.getpid()
-        self.inbox = self.bind("") if self.size > 1 and sys.platform == "linux" else None
+        self.inbox = self.bind(self.name(self.rank)) if self.size > 1 and sys.platform == "linux" else None
         self.here: socket.socket | None = None
         if self.inbox:
             self.inbox.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             atexit.register(self.tell_others)
 
-    def name(self, rank: int, what: str) -> str:
+    def name(self, rank: int, what: str = "") -> str:
         """The name of a rank's socket; it begins with a zero byte, and so is in no folder."""
         return f"{self.family}/{rank}{what}"
 
-    def bind(self, what: str) -> socket.socket | None:
-        """A socket of this rank; None where it has one, as in a program that a rank has started."""
+    def bind(self, name: str) -> socket.socket | None:
+        """A socket of this name; None where there is one, as in a program that a rank has started."""
         made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            made.bind(self.name(self.rank, what))
+            made.bind(name)
         except OSError:
             made.close()
             return None
@@ -70,7 +70,7 @@ class Post:
 
     def come(self) -> None:
         """This rank has come to MPI's start."""
-        self.here = self.bind("/start") if self.inbox else None
+        self.here = self.bind(self.name(self.rank, "/start")) if self.inbox else None
 
     def leave(self) -> None:
         """MPI has started, and tells of ends by itself."""
@@ -104,7 +104,7 @@ class Post:
     def send(self, sender: socket.socket, text: bytes, rank: int) -> bool:
         """Whether a rank is there; a message that finds no more room there is one too many anyhow."""
         try:
-            sender.sendto(text, self.name(rank, ""))
+            sender.sendto(text, self.name(rank))
         except BlockingIOError:
             return True
         except OSError:
@@ -219,11 +219,14 @@ def listen(post: Post, woken: socket.socket, timeout: float) -> None:
 
 
 def end_all(post: Post, said: str, code: int) -> None:
-    """One line, from the lowest rank that waits: the others end while they let it speak first."""
+    """One line a machine, from the rank that has the word; where there are no such names, from the lowest."""
     time.sleep(min(0.4 * post.rank, 4.0))
-    tell(f"zero_ref: error: {one_line(said)}\n")
+    word = post.bind(f"{post.family}/word") if post.inbox else None
+    if word or not post.inbox:
+        tell(f"zero_ref: error: {one_line(said)}\n")
     shared.drop_names()
     time.sleep(0.2)  # mpirun forwards the text; end at once and it may be lost
     with contextlib.suppress(KeyError, ValueError, OSError):  # MPICH's mpirun ends nobody else without it
         os.write(int(os.environ["PMI_FD"]), f"cmd=abort exitcode={code}\n".encode())
+        time.sleep(PATIENCE)  # until mpirun ends this rank: so long no other has the word
     os._exit(code)
