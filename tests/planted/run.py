@@ -128,7 +128,7 @@ FIRST = {  # by group, where it is not the order above
     "variants": ["variants"],
     "tensor parallel": ["teams"],
     "install": ["install"],
-    "clipping": ["optim"],
+    "clipping": ["unit"],
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
