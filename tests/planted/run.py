@@ -129,6 +129,7 @@ FIRST = {  # by group, where it is not the order above
     "tensor parallel": ["teams"],
     "install": ["install"],
     "clipping": ["unit"],
+    "optimizer": ["unit"],
     "extremes": ["unit"],
     "bits": ["bits"],
     "collectives": ["comm"],
