@@ -207,6 +207,18 @@ def test_one_phase_for_all_runs_whatever_the_number_of_its_event(opened, tmp_pat
         assert phases() == [phase] * 4
 
 
+def test_four_timelines_and_their_phases_stand_on_one_screen_of_a_phone(opened, tmp_path):
+    view = opened(written(tmp_path, four()), width=390, height=844, fragment="#en")
+    boxes = [view.locator("#timelines figure").nth(i).bounding_box() for i in range(4)]
+    ribbon = view.locator("#runs-ribbon").bounding_box()
+    assert boxes[-1]["y"] + boxes[-1]["height"] - boxes[0]["y"] + ribbon["height"] < 844
+    view.locator("#timelines figure").last.scroll_into_view_if_needed()
+    assert view.locator("#runs-ribbon").bounding_box()["y"] == 0, "it stays in sight"
+    view.locator("#runs-ribbon").get_by_role("button", name="backward 1").click()
+    told = view.locator("#timelines .readout").all_inner_texts()
+    assert all(re.fullmatch(r"backward 1 · [\d,]+ bytes alive", each) for each in told), told
+
+
 def test_runs_of_other_models_and_micro_batches_follow_as_far_as_they_can(opened, tmp_path):
     view = opened(
         written(

@@ -2027,6 +2027,7 @@ PAGES = [
         "phase.name === now?.name && ",
         "",
     ),
+    Bug("timelines on a phone are as high as elsewhere", "report/runs.js", "narrow ? 58 : 230", "230"),
     Bug(
         "keys move pictures that nobody sees",
         "report/page.js",

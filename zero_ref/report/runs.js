@@ -64,7 +64,7 @@ function drawTimeline(place, each, most) {
   const narrow = document.body.clientWidth < NARROW;
   const readout = h("p", { class: "readout" });
   const label = `${labelOf(each.run)}: ${say("memory_description", { rank: each.rank.number })}`;
-  const options = { most, small: true, tall: narrow ? 78 : 230, label, changed: () => follow(each) };
+  const options = { most, small: true, tall: narrow ? 58 : 230, label, changed: () => follow(each) };
   const [picture, moveCursor] = drawMemory(each, width, options);
   const drawn = () => {
     const phase = phaseAt(each.phases, each.position);
