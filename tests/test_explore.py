@@ -391,7 +391,7 @@ def test_a_setting_is_kept_in_the_address(page, opened):
     window.locator("#ring").select_option("1")
     window.locator("#latency").fill("2.5")
     window.locator("#stages label").nth(1).click()
-    window.locator("#language").click()
+    window.locator("#chinese").click()
     fragment = window.evaluate("location.hash")
     assert set(fragment.lstrip("#").split("&")) == {
         "psi=1.5e9",
@@ -412,6 +412,90 @@ def test_a_setting_is_kept_in_the_address(page, opened):
     assert again.evaluate("location.hash") == "#lang=zh"
     again.evaluate("location.hash = '#n=4'")  # as by the back button
     again.wait_for_function("document.querySelector('#n').value === '4'")
+
+
+@pytest.mark.parametrize("first, lang, html", [("english", "zh", "zh-CN"), ("chinese", "en", "en")])
+def test_the_language_is_switched_as_on_the_reports_pages(first, lang, html, page, opened):
+    switches = re.compile(r'<div class="languages".*?</div>', re.DOTALL)
+    own, reports = (switches.search(text)[0] for text in (explore.page(), palette.of_report("page.html")))
+    assert re.sub(r"\s*\n\s*", "", own) == re.sub(r"\s*\n\s*", "", reports)
+    window, other = opened(page, fragment="#n=4"), {"english": "chinese", "chinese": "english"}[first]
+    for name in (first, other, other):  # a second press of the same changes nothing
+        window.locator(f"#{name}").click()
+        assert window.locator('.languages [aria-pressed="true"]').get_attribute("id") == name
+        assert window.locator('.languages [aria-pressed="false"]').count() == 1
+    assert window.evaluate("document.documentElement.lang") == html
+    assert window.evaluate("location.hash") == f"#n=4&lang={lang}"
+
+
+PANELS = ("machine", "others", "results", "more")
+WIDE, PHONE = list(PANELS), ["machine", "results", "others", "more"]
+FOCUSED = """() => {
+  const e = document.activeElement, shown = e.closest(".cards label") || e, ring = getComputedStyle(shown);
+  const b = shown.getBoundingClientRect(), table = e.closest("section")?.querySelector("table");
+  return {
+    part: e.closest("header, #machine, #others, #results, #more")?.id || e.tagName,
+    name: e.id || e.name || e.tagName + (table ? table.id : ""), top: b.top + scrollY,
+    seen: b.bottom > 0 && b.top < innerHeight && b.left >= 0 && b.right <= innerWidth,
+    ring: ring.outlineStyle !== "none" && parseFloat(ring.outlineWidth) >= 2,
+  };
+}"""
+
+
+@pytest.mark.parametrize("width, order", [(1280, WIDE), (390, PHONE)])
+def test_tab_goes_as_the_eye_does(width, order, page, opened):
+    """Forwards and backwards, and nothing traps; what has the focus is seen, and that it has it."""
+    setting = "#shape=1&vocab=50257&hsdp=1&hpz=1&offload=disk&cut=tiles"
+    window, reached = opened(page, width=width, height=844, fragment=setting), []
+    window.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    while len(reached) < 120:
+        window.keyboard.press("Tab")
+        now = window.evaluate(FOCUSED)
+        if now["name"] == "BODY":
+            break
+        assert now["seen"] and now["ring"], now
+        reached.append(now)
+    names = [each["name"] for each in reached]
+    assert now["name"] == "BODY", "it ends"
+    assert len(names) == len(set(names)) and names[1:4] == ["english", "chinese", "theme"]
+    assert [
+        part for part, _ in itertools.groupby(each["part"] for each in reached) if part in PANELS
+    ] == order
+    controls = window.locator("button, select, input:not([type=radio]), summary, .scroll")
+    count = controls.evaluate_all("all => all.filter(e => !e.disabled && e.checkVisibility()).length")
+    assert len(names) == count + 2, "all of them, the link over them and the chosen card"
+    for part in PANELS if width == 390 else PANELS[2:]:  # at the left the panels scroll
+        tops = [each["top"] for each in reached if each["part"] == part]
+        assert all(b > a - 20 for a, b in itertools.pairwise(tops)), part
+    for name in reversed(names):
+        window.keyboard.press("Shift+Tab")
+        assert window.evaluate(FOCUSED)["name"] == name
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_on_a_phone_a_slider_changes_cards_that_are_seen_with_it(lang, page, opened):
+    window = opened(page, width=390, height=844, fragment=f"#lang={lang}")
+    cards, controls = window.locator("#stages label"), ("#device", "#n-range", "#memory-range", "#group")
+    for place in [*map(window.locator, controls), *cards.all()]:
+        box = place.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 844
+    before = cards.all_inner_texts()
+    box = window.locator("#n-range").bounding_box()
+    window.mouse.click(box["x"] + 5, box["y"] + box["height"] / 2)
+    assert all(a != b for a, b in zip(before[1:], cards.all_inner_texts()[1:], strict=True))
+    assert window.evaluate("scrollY") == 0
+
+
+def test_the_panels_go_where_the_width_asks_and_keep_what_they_have(page, opened):
+    window = opened(page, width=1280)
+    window.locator("#psi").fill("7e9")
+    parts = window.locator(", ".join(f"#{name}" for name in PANELS))
+    for width, order in ((390, PHONE), (1280, WIDE)):
+        window.set_viewport_size({"width": width, "height": 844})
+        window.wait_for_selector(f"#{order[order.index('others') - 1]} + #others")
+        assert parts.evaluate_all("all => all.map(e => e.id)") == order
+        assert window.evaluate("document.activeElement.id") == "psi"
+        assert window.locator("#psi").input_value() == "7e9"
 
 
 def test_a_language_alone_is_an_address_as_on_the_other_pages(page, opened):

@@ -225,8 +225,7 @@ function words() {
     const [before, letter] = [t[place.htmlFor]].flat();
     place.replaceChildren(before, ...(letter ? [element("i", {}, letter)] : []));
   }
-  $("language").textContent = t.other;
-  $("language").lang = lang === "zh" ? "en" : "zh-CN";
+  for (const button of document.querySelectorAll(".languages button")) button.setAttribute("aria-pressed", String(button.lang === lang));
   $("stages").setAttribute("aria-label", t.stages);
   $("theme").setAttribute("aria-label", `${t.themeLabel}: ${dark() ? t.light : t.dark}`);
   $("theme").textContent = dark() ? t.light : t.dark;
@@ -325,6 +324,7 @@ function readAddress() {
   countParameters();
 }
 
+const narrow = matchMedia("(max-width: 900px)");
 const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
 function typed(name) {
@@ -332,6 +332,14 @@ function typed(name) {
   if (!Number.isNaN(value)) return change({ [name]: value });
   wrong.set(name, $(name).value);
   return refresh();
+}
+
+// On a narrow page the first pictures stand between the panel of ranks and the others; Tab goes as the eye does.
+function arrange() {
+  const focused = document.activeElement;
+  $(narrow.matches ? "results" : "machine").after($("others"));
+  $(narrow.matches ? "state-only" : "lead").after($("source"));
+  if (focused !== document.activeElement) focused.focus();
 }
 
 function build() {
@@ -359,15 +367,18 @@ function build() {
   on("ring", ({ value }) => ({ ring: value === "1" }));
   for (const name of TICKED) on(name, ({ checked }) => ({ [name]: checked }));
   $("reset").addEventListener("click", () => { wrong.clear(); change({ ...START }); });
-  $("controls").addEventListener("submit", (event) => event.preventDefault());
-  $("language").addEventListener("click", () => { lang = lang === "zh" ? "en" : "zh"; refresh(); writeAddress(); });
+  for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
+  for (const button of document.querySelectorAll(".languages button"))
+    button.addEventListener("click", () => { lang = button.lang; refresh(); writeAddress(); });
   $("theme").addEventListener("click", () => { document.documentElement.dataset.theme = dark() ? "light" : "dark"; words(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", words);
   addEventListener("hashchange", () => { readAddress(); refresh(); });
+  narrow.addEventListener("change", arrange);
   let width = 0; // drawn for
   new ResizeObserver(([{ contentRect }]) => { if (contentRect.width !== width) { width = contentRect.width; show(); } }).observe($("memory-chart"));
 }
 
 build();
+arrange();
 readAddress();
 refresh();

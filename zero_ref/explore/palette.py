@@ -15,7 +15,7 @@ def of_report(name: str) -> str:
 
 def colors() -> str:
     """CSS: --parameter, --ink and so on, light and dark, by the system or by <html data-theme>."""
-    light, dark = re.findall(r":root \{\s*(--ground:[^}]*?)\s*\}", of_report("page.css"))[:2]
+    light, dark = re.findall(r":root[^{}]*\{\s*(--ground:[^}]*?)\s*\}", of_report("page.css"))[:2]
     by_system = f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}'
     return f':root {{ {light} }}\n{by_system}\n:root[data-theme="dark"] {{ {dark} }}'
 

@@ -3,8 +3,9 @@
 const WORDS = {
   en: {
     title: "ZeRO: what fits on one device",
-    lead: "Move a slider and see what one rank holds, sends and waits for at each stage. The formulas are the paper's (arXiv 1910.02054), with padding and (N−1)/N: exact to the byte.",
-    skip: "To the results", other: "中文", dark: "Dark", light: "Light", themeLabel: "Colors", reset: "Reset",
+    lead: "Move a slider and see what one rank holds, sends and waits for at each stage.",
+    source: "The formulas are the paper's (arXiv 1910.02054), with padding and (N−1)/N: exact to the byte.",
+    skip: "To the results", dark: "Dark", light: "Light", themeLabel: "Colors", reset: "Reset",
     model: "Model", preset: "Example", own: "—", modelPreset: "A model known by name", devicePreset: "A device known by name",
     bits: "Numbers", bits16: "16 bits, mixed precision", bits32: "32 bits", bits64: "64 bits",
     k: "Optimizer state", psi: ["Parameters ", "Ψ"],
@@ -17,7 +18,7 @@ const WORDS = {
       16: "As 12, and 4 for float32 gradients, which DeepSpeed keeps. With 2 + 2 that is 20 in all.",
       adam: (n) => `Adam's momentum and variance, ${n} each; no master is needed.`,
     },
-    ranks: "Ranks and devices", n: ["Ranks ", "N"], memory: "Memory of a device, GB", group: ["Ranks a machine ", "G"], micro: "Micro-batches a step",
+    ranks: "Ranks and devices", n: ["Ranks ", "N"], memory: "Device memory, GB", group: ["Ranks a machine ", "G"], micro: "Micro-batches a step",
     noGroups: "all on one", ofGroup: (g, n) => `${g}: ${n / g} machines`, apart: (g) => `${g}: does not divide N`,
     uneven: (g, n) => `${g} ranks a machine do not divide ${n}: all are counted as one machine.`,
     alone: (g, n) => `${n} ranks fit on one machine of ${g}.`,
@@ -90,8 +91,9 @@ const WORDS = {
   },
   zh: {
     title: "ZeRO：一台设备放得下多大的模型",
-    lead: "拖动滑块，看每个阶段下一个 rank 要存多少、每步要发多少、要花多久。公式出自论文（arXiv 1910.02054），计入 padding 和 (N−1)/N，精确到字节。",
-    skip: "跳到结果", other: "English", dark: "深色", light: "浅色", themeLabel: "配色", reset: "恢复初始设置",
+    lead: "拖动滑块，看每个阶段下一个 rank 要存多少、每步要发多少、要花多久。",
+    source: "公式出自论文（arXiv 1910.02054），计入 padding 和 (N−1)/N，精确到字节。",
+    skip: "跳到结果", dark: "深色", light: "浅色", themeLabel: "配色", reset: "恢复初始设置",
     model: "模型", preset: "示例", own: "—", modelPreset: "常见模型", devicePreset: "常见设备",
     bits: "数值精度", bits16: "16 位（混合精度）", bits32: "32 位", bits64: "64 位",
     k: "优化器状态", psi: ["参数量 ", "Ψ"],
