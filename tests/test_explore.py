@@ -525,7 +525,7 @@ def test_what_is_wrong_is_said_beside_the_field_and_no_result_stays(lang, words,
     window = opened(page, fragment=f"#lang={lang}")
     error, problem = window.locator("#n-error"), window.locator("#problem")
     results = window.locator(".cards, .verdict, .chart, table, #formulas, #command")
-    shown = "all => all.filter(e => e.checkVisibility()).length"
+    shown = "all => all.filter(e => e.checkVisibility({ visibilityProperty: true })).length"
     there = results.evaluate_all(shown)
     assert there >= 8 and not error.is_visible()
     for wrong in ("0", "many", "1.5", "-4", "1e99", "7b"):
@@ -667,6 +667,66 @@ def test_a_page_without_a_language_asks_the_browser(opened, tmp_path):
 def test_the_languages_have_the_same_words(page, opened):
     keys = opened(page).evaluate("[WORDS.en, WORDS.zh].map(w => Object.keys(w).sort().join())")
     assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_field_stays_where_somebody_types_what_is_wrong(lang, page, opened):
+    """On a phone the pictures stand above it."""
+    window = opened(page, width=390, height=844, fragment=f"#lang={lang}")
+    field = window.locator("#psi")
+    field.scroll_into_view_if_needed()
+    before = field.bounding_box()["y"]
+    for text in ("", "1e15", "7e9"):
+        field.fill(text)
+        window.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert field.bounding_box()["y"] == pytest.approx(before, abs=2), text
+
+
+MIXTURES = [
+    *("", "n=1", "n=1e6&psi=1e13", "psi=1e14", "psi=4321&n=3&memory=0.00001", "n=63&group=16&hsdp=1"),
+    *("hsdp=1&hpz=1&group=8", "weights=8&gradients=4&hpz=1", "offload=disk&shards=1", "shape=1&again=1"),
+    "shape=1&again=1&hsdp=1&hpz=1&group=8&weights=fp8&gradients=fp8&offload=host&shards=1&cut=tiles&vocab=50257",
+    "shape=1&cut=buckets&memory=400",
+]
+ON_CURVES = """() => {
+  const svg = document.querySelector("#over-chart svg"), found = [];
+  const boxes = [...svg.querySelectorAll("text")].map(e => [e, e.getBBox()]);
+  for (const [e, b] of boxes) {
+    for (const [other, c] of boxes)
+      if (e !== other && Math.min(b.x + b.width, c.x + c.width) - Math.max(b.x, c.x) > 1
+        && Math.min(b.y + b.height, c.y + c.height) - Math.max(b.y, c.y) > 3.5)
+        found.push([e, other].map(x => x.textContent));
+    for (const path of svg.querySelectorAll("path.line"))
+      for (let i = 0; i <= path.getTotalLength(); i += 3) {
+        const { x, y } = path.getPointAtLength(i);
+        if (x > b.x && x < b.x + b.width && y > b.y + 3 && y < b.y + b.height - 3) {
+          found.push(`${e.textContent} on ${path.dataset.name}`);
+          break;
+        }
+      }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width, height", [(1280, 800), (390, 844)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_no_mixture_is_wider_than_the_window_and_no_label_lies_on_a_curve(
+    width, height, scheme, lang, page, opened
+):
+    window = opened(page, width=width, height=height, color_scheme=scheme)
+    for i, setting in enumerate(MIXTURES):
+        said = f"#{setting}&stage={(3, 1)[i % 2]}&lang={lang}"
+        window.evaluate("said => { location.hash = said; readAddress(); refresh(); }", said)
+        assert not window.locator("#address-problem").is_visible()
+        assert window.evaluate("document.documentElement.scrollWidth") == width, said
+        if scheme == "light":
+            assert window.evaluate(ON_CURVES) == [], said
+    window.locator("#psi").fill("1e15")
+    window.locator("#n").fill("1048576")
+    assert window.locator("#n-error").is_visible() and window.locator("#psi-error").is_visible()
+    assert window.evaluate("document.documentElement.scrollWidth") == width
 
 
 @pytest.mark.parametrize("width", [1280, 390, 320])
