@@ -472,6 +472,16 @@ def test_tab_goes_as_the_eye_does(width, order, page, opened):
         assert window.evaluate(FOCUSED)["name"] == name
 
 
+def test_the_link_to_the_results_keeps_the_setting(page, opened):
+    window = opened(page, fragment="#n=4&lang=en")
+    window.keyboard.press("Tab")
+    window.keyboard.press("Enter")
+    window.keyboard.press("Tab")
+    assert window.evaluate("document.activeElement.name") == "stage"
+    assert window.evaluate("location.hash") == "#n=4&lang=en" and window.locator("#n").input_value() == "4"
+    assert not window.locator("#address-problem").is_visible()
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_on_a_phone_a_slider_changes_cards_that_are_seen_with_it(lang, page, opened):
     window = opened(page, width=390, height=844, fragment=f"#lang={lang}")
@@ -792,6 +802,19 @@ def test_text_stands_out_from_its_background(scheme, page, opened):
     window.locator("#theme").click()
     assert window.evaluate("getComputedStyle(document.body).backgroundColor") != before
     assert contrast() >= 4.5
+
+
+def test_a_page_in_the_dark_is_printed_in_the_light(page, opened):
+    window = opened(page, color_scheme="dark")
+    ink = "getComputedStyle(document.documentElement).getPropertyValue('--%s').trim()"
+    dark = [window.evaluate(ink % name) for name in ("ink", "good")]
+    for theme in ("light", "dark"):  # by the button, and so that it is not the system's
+        window.locator("#theme").click()
+        assert window.evaluate("document.documentElement.dataset.theme") == theme
+    assert [window.evaluate(ink % name) for name in ("ink", "good")] == dark
+    window.emulate_media(media="print", color_scheme="dark")
+    assert window.evaluate(ink % "ink") in palette.both()[0] and dark[0] in palette.both()[1]
+    assert window.evaluate(ink % "good") != dark[1] and not window.locator("#machine").is_visible()
 
 
 def test_kinds_differ_without_color(page, opened):

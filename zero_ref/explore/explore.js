@@ -228,7 +228,7 @@ function words() {
   }
   for (const button of document.querySelectorAll(".languages button")) button.setAttribute("aria-pressed", String(button.lang === lang));
   $("stages").setAttribute("aria-label", t.stages);
-  $("theme").setAttribute("aria-label", `${t.themeLabel}: ${dark() ? t.light : t.dark}`);
+  $("theme").setAttribute("aria-label", t.theme(dark() ? t.light : t.dark));
   $("theme").textContent = dark() ? t.light : t.dark;
 }
 
@@ -368,6 +368,7 @@ function build() {
   for (const name of ["weights", "gradients", "offload", "cut"]) on(name, ({ value }) => ({ [name]: value }));
   on("ring", ({ value }) => ({ ring: value === "1" }));
   for (const name of TICKED) on(name, ({ checked }) => ({ [name]: checked }));
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("results").focus(); }); // the address is the setting's
   $("reset").addEventListener("click", () => { wrong.clear(); change({ ...START }); });
   for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
   for (const button of document.querySelectorAll(".languages button"))
