@@ -307,7 +307,8 @@ def test_a_students_folder_is_checked_wherever_the_student_stands_in_it(own, ins
         (("python", str(exercises / f"{SOLVED}.py")), own.parent),
     )
     for command, cwd in ways:
-        assert installed(*command, cwd=cwd).returncode == 2, command
+        done = installed(*command, cwd=cwd)
+        assert done.returncode == 2 and "not started" in done.stdout, command
     shutil.copy(ROOT / "tests" / "answers" / f"{SOLVED}.py", exercises)
     done = installed("zero-ref", "learn", "run", "6", LANG="zh_CN.UTF-8", cwd=own)
     assert done.returncode == 0 and "通过" in done.stdout, done.stdout + done.stderr

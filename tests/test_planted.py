@@ -23,6 +23,11 @@ def test_a_planted_bug_fits_and_compiles(name):
         compile(planted, BUGS[name].file, "exec")
 
 
+def test_every_group_begins_with_checks_that_there_are():
+    assert run.FIRST.keys() <= GROUPS.keys()
+    assert {check for first in run.FIRST.values() for check in first} <= run.CHECKS.keys()
+
+
 def test_a_sample_is_spread_over_its_group():
     assert run.spread(list(range(10)), 3) == [0, 3, 6]
     assert run.spread([1, 2], 3) == [1, 2]

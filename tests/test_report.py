@@ -108,7 +108,7 @@ def test_every_word_that_is_asked_for_exists():
 # The page
 
 
-def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):
+def test_shift_and_the_arrow_keys_go_event_by_event(run, opened):
     view = opened(run / "run.html")
     record = record_of(run)
     assert view.locator("#now-numbers").inner_text().startswith("event 0 of")
@@ -116,7 +116,7 @@ def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):
     pictures, lines = set(), set()
     events = record["recorded_step"]["ranks"][0]["events"]
     for number, event in enumerate(events, 1):
-        view.keyboard.press("ArrowRight")
+        view.keyboard.press("Shift+ArrowRight")
         assert view.locator("#now-numbers").inner_text().startswith(f"event {number} of {len(events)}")
         pictures.add(view.locator("#holdings-picture").inner_html())
         marked = view.locator("#source .now")
@@ -128,13 +128,13 @@ def test_the_page_of_a_run_steps_with_the_arrow_keys(run, opened):
             source = record["recorded_step"]["source"].splitlines()[event[5] - 1]
             assert source.strip() in shown
     assert len(pictures) > 30 and len(lines) > 5
-    view.keyboard.press("ArrowRight")
+    view.keyboard.press("Shift+ArrowRight")
     assert f"event {len(events)} of" in view.locator("#now-numbers").inner_text(), "the end is the end"
-    view.keyboard.press("ArrowLeft")
+    view.keyboard.press("Shift+ArrowLeft")
     assert f"event {len(events) - 1} of" in view.locator("#now-numbers").inner_text()
 
 
-def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
+def test_arrows_and_the_buttons_go_from_call_to_call(run, opened):
     view = opened(run / "run.html")
     events = record_of(run)["recorded_step"]["ranks"][0]["events"]
     stops = (["died", "gathered"],)  # a copy is thrown away
@@ -142,7 +142,7 @@ def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
     thrown = next(i for i, event in enumerate(events, 1) if event[1:3] in stops)
     assert thrown in calls[:6]
     for number in calls[:5]:
-        view.keyboard.press("Shift+ArrowRight")
+        view.keyboard.press("ArrowRight")
         assert view.locator("#now-numbers").inner_text().startswith(f"event {number} of")
         if number == thrown:
             assert "is thrown away" in view.locator("#now-words").inner_text()
@@ -154,6 +154,73 @@ def test_shift_and_the_buttons_go_from_call_to_call(run, opened):
     assert view.locator("#now-numbers").inner_text().startswith(f"event {calls[5] - 1} of")
     view.locator("#rank-2").click()
     assert view.locator("#rank-2").get_attribute("aria-pressed") == "true"
+
+
+def test_the_space_bar_plays_and_the_buttons_come_first(run, opened):
+    view = opened(run / "run.html", fragment="#en")
+    for _ in range(5):  # two languages, the theme, back
+        view.keyboard.press("Tab")
+    assert view.evaluate("document.activeElement.id") == "play"
+    view.evaluate("document.activeElement.blur()")
+    view.keyboard.press("Space")
+    assert view.locator("#play").inner_text() == "pause" and view.evaluate("scrollY") == 0
+    view.keyboard.press("Space")
+    assert view.locator("#play").inner_text() == "play"
+    view.locator("#memory-table summary").focus()
+    view.keyboard.press("Space")  # opens what has the focus
+    assert view.locator("#memory-table").get_attribute("open") is not None
+    assert view.locator("#play").inner_text() == "play"
+
+
+def test_arrows_mean_the_same_where_the_picture_has_the_focus(run, opened):
+    view = opened(run / "run.html", fragment="#en")
+    calls = [call - 1 for call in view.evaluate("[1, 2, 3].map(n => view.rank.firstWith[n] + 1)")]
+    view.locator("#memory-picture svg").focus()
+    for position in calls:
+        view.keyboard.press("ArrowRight")
+        assert view.evaluate("view.position") == position
+    view.keyboard.press("Shift+ArrowLeft")
+    assert view.evaluate("view.position") == calls[-1] - 1
+
+
+@pytest.mark.parametrize("system, others", (("light", "Dark"), ("dark", "Light")))
+def test_the_theme_is_the_systems_until_the_button_decides(system, others, run, opened):
+    view = opened(run / "run.html", fragment="#en", color_scheme=system)
+    ground = "getComputedStyle(document.body).backgroundColor + getComputedStyle(document.body).colorScheme"
+    seen = [view.evaluate(ground)]
+    for name in (others, system.title()):
+        assert view.locator("#theme").inner_text() == name
+        view.locator("#theme").click()
+        seen.append(view.evaluate(ground))
+    assert seen[0].startswith(seen[2].partition(")")[0]) and seen[0][:12] != seen[1][:12]
+    assert seen[1].endswith(others.lower()) and seen[2].endswith(system)
+
+
+def test_what_travels_shows_in_the_collectives_under_the_memory(run, others, opened, tmp_path):
+    def looks(view):
+        return set(
+            view.locator("#memory-picture rect.collective").evaluate_all(
+                "all => all.map(e => e.getAttribute('fill'))"
+            )
+        )
+
+    for wide in (1280, 390):
+        shown = looks(opened(run / "run.html", width=wide))
+        assert shown == {"url(#gathered)", "url(#full_gradient)", "url(#buffer)"}
+    stage_0 = looks(opened(written(tmp_path, {"0.json": record_of(others, "0")})))
+    assert stage_0 == {"url(#full_gradient)", "url(#buffer)"}, "sums of gradients are gathered"
+
+
+def test_the_losses_are_told_apart(run, opened):
+    record, view = record_of(run), opened(run / "run.html", fragment="#en")
+    tile = view.locator("#numbers div", has=view.locator("dd.first_and_last_loss")).inner_text().split("\n")
+    assert tile[0] == "loss: first step → mean of the last epoch"
+    assert tile[1] == f"{record['loss'][0]:.4f} → {record['last_epoch']['loss']:.4f}"
+    assert record["last_epoch"]["loss"] != record["loss"][-1]
+    assert (
+        f"loss {record['loss'][-1]:.4f}, of this step's batch alone"
+        in view.locator("#loss-caption").inner_text()
+    )
 
 
 def test_the_loss_is_a_stop_between_the_passes(run, opened):
@@ -170,9 +237,9 @@ def test_the_loss_is_a_stop_between_the_passes(run, opened):
         assert "computes the loss of its own samples" in view.locator("#now-words").inner_text()
         line = int(view.locator("#source .now").get_attribute("data-line"))
         assert "loss_grad(x, y)" in step["source"].splitlines()[line - 1]
-        view.keyboard.press(f"Shift+{way}")
+        view.keyboard.press(way)
         assert not view.locator("#now-numbers").inner_text().startswith(at)
-        view.keyboard.press("Shift+ArrowRight" if way == "ArrowLeft" else "Shift+ArrowLeft")
+        view.keyboard.press("ArrowRight" if way == "ArrowLeft" else "ArrowLeft")
 
 
 def test_what_a_unit_inflates_to_is_drawn(run, opened):
@@ -180,7 +247,7 @@ def test_what_a_unit_inflates_to_is_drawn(run, opened):
     view = opened(run / "run.html")
     drawn = set()
     for event in record_of(run)["recorded_step"]["ranks"][0]["events"]:
-        view.keyboard.press("ArrowRight")
+        view.keyboard.press("Shift+ArrowRight")
         if event[1:3] in (["born", "gathered"], ["born", "full_gradient"]):
             kind = event[2]
             assert view.locator(f"#holdings-picture rect[fill='url(#{kind})']").count() == 3
@@ -188,7 +255,7 @@ def test_what_a_unit_inflates_to_is_drawn(run, opened):
         if event[1:3] == ["died", "gathered"]:
             assert view.locator("#holdings-picture rect[fill='url(#gathered)']").count() == 0
     assert drawn == {"gathered", "full_gradient"}
-    view.keyboard.press("ArrowRight")
+    view.keyboard.press("Shift+ArrowRight")
     shards = view.locator("#holdings-picture rect[fill='url(#parameter)']")
     assert shards.count() == 3 * 3, "three ranks keep a shard of three units"
 
@@ -279,7 +346,7 @@ def test_the_pictures_can_be_walked_through_by_keyboard(run, opened):
     events = len(record_of(run)["recorded_step"]["ranks"][0]["events"])
     assert picture.get_attribute("aria-valuenow") == str(events)
     assert f"event {events} of {events}" in picture.get_attribute("aria-valuetext")
-    view.keyboard.press("ArrowLeft")
+    view.keyboard.press("Shift+ArrowLeft")
     assert f"event {events - 1} of" in view.locator("#now-numbers").inner_text()
     view.locator("#loss-picture svg").focus()
     view.keyboard.press("Home")
@@ -304,7 +371,7 @@ def test_markup_in_names_is_text(run, opened, tmp_path):
     view = opened(file, fragment="#en")
     assert view.title() == "ZeRO stages 3, 3 side by side" and HOSTILE in view.locator("body").inner_text()
     view = opened(written(tmp_path, {HOSTILE: record}, {HOSTILE: record_of(run)}), fragment="#en")
-    view.keyboard.press("ArrowRight")
+    view.keyboard.press("Shift+ArrowRight")
     assert HOSTILE in view.locator("#source").inner_text()
     assert HOSTILE in view.locator("#now-numbers").inner_text()
     assert HOSTILE in view.locator("#about").inner_text()
@@ -469,7 +536,7 @@ def test_one_rank_and_one_step_are_told_in_the_singular(opened, tmp_path):
     assert "The only rank keeps all" in view.locator("#sentence").inner_text()
     for _ in record_of(tmp_path, "one")["recorded_step"]["ranks"][0]["events"]:
         assert ONE.findall(view.locator("body").inner_text()) == []
-        view.keyboard.press("ArrowRight")
+        view.keyboard.press("Shift+ArrowRight")
 
 
 # What is too long
@@ -529,7 +596,7 @@ def test_the_page_says_which_events_are_taken_together(run, opened, tmp_path):
         in view.locator("#holdings-caption").inner_text()
     )
     for _ in range(5):
-        view.keyboard.press("ArrowRight")
+        view.keyboard.press("Shift+ArrowRight")
     assert "taken together" in view.locator("#now-words").inner_text()
     measured = max(sum(live.values()) for live in thin.levels(record["recorded_step"]["ranks"][0]))
     assert f"measured {measured:,}, also in the dry run" in view.locator("#memory-picture").text_content()

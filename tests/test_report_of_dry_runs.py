@@ -44,7 +44,7 @@ def test_a_page_says_first_that_nothing_was_computed(opened, tmp_path):
     assert order.index("dry") == order.index("title") + 1
     for table in ("memory", "holdings", "traffic"):
         view.locator(f"#{table}-table summary").click()
-    view.keyboard.press("ArrowRight")
+    view.keyboard.press("Shift+ArrowRight")
     for button, said, name in (("English", BANNER["en"], "a dry run"), ("中文", BANNER["zh"], "空跑")):
         view.get_by_role("button", name=button).click()
         assert view.locator("#dry").is_visible() and said in view.locator("#dry").inner_text()
@@ -86,7 +86,8 @@ def test_beside_runs_that_took_place(opened, tmp_path):
     assert row(view, 1, "runs-table")[4:8] == ["220,944", "220,944", "137,864 =", "1.2500"]
     assert row(view, 2, "runs-table")[4:6] == ["220,944 =", "–"]
     assert view.locator("#losses path.curve").count() == 2, "of the two that have one"
-    assert view.locator("#loss-legend").inner_text() == "b.json, c.json: one curve, the same in every step"
+    legend = view.locator("#loss-legend").inner_text()
+    assert legend == "Stage 3 · b, Stage 3 · c: one curve, the same in every step"
     assert "exactly 0" in view.locator("#differences").inner_text()
     for runs, compared in ((ran(), dry()), (dry(), ran()), (dry(), dry())):
         assert page.make_page({"a": runs}, {"b": compared}).count('"differences":[]') == 1

@@ -50,16 +50,15 @@ def judged(runs):
 def test_only_equal_hashes_of_comparable_runs_are_the_same_weights(opened, tmp_path):
     view = opened(written(tmp_path, four()))
     badge = view.locator("#badge")
-    assert badge.inner_text().startswith(
-        "Same weights, bit for bit, in all 4 runs after 2 steps (sha256 abcdef01"
-    )
+    assert badge.inner_text() == "Same weights, bit for bit, in all 4 runs after 2 steps."
+    assert view.locator("#runs-table code").first.inner_text().startswith("abcdef01")
     assert badge.get_attribute("class") == "badge same"
 
     other = four()
     other["runs/stage2.json"]["weights_sha256"] = "1" * 64
     view = opened(written(tmp_path, other))
     said = view.locator("#badge").inner_text()
-    assert said.startswith("Not the same weights: ") and "≠ runs/stage2.json." in said
+    assert said.startswith("Not the same weights: ") and "≠ Stage 2." in said
     assert "only roundings hang on these: stage" in said
 
     unlike = four()
@@ -94,7 +93,7 @@ def test_a_dry_run_has_no_weights_to_compare(opened, tmp_path):
     assert view.locator("#badge").inner_text().startswith("No two runs with weights")
     mixed = {"a": ran(), "b": ran(STAGES[0]), "c": dry()}
     said = opened(written(tmp_path, mixed)).locator("#badge").inner_text()
-    assert "in all 2 runs" in said and said.endswith("Without weights, being dry runs: c.")
+    assert "in all 2 runs" in said and said.endswith("Without weights, being dry runs: Stage 3 · c.")
 
 
 # Figure 1
@@ -108,12 +107,17 @@ def test_the_figure_shows_the_records_numbers(opened, tmp_path):
     assert at_rest == ["16Ψ", "8Ψ + 8Ψ/N", "4Ψ + 12Ψ/N", "16Ψ/N"]
     view.locator("#figure-table summary").click()
     rows = view.locator("#figure-table tbody tr").all()
+    first, last = (runs[f"runs/stage{stage}.json"]["ranks"][0]["resting_bytes"] for stage in (0, 3))
+    whole, kept = sum(first.values()), sum(last.values())
+    said = view.locator("#runs-sentence").inner_text().replace("\u00a0", " ")
+    assert said.startswith(f"Stage 3: each rank keeps {kept:,} bytes instead of {whole:,} (33 %)")
+    assert said.endswith(" and sends 1.5 × as much as stage 0.")
     for (name, record), ranks in zip(runs.items(), thirds(rows)):
         for row, rank in zip(ranks, record["ranks"]):
             kept = [rank["resting_bytes"][kind] for kind in ("parameter", "gradient", "optimizer")]
             sent = sum(rank["sent_bytes_per_step"].values())
             cells = row.locator("td").all_inner_texts()
-            assert cells[0] == name and cells[2:] == [f"{n:,}" for n in (*kept, sum(kept), sent)]
+            assert f"runs/{cells[0]}" == name and cells[2:] == [f"{n:,}" for n in (*kept, sum(kept), sent)]
             assert f"{sum(kept):,} bytes" in shown and f"{sent:,} bytes" in shown
     assert shown.count("8Ψ(N−1)/N · 1.00×") == 3 and "12Ψ(N−1)/N · 1.50×" in shown, "bytes, as at rest"
     boxes = view.locator("#figure-picture rect[data-kind]")
@@ -196,10 +200,11 @@ def test_one_phase_for_all_runs_whatever_the_number_of_its_event(opened, tmp_pat
     assert {"forward 0", "forward 1", "loss", "backward 0", "reduce 0", "norm", "update 1"} <= seen
     assert at() == view.evaluate("views.map(each => each.rank.events.length)")
     view.keyboard.press("Home")
-    view.locator("h1").click()
     view.evaluate("document.activeElement.blur()")
-    view.keyboard.press("ArrowRight")
-    assert phases() == ["forward 0"] * 4
+    for top, phase in ((0, ""), (10**6, ""), (None, "forward 0")):  # the keys move what can be seen
+        view.evaluate(f"scrollTo(0, {top})" if top is not None else "find('timelines').scrollIntoView()")
+        view.keyboard.press("ArrowRight")
+        assert phases() == [phase] * 4
 
 
 def test_runs_of_other_models_and_micro_batches_follow_as_far_as_they_can(opened, tmp_path):
@@ -296,7 +301,7 @@ def test_equal_curves_are_one_and_each_run_has_its_own_beside(opened, tmp_path):
     assert view.locator("#loss-picture path.curve").count() == 2
     assert view.locator("#losses path.curve").count() == 4
     legend = view.locator("#loss-legend li").all_inner_texts()
-    assert "stage0.json, runs/stage1.json, runs/stage2.json: one curve" in legend[0] and len(legend) == 2
+    assert "Stage 0, Stage 1, Stage 2: one curve" in legend[0] and len(legend) == 2
     last = "all => all.map(e => e.querySelector('.curve').getAttribute('d').split(' ').at(-1))"
     ends = view.locator("#losses svg").evaluate_all(last)
     assert ends[0] == ends[1] == ends[2] != ends[3], "on one scale"
@@ -322,6 +327,23 @@ def test_no_piece_of_a_large_run_is_too_narrow_to_see(line, every, opened, tmp_p
         assert "one bar for the whole model" in view.locator("#holdings-caption").inner_text()
         assert view.evaluate("document.documentElement.scrollWidth") <= width
     assert (tmp_path / "page.html").stat().st_size < 400_000
+
+
+def test_a_unit_of_many_can_be_gone_to(opened, tmp_path):
+    few = opened(written(tmp_path, {"a": ran()}))
+    assert not few.locator("#unit").is_visible(), "each has a button"
+    view = opened(written(tmp_path, {"a": dry("--ranks 1024 " + DEEP)}), fragment="#en")
+    units = view.evaluate("view.units.map(({ name }, unit) => `${unit} · ${name}`)")
+    assert view.locator("#unit option").all_inner_texts() == ["–", *units] and len(units) > 20
+    view.locator("#unit").select_option("7")
+    assert "layers.7" in view.locator("#now-words").inner_text()
+    assert view.evaluate("phaseAt(view.phases, view.position).name") == "forward"
+    assert "7 · layers.7" in view.locator("#ribbon").inner_text()
+    view.locator("#ribbon button").nth(2).click()  # backward
+    view.locator("#unit").select_option("3")
+    phase = view.evaluate("phaseAt(view.phases, view.position)")
+    assert (phase["name"], phase["unit"]) == ("backward", 3)
+    assert view.locator("#unit").input_value() == "3"
 
 
 def test_the_units_of_the_rank_that_is_looked_at_show_what_is_whole(opened, tmp_path):
@@ -498,7 +520,7 @@ def test_a_dry_run_says_so_on_the_scene(opened, tmp_path):
     for language, said in (("en", "dry run"), ("zh", "空跑")):
         view = opened(written(tmp_path, {"a": dry()}, language))
         for _ in range(5):
-            view.keyboard.press("Shift+ArrowRight")
+            view.keyboard.press("ArrowRight")
             assert view.locator("#scene-picture .dry-badge").count() == 1
             assert said in view.locator("#scene-picture").inner_text()
             assert said in view.locator("#scene-picture svg").get_attribute("aria-label")

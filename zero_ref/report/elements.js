@@ -131,8 +131,9 @@ function dryBadge(x, y) {
 const legend = (kinds) => kinds.map((kind) => h("li", {}, swatch(kind), say(kind)));
 
 // Make a picture a slider: pointer and arrow keys choose one of `count` places.
-// at() and set(number): the place; nearest(pixels from the left) -> number; words(): what is there.
-function slider(picture, { label, count, at, set, nearest, words }) {
+// at() and set(number): the place; nearest(pixels from the left) -> number; words(): what is there; arrows: false,
+// where the page itself follows them.
+function slider(picture, { label, count, at, set, nearest, words, arrows = true }) {
   const tell = () => {
     picture.setAttribute("aria-valuenow", at());
     picture.setAttribute("aria-valuetext", words());
@@ -150,9 +151,9 @@ function slider(picture, { label, count, at, set, nearest, words }) {
   picture.onkeydown = (event) => {
     const near = event.shiftKey ? 10 : 1;
     const far = Math.ceil(count / 10);
-    const arrows = { ArrowLeft: at() - near, ArrowRight: at() + near };
+    const steps = arrows ? { ArrowLeft: at() - near, ArrowRight: at() + near } : {};
     const jumps = { PageUp: at() - far, PageDown: at() + far, Home: 0, End: count - 1 };
-    const to = { ...arrows, ...jumps }[event.key];
+    const to = { ...steps, ...jumps }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     event.stopPropagation();

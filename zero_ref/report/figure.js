@@ -29,13 +29,13 @@ function optionInWords([option, values], names) {
 }
 
 // [class, sentences] of the badge over several runs.
-function verdict({ names, dry, groups, hash, steps, what, how, same }, runs) {
+function verdict({ names, dry, groups, steps, what, how, same }, runs) {
   const inWords = (option) => (names.length > 4 ? option[0] : optionInWords(option, names));
   const optionsOf = (options) => clauses(...options.map(inWords));
   const without = dry.length ? say("badge_dry", { names: list(dry) }) : "";
   if (names.length < 2) return ["none", [say("badge_none"), without]];
   if (same) {
-    return ["same", [say("badge_same", { number: names.length, steps: exact(steps), hash }), without]];
+    return ["same", [say("badge_same", { number: names.length, steps: exact(steps) }), without]];
   }
   if (what.length) {
     const equal = groups.length === 1 && say("badge_equal_anyway");
@@ -48,7 +48,9 @@ function verdict({ names, dry, groups, hash, steps, what, how, same }, runs) {
 }
 
 function drawBadge() {
-  const [name, words] = verdict(DATA.weights, DATA.runs);
+  const { names, dry, groups } = DATA.weights;
+  const called = { names: names.map(nameOfCurve), dry: dry.map(nameOfCurve), groups: groups.map((group) => group.map(nameOfCurve)) };
+  const [name, words] = verdict({ ...DATA.weights, ...called }, DATA.runs);
   const badge = find("badge");
   badge.className = `badge ${name}`;
   badge.textContent = sentences(...words);

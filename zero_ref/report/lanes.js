@@ -79,6 +79,7 @@ function drawLanes(view, width, { label, changed, tall }) {
   const picture = svg(width, bottom + 18, label, parts, cursor);
   slider(picture, {
     label: say("lanes_description"),
+    arrows: false,
     count: view.rank.live.length,
     at: () => view.position,
     set: (position) => {

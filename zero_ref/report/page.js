@@ -54,6 +54,12 @@ function peaksByKind(runs) {
   return say("kinds_agree", { kinds: namesOf(KINDS.filter((kind) => kind in said)) });
 }
 
+// "25 %" of what stage 0 keeps.
+function shareInWords({ against: { kept, kept_0 } }) {
+  const percent = (100 * kept) / Math.max(1, kept_0);
+  return say("percent", { number: String(percent < 1 ? Number(percent.toPrecision(2)) : Math.round(percent)) });
+}
+
 const hashOf = (run) => run.weights_sha256.slice(0, 16);
 
 function about(run) {
@@ -102,9 +108,9 @@ function tilesOfTraining(run) {
   const scores = Object.entries(run.test || {}).filter(([, value]) => value !== null);
   const nameOf = (score) => (`test_${score}` in DATA.words ? say(`test_${score}`) : score);
   const test = scores.map(([score, value]) => `${nameOf(score)} ${value.toFixed(4)}`);
-  const losses = [run.loss[0], run.loss.at(-1)].map(([, value]) => lossInWords(value));
+  const losses = [run.loss[0][1], run.last_loss].map(lossInWords);
   return [
-    ["loss", losses.join(" → "), test.length ? list(test) : say("no_test")],
+    ["first_and_last_loss", losses.join(" → "), test.length ? list(test) : say("no_test")],
     ["weights", hashOf(run), say("weights_about")],
   ];
 }
@@ -225,6 +231,12 @@ function memoryLegend() {
 
 // ---- Loss
 
+// Runs side by side are called by their stages, others by their files.
+function nameOfCurve(name) {
+  const run = ALONE ? null : DATA.runs.find((each) => each.name === name);
+  return run ? labelOf(run) : name;
+}
+
 // Runs that do not differ at all share one sentence.
 function grouped(differences) {
   const equal = (a, b) => a.most === 0 && b.most === 0 && a.same_weights === b.same_weights;
@@ -232,18 +244,19 @@ function grouped(differences) {
   const groups = [];
   for (const difference of differences) {
     const group = groups.find((other) => same(other, difference));
-    if (group) group.name = list([group.name, difference.name]);
-    else groups.push({ ...difference });
+    const name = nameOfCurve(difference.name);
+    if (group) group.name = list([group.name, name]);
+    else groups.push({ ...difference, name });
   }
   return groups;
 }
 
 function drawDifference({ name, steps, most, same_weights, so_far }) {
   const highest = most === null ? say("not_finite") : most.toExponential(3);
-  const values = { name, steps: exact(steps), most: highest };
+  const values = { name, first: nameOfCurve(FIRST.name), steps: exact(steps), most: highest };
   const weights = say(same_weights ? "same_weights" : "other_weights");
   if (steps === 0) return h("p", { class: "note" }, say("no_common_step", values));
-  if (most === 0) return h("p", { class: "equal" }, sentences(say("exactly_0", values), weights));
+  if (most === 0) return h("p", { class: "equal" }, sentences(say(ALONE ? "exactly_0" : "exactly_0_among", values), weights));
   const options = { log: true, description: say("difference_description", values) };
   const known = so_far.some(([, value]) => value > 0);
   return h("figure", {}, h("h3", {}, say("difference", values)),
@@ -256,7 +269,7 @@ function lossTable(curves) {
   const words = (value) => (value === null ? say("not_finite") : String(value ?? ""));
   const theirs = (step) => others.map((other) => words(other.get(step)));
   const rows = curves[0].loss.map(([step, value]) => [exact(step), words(value), ...theirs(step)]);
-  return table([say("step"), say("loss"), ...curves.slice(1).map((curve) => curve.name)], rows);
+  return table([say("step"), say("loss"), ...curves.slice(1).map((curve) => nameOfCurve(curve.name))], rows);
 }
 
 // Curves that are the same share a place: [number of the first, its curve, names of all].
@@ -264,8 +277,8 @@ function distinctCurves() {
   const found = new Map();
   for (const [number, curve] of CURVES.entries()) {
     const key = JSON.stringify([curve.loss, curve.held_out]);
-    if (found.has(key)) found.get(key)[2].push(curve.name);
-    else found.set(key, [number, curve, [curve.name]]);
+    if (found.has(key)) found.get(key)[2].push(nameOfCurve(curve.name));
+    else found.set(key, [number, curve, [nameOfCurve(curve.name)]]);
   }
   return [...found.values()];
 }
@@ -282,11 +295,11 @@ function lossLegend(distinct, held_out) {
 
 // Each run's curve by itself, all on one scale.
 function drawLosses() {
-  const places = CURVES.length > 1 ? CURVES.map(({ name }) => h("figure", {}, h("h3", {}, name))) : [];
+  const places = CURVES.length > 1 ? CURVES.map(({ name }) => h("figure", {}, h("h3", {}, nameOfCurve(name)))) : [];
   put("losses", places);
   const around = CURVES.map((curve) => curve.loss);
   for (const [number, place] of places.entries()) {
-    const description = `${CURVES[number].name}: ${say("loss_description")}`;
+    const description = `${nameOfCurve(CURVES[number].name)}: ${say("loss_description")}`;
     place.append(drawCurves([around[number]], Math.max(240, place.clientWidth), 130, { description, around, pens: [number] }));
   }
 }
@@ -325,8 +338,20 @@ function dryInWords() {
   return [say("dry_banner"), numbers.length < world_size && say("dry_of_some", values)];
 }
 
+// The dark colors are those of a medium until the button decides.
+const darkRule = [...document.styleSheets[0].cssRules].find((rule) => rule.media?.mediaText.includes("dark"));
+const isDark = () => matchMedia(darkRule.media.mediaText).matches;
+
+// The button's name is what it makes of the page.
+function nameTheme() {
+  const words = say(isDark() ? "theme_light" : "theme_dark");
+  find("theme").textContent = words;
+  find("theme").setAttribute("aria-label", `${say("theme")}: ${words}`);
+}
+
 function draw() {
   widths.clear();
+  nameTheme();
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   for (const button of document.querySelectorAll(".languages button")) {
     button.setAttribute("aria-pressed", String(button.lang === language));
@@ -346,6 +371,7 @@ function draw() {
   find("dry").hidden = !DRY.length;
   const seconds = FIRST.seconds_per_step;
   const time = seconds >= 1 ? `${seconds.toFixed(2)} s` : `${(1000 * seconds).toFixed(2)} ms`;
+  if (!ALONE) find("figure-table").after(find("about")); // first what was found
   tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { time }));
   for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
   if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
@@ -366,20 +392,34 @@ function speak(chosen) {
 for (const button of document.querySelectorAll(".languages button")) {
   button.onclick = () => speak(button.lang);
 }
+find("theme").onclick = () => {
+  const dark = !isDark();
+  darkRule.media.mediaText = dark ? "all" : "not all";
+  document.documentElement.style.colorScheme = dark ? "dark" : "light";
+  nameTheme();
+};
 window.addEventListener("hashchange", () => chosenLanguage() !== language && speak(chosenLanguage()));
+find("unit").onchange = (event) => event.target.value && goToUnit(Number(event.target.value));
 find("position").oninput = (event) => choose(Number(event.target.value));
 
-// Arrow keys anywhere on the page, unless what has the focus uses them itself.
+// Whether a picture that follows the keys can be seen.
+function isInSight(place) {
+  const { top, bottom } = place.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
+}
+
+// Arrow keys and the space bar anywhere on the page, unless what has the focus uses them itself.
 document.addEventListener("keydown", (event) => {
   const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!(view || leader) || !direction || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input, .scrolls")) return;
-  event.preventDefault();
-  if (!view) {
-    nextPhase(direction);
-    return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, .scrolls")) return;
+  if (event.key === " " && view && isInSight(find("theatre")) && !event.target.closest("button, summary")) {
+    event.preventDefault();
+    play(!playing);
   }
-  choose(event.shiftKey ? view.rank.nextCall(view.position, direction) : view.position + direction);
+  if (!direction || !(view || (leader && isInSight(find("runs-memory"))))) return;
+  event.preventDefault();
+  if (view) choose(event.shiftKey ? view.position + direction : view.rank.nextCall(view.position, direction));
+  else nextPhase(direction);
 });
 
 draw();

@@ -13,6 +13,7 @@ import itertools
 import json
 import re
 from importlib import resources
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -54,7 +55,7 @@ def make_page(
 
     compared: records of which only the loss is shown, beside the first of `runs`.
     """
-    runs, compared = launch.show_names(runs), launch.show_names(compared)
+    runs, compared = told_apart(launch.show_names(runs), launch.show_names(compared))
     named = [*runs.items(), *compared.items()]
     computed = [(name, record) for name, record in named if origin(record) != "dry"]
     others = dict(computed[1:])
@@ -78,6 +79,16 @@ def make_page(
         script_hash=digest(script),
         data=json_for_html(data),
     )
+
+
+def told_apart(*groups: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same under names without the folders that all have in common; a name alone stays as it is."""
+    parts = {name: Path(name).parts for group in groups for name in group}
+    folders = [set(level) for level in zip(*(each[:-1] for each in parts.values()))]
+    common = next((i for i, level in enumerate(folders) if len(level) > 1), len(folders))
+    if len(parts) == 1:
+        return list(groups)
+    return [{"/".join(parts[name][common:]): record for name, record in group.items()} for group in groups]
 
 
 def style_and_script(several: bool, computed: bool) -> tuple[str, str]:

@@ -109,8 +109,8 @@ const NARROWEST = 22; // pixels of a phase with a button of its own
 const NARROWEST_GROUP = 58;
 
 // Buttons for the phases in `width` pixels; where they have no room, one for a group of phases, or one for a
-// micro-batch. go(position) is called when one is chosen.
-function drawRibbon(phases, position, width, go) {
+// micro-batch. go(position) is called when one is chosen; names: of the units, which count from 0.
+function drawRibbon(phases, position, width, go, names = []) {
   const groups = groupsOf(phases);
   const now = phaseAt(phases, position);
   const cells = width / phases.length >= NARROWEST;
@@ -120,7 +120,7 @@ function drawRibbon(phases, position, width, go) {
   return batches.map((micro) => {
     const mine = groups.filter((group) => group[0].micro === micro);
     const inside = level === "batches" && micro ? [mine.flat()] : mine;
-    const boxes = inside.map((group) => ribbonGroup(group, now, position, level, go, cells ? each * group.length : each));
+    const boxes = inside.map((group) => ribbonGroup(group, now, position, level, go, cells ? each * group.length : each, names));
     const several = batches.filter((each) => each).length > 1 && micro > 0;
     const title = several && level !== "batches" ? h("span", { class: "micro" }, say("micro_batch", { micro })) : [];
     const grow = level === "cells" ? mine.flat().length : inside.length;
@@ -130,7 +130,13 @@ function drawRibbon(phases, position, width, go) {
   });
 }
 
-function ribbonGroup(group, now, position, level, go, room) {
+// "1 · h.0" of a unit, or "1" where so many pixels do not hold that.
+function nameIn(names, unit, room) {
+  const both = `${unit} · ${names[unit]}`;
+  return names[unit] && 6.6 * both.length + 10 <= room ? both : String(unit);
+}
+
+function ribbonGroup(group, now, position, level, go, room, names) {
   const [first] = group;
   const active = group.includes(now);
   const whole = level === "batches" && first.micro > 0;
@@ -152,7 +158,7 @@ function ribbonGroup(group, now, position, level, go, room) {
   }
   // One button for all: each press goes to the next of its phases.
   const next = group.find(({ from }) => from > position) || first;
-  const at = active && now.unit !== null ? String(now.unit) : whole ? "·" : rangeOf(units) || "·";
+  const at = active && now.unit !== null ? nameIn(names, now.unit, room) : whole ? "·" : rangeOf(units) || "·";
   const label = whole ? name : `${name} ${rangeOf(units)}`.trim();
   return h("div", { class: "group" }, h("span", {}, name),
     h("div", { class: "cells" }, button(first, at, active ? next.from : first.from, label)),

@@ -32,6 +32,12 @@ function worksOn(keeps, call) {
   return { ...ahead, ...passes }[call] || [];
 }
 
+// The pattern of what travels in a collective: parameters, gradients, or a number.
+function travelling(keeps, call) {
+  const [kind] = worksOn(keeps, call);
+  return { parameter: "gathered", gradient: "full_gradient" }[kind] || "buffer";
+}
+
 // Where the units lie in a bar from x to x + width: [number, x, width] of each. Small ones are widened.
 function placesOfUnits(view, x, width) {
   const units = unitsDrawn(view);
@@ -290,7 +296,7 @@ const restingFormula = (view) => total(view.rank.formula.resting_bytes);
 function drawMemory(view, width, { most, small = false, changed, label, tall = 230 }) {
   const rank = view.rank;
   const places = rank.live.length;
-  const [left, right, top, bottom] = [small ? 46 : 62, width - 4, small ? 30 : 22, small ? 260 : 22 + tall];
+  const [left, right, top, bottom] = [small ? 46 : 62, width - 4, small && tall < 120 ? 10 : small ? 30 : 22, 22 + tall];
   const lane = small || tall < 120 ? 12 : 20;
   const height = bottom + (rank.thinned ? 10 : 22 + 2 * lane);
   const x = (position) => left + ((right - left) * position) / places;
@@ -331,6 +337,7 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
   const picture = svg(width, height, label, parts, band, cursor, dot);
   slider(picture, {
     label,
+    arrows: small,
     count: places,
     at: () => view.position,
     set: (position) => {
@@ -369,7 +376,7 @@ function drawCalls(view, x, top, height, small) {
   Object.assign(gathers, { start_second_copy: "2g", await_second_copy: "2G" });
   Object.assign(reduces, { reduce_inside: "RI", await_reduce_inside: "RI", reduce_between: "RB" });
   const initials = { ...passes, ...gathers, ...reduces, sum_between_groups: "GS", sum: "Σ" };
-  const middle = { class: "tiny", "text-anchor": "middle" };
+  const middle = { class: "tiny halo", "text-anchor": "middle" };
   const parts = [];
   const open = [];
   for (const [i, [, what, name, unit]] of view.rank.events.entries()) {
@@ -379,10 +386,11 @@ function drawCalls(view, x, top, height, small) {
     const collective = !(name in passes);
     const y = top + (collective ? height + 4 : 0);
     const title = s("title", {}, unit === null ? name : `${name} ${view.units[unit].name}`);
-    const block = { class: collective ? "block collective" : "block", rx: 2 };
+    const look = collective ? patternOf(travelling(view.run.keeps, name)) : {};
+    const block = { class: collective ? "block collective" : "block", rx: 2, ...look };
     parts.push(s("rect", { ...block, x: from, y, width: Math.max(1, to - from), height }, title));
     const initial = initials[name] || "";
-    const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + 2);
+    const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + 1);
     if (!small && fits) parts.push(text((from + to) / 2, y + height / 2 + 4, fits, middle));
   }
   return parts;

@@ -6,6 +6,7 @@
 let timelines = []; // [view, function that draws it where it is now]
 
 const FAR_APART = 12; // times: peaks that one scale does not show together
+const NARROW = 520; // pixels: below that all pictures stand in one column, and lower, so that one sees several
 const ORDER = ["forward", "loss", "backward", "reduce", "norm", "update", "sum_loss"];
 
 // Where another run is in the phase in which `from` is: as far in it, or behind the phase that comes before,
@@ -60,18 +61,21 @@ function nextPhase(direction) {
 // One run in a column: its memory over one step, on the scale of all.
 function drawTimeline(place, each, most) {
   const width = Math.max(240, place.clientWidth);
+  const narrow = document.body.clientWidth < NARROW;
   const readout = h("p", { class: "readout" });
   const label = `${labelOf(each.run)}: ${say("memory_description", { rank: each.rank.number })}`;
-  const [picture, moveCursor] = drawMemory(each, width, { most, small: true, label, changed: () => follow(each) });
+  const options = { most, small: true, tall: narrow ? 78 : 230, label, changed: () => follow(each) };
+  const [picture, moveCursor] = drawMemory(each, width, options);
   const drawn = () => {
     const phase = phaseAt(each.phases, each.position);
     const name = phase ? `${say(`phase_${phase.name}`)} ${phase.unit ?? ""}`.trim() : "";
     place.setAttribute("data-phase", phase ? `${phase.name} ${phase.unit ?? ""}`.trim() : "");
     moveCursor();
-    const there = h("strong", {}, name);
-    readout.replaceChildren(there, name ? " · " : "", `rank ${each.rank.number} · ${sentences(inWords(each), inNumbers(each))}`);
+    const [there, gap] = [h("strong", {}, name), name ? " · " : ""];
+    const all = `rank ${each.rank.number} · ${sentences(inWords(each), inNumbers(each))}`;
+    readout.replaceChildren(there, gap, narrow ? say("alive", { bytes: exact(each.rank.total[each.position]) }) : all);
     picture.setAttribute("aria-valuenow", each.position);
-    picture.setAttribute("aria-valuetext", readout.textContent);
+    picture.setAttribute("aria-valuetext", `${name}${gap}${all}`);
   };
   const resting = say("resting_formula", { bytes: exact(restingFormula(each)) });
   place.append(h("p", { class: "facts" }, peakInWords(each), h("br", {}), resting), picture, readout);
@@ -147,10 +151,23 @@ function timelinesTable() {
   return table([say("file"), say("kind"), say("at_rest"), say("peak")], rows, [1]);
 }
 
+// Of the run that keeps least: how much, and what that costs.
+function leastInWords() {
+  const known = DATA.runs.filter(({ against }) => against && against.sent !== null);
+  if (!known.length) return [];
+  const run = known.reduce((best, each) => (each.against.kept < best.against.kept ? each : best));
+  const { kept, kept_0, sent } = run.against;
+  if (kept === kept_0) return [];
+  const times = String(Number(sent.toFixed(2)));
+  const cost = times === "1" ? sayOf(run, "sent_same") : sayOf(run, "sent_times", { times });
+  return [sayOf(run, "runs_sentence", { name: labelOf(run), kept: exact(kept), whole: exact(kept_0), share: shareInWords(run) }) + cost + say("full_stop")];
+}
+
 function drawRuns() {
   drawBadge();
   const letters = COLLECTIVES.slice(0, 2).map((name) => h("li", {}, h("b", {}, INITIALS[name]), say(`collective_${name}`)));
   put("figure-legend", legend(KEPT), letters);
+  tell("runs-sentence", ...leastInWords());
   put("figure-picture", drawFigure(DATA.runs, widthOf("figure-picture")));
   const dearer = DATA.runs.some(({ keeps, against }) => keeps.parameter === "1/N" && against && Math.abs(against.sent - 1.5) < 0.05);
   tell("figure-caption", dearer && say("figure_why"), say("figure_caption"));

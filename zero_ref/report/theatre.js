@@ -18,13 +18,12 @@ const amount = (bytes) => (bytes >= 1e9 ? short(bytes).replace(" ", "\u00a0") : 
 
 function drawSentence(run) {
   const { kept, kept_0, sent, kinds, away: outside } = run.against;
-  const percent = (100 * kept) / Math.max(1, kept_0);
-  const share = say("percent", { number: String(percent < 1 ? Number(percent.toPrecision(2)) : Math.round(percent)) });
+  const share = shareInWords(run);
   const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: amount(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
   const values = { ranks: exact(run.world_size), kept: amount(kept), whole: amount(kept_0), share, away };
   const number = sent === null ? "" : String(Number(sent.toFixed(2)));
-  const same = run.keeps.optimizer === "all" ? say("sentence_sums") : sayOf(run, "sentence_sent_same");
-  const times = sent === null ? "" : number === "1" ? same : sayOf(run, "sentence_sent", { times: number });
+  const same = run.keeps.optimizer === "all" ? say("sentence_sums") : sayOf(run, "sent_same");
+  const times = sent === null ? "" : number === "1" ? same : sayOf(run, "sent_times", { times: number });
   const sentence = run.world_size === 1 ? "sentence_alone" : kept === kept_0 ? "sentence_whole" : "sentence";
   tell("sentence", sayOf(run, sentence, values) + times + say("full_stop"));
   tell("why", whyInWords(run));
@@ -74,7 +73,27 @@ function showRibbon() {
   const now = [phaseAt(view.phases, view.position), view.rank, width, language];
   if (now.every((each, i) => each === ribboned[i])) return;
   ribboned = now;
-  put("ribbon", drawRibbon(view.phases, view.position, width, (position) => choose(position)));
+  put("ribbon", drawRibbon(view.phases, view.position, width, choose, view.units.map(({ name }) => name)));
+  showUnits(now[0], width / view.phases.length < NARROWEST);
+}
+
+// A list of the units, where the ribbon has no button for each: to its phase in the pass that is looked at.
+function showUnits(phase, many) {
+  find("unit-place").hidden = !many;
+  if (!many) return;
+  const list = find("unit");
+  if (!list.options.length) {
+    list.append(h("option", { value: "" }, "–"), ...view.units.map(({ name }, unit) => h("option", { value: unit }, `${unit} · ${name}`)));
+  }
+  list.value = phase?.unit ?? "";
+}
+
+// To where a unit is in use, in the pass and micro-batch of the phase that is looked at, or in the first one.
+function goToUnit(unit) {
+  const now = phaseAt(view.phases, view.position);
+  const uses = view.phases.filter((phase) => phase.unit === unit);
+  const found = uses.find((phase) => phase.name === now?.name && phase.micro === now.micro) || uses[0];
+  if (found) choose(found.from);
 }
 
 // What follows the position. Returns the scene's move, and whether something travels in it.

@@ -7,12 +7,14 @@ from zero_ref.launch.terminal import both_languages
 from zero_ref.stages import STAGES
 
 TERMINAL = ("summary_", "text_", "score_", "trace_", "own_")  # words that no page says
-OF_SEVERAL = ("badge_", "figure_", "runs_", "scatter", "code_")  # that no page of one run says
+OF_SEVERAL = (  # that no page of one run says
+    *("badge_", "figure_", "runs_", "scatter", "code_", "resting_formula", "stage_number"),
+)
 OF_ONE = ("why_", "sentence", "scene_", "bench_")  # that no page of several runs says
 OF_LOSS = (  # that no page of dry runs says
     *("loss_", "difference", "exactly_", "one_curve", "held_out", "no_common", "test_", "points_left"),
     *("weights", "same_weights", "other_weights", "last_loss", "each_step", "microseconds", "milliseconds"),
-    "peak_short",
+    *("first_and_last_loss", "peak_short"),
 )
 OF_OPTION = {  # that only a page of a run with the option says
     "why_three_micro": "micro_batches",
@@ -69,8 +71,8 @@ def words_for(records: list[dict[str, Any]], several: bool) -> dict[str, dict[st
             return False
         if any(key.startswith(name) and not asked(option) for name, option in OF_OPTION.items()):
             return False
-        called = re.fullmatch(r"(?:begin|end)_(\w+?)(?:_all)?", key)
-        if called and called[1] not in calls:
+        called = re.fullmatch(r"(?:begin|end)_(\w+?)(?:_all)?|((?:start|finish|await)_\w+)", key)
+        if called and (called[1] or called[2]) not in calls:
             return False
         return not any(key.endswith(f"_{kind}") and kind not in origins for kind in ("dry", "old"))
 
