@@ -66,7 +66,8 @@ def test_the_rank_that_loops_is_named_and_not_one_that_waits_for_it(tmp_path):
 def test_a_rank_that_waits_is_not_named_though_it_says_first_where_it_is():
     """Most of those who wait see that they must stop before they are asked where they are: not all."""
     asked = {"busy": 2.0, "stack": []}
-    found = {0: asked | {"endless": ("06", 9), "waits": True}, 1: asked | {"endless": ("06", 7), "waits": False}}
+    places = {0: {"endless": ("06", 9), "waits": True}, 1: {"endless": ("06", 7), "waits": False}}
+    found = {rank: asked | place for rank, place in places.items()}
     told = verdict.describe_endless(Outcome(endless=found, limit=2.0), {})
     assert told.key == "endless" and told.params["rank"] == 1
 

@@ -45,7 +45,7 @@ function drawLanes(view, width, { label, changed, tall }) {
   const parts = [];
   for (const tick of ticks(last, width < 520 ? 3 : 6)) {
     parts.push(line(x(tick), top - 4, x(tick), bottom, "axis"));
-    parts.push(text(x(tick), bottom + 12, inTime(Math.round(tick)), { class: "small", "text-anchor": !tick ? "start" : x(tick) > right - 36 ? "end" : "middle" }));
+    parts.push(text(x(tick), bottom + 12, inTime(Math.round(tick), last >= 1e4), { class: "small", "text-anchor": !tick ? "start" : x(tick) > right - 36 ? "end" : "middle" }));
   }
   for (const [row, lane] of lanes.entries()) {
     const y = top + row * (height + 3);

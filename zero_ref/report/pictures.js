@@ -390,7 +390,7 @@ function drawCalls(view, x, top, height, small) {
     const block = { class: collective ? "block collective" : "block", rx: 2, ...look };
     parts.push(s("rect", { ...block, x: from, y, width: Math.max(1, to - from), height }, title));
     const initial = initials[name] || "";
-    const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + 1);
+    const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + (collective ? 8 : 1));
     if (!small && fits) parts.push(text((from + to) / 2, y + height / 2 + 4, fits, middle));
   }
   return parts;

@@ -191,7 +191,7 @@ function inWords(view) {
   return key in DATA.words ? say(key, values) : `${name} (${what}) ${values.unit}`;
 }
 
-const inTime = (us) => (us >= 1e4 ? say("milliseconds", { number: exact(Number((us / 1000).toFixed(1))) }) : say("microseconds", { number: exact(us) }));
+const inTime = (us, long = us >= 1e4) => (long ? say("milliseconds", { number: exact(Number((us / 1000).toFixed(1))) }) : say("microseconds", { number: exact(us) }));
 
 function inNumbers(view) {
   const { event, rank, position, run } = view;

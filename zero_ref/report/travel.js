@@ -67,7 +67,8 @@ function endsOf(scene, { from, to, piece, ring }) {
   const gather = isGather(collective);
   const kind = kindSent(scene);
   const middle = barOf(place) / 2;
-  const beside = place.narrow ? 0 : isAway(view.run, kind) ? 100 : 54; // the bytes stand there
+  const room = isAway(view.run, kind) ? 100 : 54; // the bytes stand there
+  const beside = !place.narrow ? room : isReduce(collective) ? 38 : 0; // or how many parts of a sum have come
   const kept = (row) => [place.kept + place.keptWide + beside, kindAt(place, row, kind) + middle];
   const bench = (row) => {
     const [x, wide] = piece === null ? [place.bench, 0] : pieceIn(scene, piece, place.bench, place.benchWide);
