@@ -391,7 +391,7 @@ def test_a_setting_is_kept_in_the_address(page, opened):
     window.locator("#ring").select_option("1")
     window.locator("#latency").fill("2.5")
     window.locator("#stages label").nth(1).click()
-    window.locator("#language").click()
+    window.locator("#chinese").click()
     fragment = window.evaluate("location.hash")
     assert set(fragment.lstrip("#").split("&")) == {
         "psi=1.5e9",
@@ -412,6 +412,100 @@ def test_a_setting_is_kept_in_the_address(page, opened):
     assert again.evaluate("location.hash") == "#lang=zh"
     again.evaluate("location.hash = '#n=4'")  # as by the back button
     again.wait_for_function("document.querySelector('#n').value === '4'")
+
+
+@pytest.mark.parametrize("first, lang, html", [("english", "zh", "zh-CN"), ("chinese", "en", "en")])
+def test_the_language_is_switched_as_on_the_reports_pages(first, lang, html, page, opened):
+    switches = re.compile(r'<div class="languages".*?</div>', re.DOTALL)
+    own, reports = (switches.search(text)[0] for text in (explore.page(), palette.of_report("page.html")))
+    assert re.sub(r"\s*\n\s*", "", own) == re.sub(r"\s*\n\s*", "", reports)
+    window, other = opened(page, fragment="#n=4"), {"english": "chinese", "chinese": "english"}[first]
+    for name in (first, other, other):  # a second press of the same changes nothing
+        window.locator(f"#{name}").click()
+        assert window.locator('.languages [aria-pressed="true"]').get_attribute("id") == name
+        assert window.locator('.languages [aria-pressed="false"]').count() == 1
+    assert window.evaluate("document.documentElement.lang") == html
+    assert window.evaluate("location.hash") == f"#n=4&lang={lang}"
+
+
+PANELS = ("machine", "others", "results", "more")
+WIDE, PHONE = list(PANELS), ["machine", "results", "others", "more"]
+FOCUSED = """() => {
+  const e = document.activeElement, shown = e.closest(".cards label") || e, ring = getComputedStyle(shown);
+  const b = shown.getBoundingClientRect(), table = e.closest("section")?.querySelector("table");
+  return {
+    part: e.closest("header, #machine, #others, #results, #more")?.id || e.tagName,
+    name: e.id || e.name || e.tagName + (table ? table.id : ""), top: b.top + scrollY,
+    seen: b.bottom > 0 && b.top < innerHeight && b.left >= 0 && b.right <= innerWidth,
+    ring: ring.outlineStyle !== "none" && parseFloat(ring.outlineWidth) >= 2,
+  };
+}"""
+
+
+@pytest.mark.parametrize("width, order", [(1280, WIDE), (390, PHONE)])
+def test_tab_goes_as_the_eye_does(width, order, page, opened):
+    """Forwards and backwards, and nothing traps; what has the focus is seen, and that it has it."""
+    setting = "#shape=1&vocab=50257&hsdp=1&hpz=1&offload=disk&cut=tiles"
+    window, reached = opened(page, width=width, height=844, fragment=setting), []
+    window.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    while len(reached) < 120:
+        window.keyboard.press("Tab")
+        now = window.evaluate(FOCUSED)
+        if now["name"] == "BODY":
+            break
+        assert now["seen"] and now["ring"], now
+        reached.append(now)
+    names = [each["name"] for each in reached]
+    assert now["name"] == "BODY", "it ends"
+    assert len(names) == len(set(names)) and names[1:4] == ["english", "chinese", "theme"]
+    assert [
+        part for part, _ in itertools.groupby(each["part"] for each in reached) if part in PANELS
+    ] == order
+    controls = window.locator("button, select, input:not([type=radio]), summary, .scroll")
+    count = controls.evaluate_all("all => all.filter(e => !e.disabled && e.checkVisibility()).length")
+    assert len(names) == count + 2, "all of them, the link over them and the chosen card"
+    for part in PANELS if width == 390 else PANELS[2:]:  # at the left the panels scroll
+        tops = [each["top"] for each in reached if each["part"] == part]
+        assert all(b > a - 20 for a, b in itertools.pairwise(tops)), part
+    for name in reversed(names):
+        window.keyboard.press("Shift+Tab")
+        assert window.evaluate(FOCUSED)["name"] == name
+
+
+def test_the_link_to_the_results_keeps_the_setting(page, opened):
+    window = opened(page, fragment="#n=4&lang=en")
+    window.keyboard.press("Tab")
+    window.keyboard.press("Enter")
+    window.keyboard.press("Tab")
+    assert window.evaluate("document.activeElement.name") == "stage"
+    assert window.evaluate("location.hash") == "#n=4&lang=en" and window.locator("#n").input_value() == "4"
+    assert not window.locator("#address-problem").is_visible()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_on_a_phone_a_slider_changes_cards_that_are_seen_with_it(lang, page, opened):
+    window = opened(page, width=390, height=844, fragment=f"#lang={lang}")
+    cards, controls = window.locator("#stages label"), ("#device", "#n-range", "#memory-range", "#group")
+    for place in [*map(window.locator, controls), *cards.all()]:
+        box = place.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= 844
+    before = cards.all_inner_texts()
+    box = window.locator("#n-range").bounding_box()
+    window.mouse.click(box["x"] + 5, box["y"] + box["height"] / 2)
+    assert all(a != b for a, b in zip(before[1:], cards.all_inner_texts()[1:], strict=True))
+    assert window.evaluate("scrollY") == 0
+
+
+def test_the_panels_go_where_the_width_asks_and_keep_what_they_have(page, opened):
+    window = opened(page, width=1280)
+    window.locator("#psi").fill("7e9")
+    parts = window.locator(", ".join(f"#{name}" for name in PANELS))
+    for width, order in ((390, PHONE), (1280, WIDE)):
+        window.set_viewport_size({"width": width, "height": 844})
+        window.wait_for_selector(f"#{order[order.index('others') - 1]} + #others")
+        assert parts.evaluate_all("all => all.map(e => e.id)") == order
+        assert window.evaluate("document.activeElement.id") == "psi"
+        assert window.locator("#psi").input_value() == "7e9"
 
 
 def test_a_language_alone_is_an_address_as_on_the_other_pages(page, opened):
@@ -441,7 +535,7 @@ def test_what_is_wrong_is_said_beside_the_field_and_no_result_stays(lang, words,
     window = opened(page, fragment=f"#lang={lang}")
     error, problem = window.locator("#n-error"), window.locator("#problem")
     results = window.locator(".cards, .verdict, .chart, table, #formulas, #command")
-    shown = "all => all.filter(e => e.checkVisibility()).length"
+    shown = "all => all.filter(e => e.checkVisibility({ visibilityProperty: true })).length"
     there = results.evaluate_all(shown)
     assert there >= 8 and not error.is_visible()
     for wrong in ("0", "many", "1.5", "-4", "1e99", "7b"):
@@ -585,6 +679,66 @@ def test_the_languages_have_the_same_words(page, opened):
     assert keys[0] == keys[1]
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_field_stays_where_somebody_types_what_is_wrong(lang, page, opened):
+    """On a phone the pictures stand above it."""
+    window = opened(page, width=390, height=844, fragment=f"#lang={lang}")
+    field = window.locator("#psi")
+    field.scroll_into_view_if_needed()
+    before = field.bounding_box()["y"]
+    for text in ("", "1e15", "7e9"):
+        field.fill(text)
+        window.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert field.bounding_box()["y"] == pytest.approx(before, abs=2), text
+
+
+MIXTURES = [
+    *("", "n=1", "n=1e6&psi=1e13", "psi=1e14", "psi=4321&n=3&memory=0.00001", "n=63&group=16&hsdp=1"),
+    *("hsdp=1&hpz=1&group=8", "weights=8&gradients=4&hpz=1", "offload=disk&shards=1", "shape=1&again=1"),
+    "shape=1&again=1&hsdp=1&hpz=1&group=8&weights=fp8&gradients=fp8&offload=host&shards=1&cut=tiles&vocab=50257",
+    "shape=1&cut=buckets&memory=400",
+]
+ON_CURVES = """() => {
+  const svg = document.querySelector("#over-chart svg"), found = [];
+  const boxes = [...svg.querySelectorAll("text")].map(e => [e, e.getBBox()]);
+  for (const [e, b] of boxes) {
+    for (const [other, c] of boxes)
+      if (e !== other && Math.min(b.x + b.width, c.x + c.width) - Math.max(b.x, c.x) > 1
+        && Math.min(b.y + b.height, c.y + c.height) - Math.max(b.y, c.y) > 3.5)
+        found.push([e, other].map(x => x.textContent));
+    for (const path of svg.querySelectorAll("path.line"))
+      for (let i = 0; i <= path.getTotalLength(); i += 3) {
+        const { x, y } = path.getPointAtLength(i);
+        if (x > b.x && x < b.x + b.width && y > b.y + 3 && y < b.y + b.height - 3) {
+          found.push(`${e.textContent} on ${path.dataset.name}`);
+          break;
+        }
+      }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width, height", [(1280, 800), (390, 844)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_no_mixture_is_wider_than_the_window_and_no_label_lies_on_a_curve(
+    width, height, scheme, lang, page, opened
+):
+    window = opened(page, width=width, height=height, color_scheme=scheme)
+    for i, setting in enumerate(MIXTURES):
+        said = f"#{setting}&stage={(3, 1)[i % 2]}&lang={lang}"
+        window.evaluate("said => { location.hash = said; readAddress(); refresh(); }", said)
+        assert not window.locator("#address-problem").is_visible()
+        assert window.evaluate("document.documentElement.scrollWidth") == width, said
+        if scheme == "light":
+            assert window.evaluate(ON_CURVES) == [], said
+    window.locator("#psi").fill("1e15")
+    window.locator("#n").fill("1048576")
+    assert window.locator("#n-error").is_visible() and window.locator("#psi-error").is_visible()
+    assert window.evaluate("document.documentElement.scrollWidth") == width
+
+
 @pytest.mark.parametrize("width", [1280, 390, 320])
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_no_label_leaves_its_card(width, lang, page, opened):
@@ -648,6 +802,19 @@ def test_text_stands_out_from_its_background(scheme, page, opened):
     window.locator("#theme").click()
     assert window.evaluate("getComputedStyle(document.body).backgroundColor") != before
     assert contrast() >= 4.5
+
+
+def test_a_page_in_the_dark_is_printed_in_the_light(page, opened):
+    window = opened(page, color_scheme="dark")
+    ink = "getComputedStyle(document.documentElement).getPropertyValue('--%s').trim()"
+    dark = [window.evaluate(ink % name) for name in ("ink", "good")]
+    for theme in ("light", "dark"):  # by the button, and so that it is not the system's
+        window.locator("#theme").click()
+        assert window.evaluate("document.documentElement.dataset.theme") == theme
+    assert [window.evaluate(ink % name) for name in ("ink", "good")] == dark
+    window.emulate_media(media="print", color_scheme="dark")
+    assert window.evaluate(ink % "ink") in palette.both()[0] and dark[0] in palette.both()[1]
+    assert window.evaluate(ink % "good") != dark[1] and not window.locator("#machine").is_visible()
 
 
 def test_kinds_differ_without_color(page, opened):

@@ -3523,6 +3523,24 @@ EXPLORE = [
         "place.hidden = false",
     ),
     Bug(
+        "on a phone all panels stand over the pictures",
+        "explore/explore.js",
+        '$(narrow.matches ? "results" : "machine")',
+        '$("machine")',
+    ),
+    Bug(
+        "a field leaves the window when what is typed is wrong",
+        "explore/explore.css",
+        ".shown[hidden] { visibility: hidden; }",
+        ".shown[hidden] { display: none; }",
+    ),
+    Bug(
+        "a label may lie on a curve",
+        "explore/pictures.js",
+        "const taken = rows.flatMap(",
+        "const taken = rows.slice(4).flatMap(",
+    ),
+    Bug(
         "a page in the dark has the colors of the light",
         "explore/palette.py",
         '"page.css"))[:2]',

@@ -38,7 +38,7 @@ def page(language: str = "") -> str:
 
 def style() -> str:
     """The colors of all pages, and this one's own style."""
-    return "\n".join([palette.colors(), palette.strokes(), template("explore.css")])
+    return "\n".join([palette.colors(), palette.on_paper(), palette.strokes(), template("explore.css")])
 
 
 def script(language: str = "") -> str:

@@ -25,8 +25,8 @@ function show() {
   explain(t, found, rows[s.stage]);
   $("command").textContent = command(found);
   const beyond = beyondPlanner();
-  $("beyond").textContent = t.beyond(beyond);
-  $("beyond").hidden = !beyond;
+  $("beyond").replaceChildren(t.beyond, ...beyond.flatMap((option) => [element("code", { class: "whole" }, option), " "]));
+  $("beyond").hidden = !beyond.length;
   $("k-hint").textContent = s.bits === 16 ? t.kHint[s.k] : t.kHint.adam(s.bits / 8);
   $("vocab-hint").textContent = isCounted(s) ? t.vocabHint(exact(s.psi), exact(embeddingsOf(s))) : t.vocabNone;
   $("shape-hint").textContent = t.shapeHint(exact(found.samples), size(found.activation), size(found.unit));
@@ -118,7 +118,7 @@ function showOver(t, rows, units) {
     svg("path", { class: `line line${r.style}${r.chosen ? " chosen" : ""}`, d: "M1 6H33" })), `${r.short} ${r.short === r.label ? "" : r.label}`.replace(/^\d /, "").trim());
   $("over-legend").replaceChildren(...series.map(sample));
   const from = chosen.from > 1 && chosen.from <= all.at(-1)[0] ? { n: chosen.from, text: `N = ${exact(chosen.from)}` } : null;
-  lines($("over-chart"), series, { at: s.n, limit: { value: capacity(s), text: t.limit(memory) }, from, title: caption, choose: (n) => change({ n }) });
+  lines($("over-chart"), series, { at: s.n, limit: { value: capacity(s), text: t.limit(memory), short: memory }, from, title: caption, choose: (n) => change({ n }) });
   $("over-caption").textContent = caption;
   const listed = all.filter(([n]) => n === s.n || Number.isInteger(Math.log2(n)));
   table($("over-table"), t.overTitle, [t.head.ranks, ...rows.map((r) => r.label)], listed.map(([n, there]) => ({
@@ -171,10 +171,10 @@ function explain(t, found, r) {
   const values = [whole && size(whole * psi), shared && size(shared * (psi / n))].filter(Boolean);
   const p = passes(s.stage, s.micro), all = p.reduce_scatter + p.all_gather;
   const codes = s.gradients || (s.weights && inShards(s.stage, "parameter"));
-  const moved = `${codes ? t.inCodes : `${e} B × ${all}Ψ(N−1)/N`} = ${size(r.sent)}`;
+  const moved = codes ? t.inCodes(size(r.sent)) : `${e} B × ${all}Ψ(N−1)/N = ${size(r.sent)}`;
   const lines = [
     [t.with, t.psiPadded(exact(psi), exact(n), k, e, exact(found.calls))],
-    [t.held, `${terms.join(" + ") || "0"}${values.length > 1 ? ` = ${values.join(" + ")}` : ""} = ${size(r.rest)}${s.offload ? ` (${t.apartFrom})` : ""}`],
+    [t.held, [terms.join(" + "), values.length > 1 && values.join(" + "), size(r.rest)].filter(Boolean).join(" = ") + (s.offload ? t.apartFrom(s.shards && inShards(s.stage, "parameter")) : "")],
     [t.moved, `${moved}${lang === "zh" ? "：" : ": "}${t.passes(p.reduce_scatter, p.all_gather)}`],
     [t.paper, t.paperSent(`${e} B × ${all}Ψ = ${size(e * all * s.psi)}`)],
     [t.takes, `${t.timeOf(r.flop.toExponential(3).replace("e+", "e"), ...[r.times.compute, r.times.inside + r.times.between, r.times.latency].map(duration), s.offload && duration(r.times.outside))} = ${duration(r.seconds)}`],
@@ -197,7 +197,8 @@ function command(found) {
   const rates = ratesOf(s), farther = many ? [`--bandwidth-between ${plain(rates.between)}`, rates.farther && `--latency-between ${plain(rates.farther)}`] : [];
   parts.push([`--flops ${plain(rates.flops)}`, `--bandwidth ${plain(rates.bandwidth)}`, `--latency ${plain(rates.latency)}`].join(" "));
   if (many) parts.push(farther.filter(Boolean).join(" "));
-  return `python -m zero_ref.plan ${parts.join(" \\\n    ")}`;
+  const narrow = $("memory-chart").clientWidth < 480 ? parts.flatMap((part) => part.split(/ (?=--)/)) : parts;
+  return `python -m zero_ref.plan ${narrow.join(" \\\n    ")}`;
 }
 
 function beyondPlanner() {
@@ -205,7 +206,7 @@ function beyondPlanner() {
   if (s.offload) found.push(`--offload ${s.offload === "disk" ? "disk:DIR" : s.offload}${s.shards ? " --offload-shards" : ""}`);
   if (s.cut === "tiles" && s.shape) found.push(`--tiles ${s.tiles}`);
   if (s.cut === "buckets") found.push(`--bucket ${plain(s.bucket)}`);
-  return found.filter(Boolean).join(" ");
+  return found.filter(Boolean).flatMap((options) => options.split(/ (?=--)/));
 }
 
 // ---- Controls
@@ -225,10 +226,9 @@ function words() {
     const [before, letter] = [t[place.htmlFor]].flat();
     place.replaceChildren(before, ...(letter ? [element("i", {}, letter)] : []));
   }
-  $("language").textContent = t.other;
-  $("language").lang = lang === "zh" ? "en" : "zh-CN";
+  for (const button of document.querySelectorAll(".languages button")) button.setAttribute("aria-pressed", String(button.lang === lang));
   $("stages").setAttribute("aria-label", t.stages);
-  $("theme").setAttribute("aria-label", `${t.themeLabel}: ${dark() ? t.light : t.dark}`);
+  $("theme").setAttribute("aria-label", t.theme(dark() ? t.light : t.dark));
   $("theme").textContent = dark() ? t.light : t.dark;
 }
 
@@ -265,6 +265,7 @@ function controls() {
   for (const name of TICKED) $(name).checked = s[name];
   $("shape-fields").hidden = !s.shape;
   $("again").disabled = !s.shape;
+  $("again-hint").hidden = s.shape;
   $("psi").disabled = $("psi-range").disabled = isCounted(s);
   $("positions").closest(".slider").hidden = $("untied").closest(".check").hidden = !s.vocab;
   $("shards-row").hidden = !s.offload;
@@ -325,6 +326,7 @@ function readAddress() {
   countParameters();
 }
 
+const narrow = matchMedia("(max-width: 900px)");
 const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
 
 function typed(name) {
@@ -332,6 +334,14 @@ function typed(name) {
   if (!Number.isNaN(value)) return change({ [name]: value });
   wrong.set(name, $(name).value);
   return refresh();
+}
+
+// On a narrow page the first pictures stand between the panel of ranks and the others; Tab goes as the eye does.
+function arrange() {
+  const focused = document.activeElement;
+  $(narrow.matches ? "results" : "machine").after($("others"));
+  $(narrow.matches ? "state-only" : "lead").after($("source"));
+  if (focused !== document.activeElement) focused.focus();
 }
 
 function build() {
@@ -358,16 +368,20 @@ function build() {
   for (const name of ["weights", "gradients", "offload", "cut"]) on(name, ({ value }) => ({ [name]: value }));
   on("ring", ({ value }) => ({ ring: value === "1" }));
   for (const name of TICKED) on(name, ({ checked }) => ({ [name]: checked }));
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("results").focus(); }); // the address is the setting's
   $("reset").addEventListener("click", () => { wrong.clear(); change({ ...START }); });
-  $("controls").addEventListener("submit", (event) => event.preventDefault());
-  $("language").addEventListener("click", () => { lang = lang === "zh" ? "en" : "zh"; refresh(); writeAddress(); });
+  for (const form of document.forms) form.addEventListener("submit", (event) => event.preventDefault());
+  for (const button of document.querySelectorAll(".languages button"))
+    button.addEventListener("click", () => { lang = button.lang; refresh(); writeAddress(); });
   $("theme").addEventListener("click", () => { document.documentElement.dataset.theme = dark() ? "light" : "dark"; words(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", words);
   addEventListener("hashchange", () => { readAddress(); refresh(); });
+  narrow.addEventListener("change", arrange);
   let width = 0; // drawn for
   new ResizeObserver(([{ contentRect }]) => { if (contentRect.width !== width) { width = contentRect.width; show(); } }).observe($("memory-chart"));
 }
 
 build();
+arrange();
 readAddress();
 refresh();

@@ -15,9 +15,19 @@ def of_report(name: str) -> str:
 
 def colors() -> str:
     """CSS: --parameter, --ink and so on, light and dark, by the system or by <html data-theme>."""
-    light, dark = re.findall(r":root \{\s*(--ground:[^}]*?)\s*\}", of_report("page.css"))[:2]
+    light, dark = both()
     by_system = f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}'
     return f':root {{ {light} }}\n{by_system}\n:root[data-theme="dark"] {{ {dark} }}'
+
+
+def on_paper() -> str:
+    """CSS, after `colors`: printed, also a page in the dark has the light ones."""
+    return f"@media print {{ :root:root {{ {both()[0]} }} }}"
+
+
+def both() -> list[str]:
+    """The light colors and the dark."""
+    return re.findall(r":root[^{}]*\{\s*(--ground:[^}]*?)\s*\}", of_report("page.css"))[:2]
 
 
 def patterns() -> str:

@@ -94,7 +94,7 @@ function bars(place, rows, kinds, limit, title) {
 }
 
 // Lines over N, both axes logarithmic: [{label, short, chosen, points: [[n, value]]}]. at: the chosen N, with a mark on each
-// line; limit: {value, text}; from: {n, text}, where the chosen line comes below the limit, or null.
+// line; limit: {value, text, short}; from: {n, text}, where the chosen line comes below the limit, or null.
 function lines(place, rows, { at, limit, from, title, choose }) {
   const width = Math.max(240, place.clientWidth), narrow = width < 620;
   const [left, right, top, height] = [narrow ? 56 : 62, width - (narrow ? 34 : 40), 12, narrow ? 300 : 330];
@@ -130,37 +130,43 @@ function lines(place, rows, { at, limit, from, title, choose }) {
   }
   for (const [{ r, x: end }, at_y] of apart(ends, 14, top + 4, bottom + 4))
     picture.append(svg("text", { class: r.chosen ? "end strong" : "end", x: end + 6, y: at_y + 4 }, r.short));
-  const [spot, spot_y] = freest(rows.map((r) => r.points.map(([n, value]) => [x(n), y(value)])), left, right, [y(limit.value) - 7, y(limit.value) + 16].filter((each) => each > top + 10 && each < bottom - 3));
-  picture.append(svg("text", { class: "small halo", x: spot, y: spot_y }, limit.text));
-  if (from) { // the line falls to the right, so there is room on its left, below
-    const edge = x(from.n) < left + 70, there = { x: x(from.n) + (edge ? 8 : -8), y: y(limit.value) + (edge ? -8 : 17) };
-    picture.append(svg("path", { class: "from", d: `M${x(from.n)} ${y(limit.value) - 5}L${x(from.n) + 5} ${y(limit.value) + 4}H${x(from.n) - 5}Z` }));
-    picture.append(svg("text", { class: "small strong halo", ...there, "text-anchor": edge ? "start" : "end" }, from.text));
+  place.replaceChildren(picture); // from here on words have a width
+  const along = (x0, y0, x1, y1) => Array.from({ length: 201 }, (_, i) => [x0 + ((x1 - x0) * i) / 200, y0 + ((y1 - y0) * i) / 200]);
+  const cursor = along(x(at), top, x(at), bottom), limit_y = y(limit.value);
+  const taken = rows.flatMap((r) => r.points.slice(1).flatMap(([n, value], i) => along(x(r.points[i][0]), y(r.points[i][1]), x(n), y(value))));
+  const write = (text, styles, room, places) => { // not on a curve; on the line of N where there is no other place
+    const label = svg("text", { class: `small halo ${styles}` }, text);
+    picture.append(label);
+    const wide = label.getComputedTextLength(), all = places(wide).map(([px, py]) => [px, py - 11, px + wide, py + 3]);
+    const boxes = all.filter((b) => b[0] > left - 4 && b[2] < right - 3 && b[1] > top && b[3] < bottom - 2);
+    const [free, most] = clearest(boxes, [...taken, ...cursor], room);
+    const [x0, y0, x1, y1] = (most < 3 ? clearest(boxes, taken, room)[0] : free) || all[0];
+    label.setAttribute("x", x0);
+    label.setAttribute("y", y1 - 3);
+    taken.push(...along(x0, (y0 + y1) / 2, x1, (y0 + y1) / 2));
+  };
+  if (from) { // the line falls to the right, so there is most often room on its left, below
+    const px = x(from.n), downs = [17, -8, 31, -22, 45, -36];
+    picture.append(svg("path", { class: "from", d: `M${px} ${limit_y - 5}L${px + 5} ${limit_y + 4}H${px - 5}Z` }));
+    write(from.text, "strong", 5, (wide) => downs.flatMap((down) => [px - 8 - wide, px + 8, px - 32 - wide, px + 32].map((start) => [start, limit_y + down])));
   }
+  const starts = Array.from({ length: Math.ceil((right - left) / 12) }, (_, i) => left + 6 + 12 * i);
+  write(narrow ? limit.short : limit.text, "", 24, () => [-7, 16, -14, 23, -21].flatMap((down) => starts.map((start) => [start, limit_y + down])));
   picture.addEventListener("pointerdown", (event) => {
     const part = (event.clientX - picture.getBoundingClientRect().left - left) / (right - left);
     if (part > -0.05 && part < 1.05) choose(2 ** Math.round(Math.min(1, Math.max(0, part)) * last));
   });
-  place.replaceChildren(picture);
 }
 
-// Where a label of some 130 pixels is farthest from all lines, given as points: [x, one of `heights`].
-function freest(all, left, right, heights) {
-  const at = (points, px) => {
-    const i = points.findIndex(([x]) => x >= px);
-    if (i < 1) return i ? Infinity : points[0][0] - px < 1 ? points[0][1] : Infinity;
-    const [[x0, y0], [x1, y1]] = [points[i - 1], points[i]];
-    return y0 + ((y1 - y0) * (px - x0)) / (x1 - x0 || 1);
-  };
-  let best = [left + 6, heights[0]], most = -1;
-  for (const y of heights) {
-    for (let x = left + 6; x < right - 130; x += 20) {
-      let near = 60;
-      for (let px = x; px <= x + 130; px += 10) for (const points of all) near = Math.min(near, Math.abs(at(points, px) - (y - 4)));
-      if (near > most + 1) [best, most] = [[x, y], near];
-    }
+// The box [x0, y0, x1, y1] that is farthest from all points, and how far; of those that are `room` away the first.
+function clearest(boxes, points, room) {
+  let best, most = -1;
+  for (const box of boxes) {
+    let near = room;
+    for (const [px, py] of points) near = Math.min(near, Math.max(box[0] - px, px - box[2], box[1] - py, py - box[3], 0));
+    if (near > most) [best, most] = [box, near];
   }
-  return best;
+  return [best, most];
 }
 
 // Labels pushed from each other until `room` is between any two of those that end at the same place.
