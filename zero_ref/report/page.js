@@ -346,7 +346,7 @@ const isDark = () => matchMedia(darkRule.media.mediaText).matches;
 function nameTheme() {
   const words = say(isDark() ? "theme_light" : "theme_dark");
   find("theme").textContent = words;
-  find("theme").setAttribute("aria-label", `${say("theme")}: ${words}`);
+  find("theme").setAttribute("aria-label", say("theme_named", { words }));
 }
 
 function draw() {
