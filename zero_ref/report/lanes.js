@@ -34,6 +34,14 @@ function lanesLegend(lanes) {
   return keys;
 }
 
+// What stands under the lanes.
+function lanesInWords(view) {
+  const { run: { lanes }, run, step } = view;
+  const time = inTime(Math.max(...lanes.flat().map(([, , , end]) => end)), true);
+  const ahead = lanes.some((lane) => underWay(lane).length);
+  return [say("lanes_about"), ahead && say("lanes_ahead"), say("lanes_step", { step: exact(step.step), time, mean: timeOf(run) })];
+}
+
 function drawLanes(view, width, { label, changed, tall }) {
   const { lanes } = view.run;
   const calls = lanes.flat();
@@ -60,9 +68,8 @@ function drawLanes(view, width, { label, changed, tall }) {
       const starts = pass ? begin : until; // and before that it waits
       if (starts > begin) parts.push(box(begin, starts, "spent-waiting"));
       if (end > starts) parts.push(box(starts, end, lookOf(name)));
-      const words = pass ? [`${say(`phase_${name}`)} ${unit}`, `${name[0].toUpperCase()}${unit}`] : [`${INITIALS[name]} ${unit ?? ""}`.trim()];
-      const word = words.find((each) => x(end) - x(begin) > 7 * each.length + 4);
-      if (word) parts.push(text((x(begin) + x(end)) / 2, y + height / 2 + 4, word, { class: "tiny halo", "text-anchor": "middle" }));
+      const word = pass ? `${name[0].toUpperCase()}${unit}` : `${INITIALS[name]} ${unit ?? ""}`.trim();
+      if (x(end) - x(begin) > 7 * word.length + 4) parts.push(text((x(begin) + x(end)) / 2, y + height / 2 + 4, word, { class: "tiny halo", "text-anchor": "middle" }));
     }
     for (const [unit, begin, end] of underWay(lane)) {
       const title = s("title", {}, `${say("lane_under_way")}: ${view.units[unit].name}`);

@@ -60,6 +60,7 @@ function shareInWords({ against: { kept, kept_0 } }) {
   return say("percent", { number: String(percent < 1 ? Number(percent.toPrecision(2)) : Math.round(percent)) });
 }
 
+const timeOf = ({ seconds_per_step: each }) => (each >= 1 ? `${each.toFixed(2)} s` : `${(1000 * each).toFixed(2)} ms`);
 const hashOf = (run) => run.weights_sha256.slice(0, 16);
 
 function about(run) {
@@ -100,7 +101,7 @@ function drawNumbers(run) {
   const tiles = Object.keys(most).map((key) => [key, exact(most[key][0]), words(key)]);
   if (run.origin !== "dry") tiles.push(...tilesOfTraining(run));
   const tile = ([key, number, about]) =>
-    h("div", {}, h("dt", {}, say(key)), h("dd", { class: key }, number), h("dd", { class: "about" }, about));
+    h("div", {}, h("dt", {}, say(key)), h("dd", { class: number.length > 14 ? `${key} long` : key }, number), h("dd", { class: "about" }, about));
   put("numbers", tiles.map(tile));
 }
 
@@ -344,9 +345,8 @@ const isDark = () => matchMedia(darkRule.media.mediaText).matches;
 
 // The button's name is what it makes of the page.
 function nameTheme() {
-  const words = say(isDark() ? "theme_light" : "theme_dark");
-  find("theme").textContent = words;
-  find("theme").setAttribute("aria-label", say("theme_named", { words }));
+  find("theme").textContent = say(isDark() ? "theme_light" : "theme_dark");
+  find("theme").setAttribute("aria-label", say(isDark() ? "theme_named_light" : "theme_named_dark"));
 }
 
 function draw() {
@@ -369,10 +369,8 @@ function draw() {
   tell("title", document.title);
   tell("dry", ...dryInWords());
   find("dry").hidden = !DRY.length;
-  const seconds = FIRST.seconds_per_step;
-  const time = seconds >= 1 ? `${seconds.toFixed(2)} s` : `${(1000 * seconds).toFixed(2)} ms`;
   if (!ALONE) find("figure-table").after(find("about")); // first what was found
-  tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { time }));
+  tell("about", about(FIRST), ALONE && FIRST.origin !== "dry" && say("each_step", { time: timeOf(FIRST) }));
   for (const id of ["numbers", "told-by", "ranks-held", "traffic"]) find(id).hidden = !ALONE;
   if (SAME.origin === "old") for (const id of ["told-by", "runs-told-by"]) find(id).hidden = true;
   for (const id of ["theatre", "holdings"]) find(id).hidden = !view;

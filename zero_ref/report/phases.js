@@ -136,6 +136,14 @@ function nameIn(names, unit, room) {
   return names[unit] && 6.6 * both.length + 10 <= room ? both : String(unit);
 }
 
+// Put a ribbon into a place; the button that has the focus keeps it.
+function putRibbon(id, ...drawn) {
+  const place = find(id);
+  const focused = place.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
+  put(id, drawRibbon(...drawn));
+  if (focused) [...place.querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === focused)?.focus();
+}
+
 function ribbonGroup(group, now, position, level, go, room, names) {
   const [first] = group;
   const active = group.includes(now);

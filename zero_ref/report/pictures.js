@@ -318,7 +318,7 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
     const peak = width < 420 && same ? say("peak_short", { measured: exact(rank.peak) }) : peakInWords(view);
     parts.push(text(left + 4, upper - 8, peak, name));
     const words = sayOf(view.run, "lower_line", { bytes: exact(restingFormula(view)) });
-    if (width > 640) parts.push(text(right, upper - 8, words, { ...name, "text-anchor": "end" }));
+    if (width > 640) parts.push(text(right, lower - 6, words, { ...name, "text-anchor": "end" }));
   }
   parts.push(s("circle", { class: "dot", cx: x(rank.peakAt + 0.5), cy: y(rank.peak), r: 4 }));
   if (!rank.thinned) parts.push(...drawCalls(view, x, bottom + 12, lane, small));
@@ -344,22 +344,44 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
       view.move(position);
       changed();
     },
-    nearest: (pixels) => Math.floor(((pixels - left) / (right - left)) * places),
+    nearest: (pixels) => {
+      const atPeak = isDense(rank, x) && Math.abs(pixels - x(rank.peakAt)) < 5; // its mark can be pointed at
+      return atPeak ? rank.peakAt : Math.floor(((pixels - left) / (right - left)) * places);
+    },
     words: () => sentences(inWords(view), inNumbers(view)),
   });
   moveTo();
   return [picture, moveTo];
 }
 
-// Bytes by kind, one upon the other: each event is a step.
+// Whether events are narrower than a pixel.
+const isDense = (rank, x) => x(1) - x(0) < 1;
+
+const COLUMN = 6; // pixels, of events that are too narrow to be drawn each
+
+// The positions that are drawn, as [first, the highest of them], up to the next one's first.
+function columnsOf(rank, x) {
+  if (!isDense(rank, x)) return rank.live.map((_, position) => [position, position]);
+  const columns = [];
+  for (const position of rank.live.keys()) {
+    const last = columns.at(-1);
+    if (!last || x(position) - x(last[0]) >= COLUMN) columns.push([position, position]);
+    else if (rank.total[position] > rank.total[last[1]]) last[1] = position;
+  }
+  return columns;
+}
+
+// Bytes by kind, one upon the other: each column is a step.
 function drawStack(rank, x, y) {
   const parts = [];
-  let below = rank.live.map(() => 0);
+  const columns = columnsOf(rank, x);
+  const starts = [...columns.map(([first]) => first), rank.live.length];
+  let below = columns.map(() => 0);
   for (const kind of KINDS) {
-    const above = rank.live.map((live, position) => below[position] + live[kind]);
+    const above = columns.map(([, highest], p) => below[p] + rank.live[highest][kind]);
     if (rank.kinds.includes(kind)) {
-      const there = above.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(p + 1).toFixed(2)}`);
-      const back = below.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(p).toFixed(2)}`).reverse();
+      const there = above.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(starts[p + 1]).toFixed(2)}`);
+      const back = below.map((bytes, p) => `V${y(bytes).toFixed(2)}H${x(starts[p]).toFixed(2)}`).reverse();
       const d = `M${x(0)} ${y(below[0])}${there.join("")}${back.join("")}Z`;
       parts.push(s("path", { d, "data-kind": kind, ...patternOf(kind) }));
     }
@@ -390,7 +412,7 @@ function drawCalls(view, x, top, height, small) {
     const block = { class: collective ? "block collective" : "block", rx: 2, ...look };
     parts.push(s("rect", { ...block, x: from, y, width: Math.max(1, to - from), height }, title));
     const initial = initials[name] || "";
-    const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + (collective ? 8 : 1));
+    const fits = [initial + (unit ?? ""), initial].find((word) => word && to - from > 6.3 * word.length + (collective ? 6 : 1));
     if (!small && fits) parts.push(text((from + to) / 2, y + height / 2 + 4, fits, middle));
   }
   return parts;

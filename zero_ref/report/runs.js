@@ -43,11 +43,8 @@ function follow(each) {
     shown.move(position);
     follow(shown);
   };
-  const focused = document.activeElement?.getAttribute("aria-label");
-  const inside = find("runs-ribbon").contains(document.activeElement);
-  put("runs-ribbon", drawRibbon(shown.phases, shown.position, widthOf("runs-ribbon"), go));
+  putRibbon("runs-ribbon", shown.phases, shown.position, widthOf("runs-ribbon"), go);
   for (const calls of find("runs-ribbon").querySelectorAll("small")) calls.remove(); // they are of one run
-  if (inside) [...find("runs-ribbon").querySelectorAll("button")].find((button) => button.getAttribute("aria-label") === focused)?.focus();
 }
 
 // To the next phase, or the one before.
@@ -134,6 +131,7 @@ function runsTable() {
   add("sent_per_step", (run, { sent_per_step }) => beside(...sent_per_step));
   if (CURVES.length) {
     add("last_loss", (run) => (run.loss.length ? lossInWords(run.last_loss) : "–"));
+    add("step_time", (run) => (run.origin === "dry" ? "–" : timeOf(run)));
     words.push(header.length);
     add("weights", (run) => (run.loss.length ? h("code", {}, hashOf(run) + sameWeights(run)) : "–"));
   }

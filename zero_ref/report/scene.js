@@ -70,7 +70,7 @@ function drawScene(view, width, most) {
   const kept = rows.flatMap((rank, row) => drawRow(scene, row, rank));
   const height = place.head + rows.length * (place.tall + 6);
   const moving = [...tokens, ...scene.badges].map(({ shape }) => shape);
-  const label = sentences(titleOf(scene), view.run.origin === "dry" && say("dry_badge"), inWords(view));
+  const label = clauses(titleOf(scene), view.run.origin === "dry" && say("dry_badge"), inWords(view));
   const picture = svg(width, height, label, drawHeads(scene), benches.flat(), paths, kept, moving);
   const move = (progress) => moveScene(scene, tokens, act.ended ? 1 : progress);
   return [picture, move, collective && !act.ended];
@@ -85,12 +85,12 @@ function drawHeads(scene) {
   const { kinds, padded } = view.run.against;
   const whole = { unit: cut(titleOf(scene), 14), bytes: short(Math.round((scene.padded * kinds.parameter[1]) / (padded || 1))) };
   const parts = [
-    text(place.kept, 12, say(keeps, { what: cut(titleOf(scene), 18) }), { class: "small" }),
+    text(place.kept, 12, say(keeps, { what: cut(titleOf(scene), place.narrow ? 11 : 18) }), { class: "small" }),
     text(place.bench, 12, say(bench, whole), { class: "small" }),
   ];
   if (view.run.origin === "dry") parts.push(...dryBadge(0, 0));
   if (unit === null && !place.narrow) {
-    const words = say(view.position ? "bench_empty" : "bench_waits").split("\n");
+    const words = say(view.position ? "bench_empty" : "bench_waits", { ranks: exact(view.run.world_size) }).split("\n");
     const middle = topOf(place, 0) + (rows.length * (place.tall + 6)) / 2 - 9 * words.length;
     for (const [i, each] of words.entries()) parts.push(text(place.bench, middle + 18 * i, each, {}));
   }
@@ -225,7 +225,11 @@ function drawUnit(scene, row, rank, kind, whole) {
   const [y, tall] = [lineAt(place, row, kind), (place.tall - 4) / 2];
   const parts = [rect(place.bench, y, place.benchWide, tall, { class: "outline" })];
   if (!whole) return parts;
-  if (pieces.length < view.group) parts.push(rect(place.bench, y, place.benchWide, tall, { class: "others" }));
+  if (pieces.length < view.group) {
+    const words = say("scene_others", { kind: LETTERS[kind], number: exact(view.group - pieces.length) });
+    parts.push(rect(place.bench, y, place.benchWide, tall, { ...patternOf(kind === "parameter" ? "gathered" : "full_gradient"), class: "others" }));
+    parts.push(text(place.bench + place.benchWide / 2, y + tall / 2 + 4, words, { class: "tiny halo", "text-anchor": "middle" }));
+  }
   const comes = isGather(collective) && kind === (view.run.keeps.optimizer === "all" ? "gradient" : "parameter");
   for (const [owner] of pieces) {
     const [x, wide] = pieceIn(scene, owner, place.bench, place.benchWide);

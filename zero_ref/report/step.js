@@ -173,7 +173,10 @@ class View {
 
 let leader = null; // of several runs: the view whose cursor was moved last (see runs.js)
 
-function inWords(view) {
+// What has happened, and whether that is the peak.
+const inWords = (view) => sentences(whatHappened(view), view.event && view.position === view.rank.peakAt && say("peak_here"));
+
+function whatHappened(view) {
   if (!view.event) return say("before_the_step");
   if (view.rank.losses.has(view.position)) return say("the_loss", { rank: view.rank.number });
   const [, what, name, unit, bytes, , , number] = view.event;

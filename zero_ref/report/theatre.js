@@ -35,7 +35,7 @@ function drawSentence(run) {
     const number = before >= 1e9 ? short : exact; // the exact ones are in the table
     const words = now === before ? number(now) : say("of_stage_0", { now: number(now), before: number(before) });
     return h("div", {}, h("span", {}, say(kind)), bar, h("small", {}, words));
-  }));
+  }), run.world_size > 1 ? h("p", {}, say("against_sent", { bytes: amount(mostOf(run).sent_per_step[0]) })) : []);
 }
 
 // Why so much is sent, where it is what the stage by itself sends: twice the model, or three times.
@@ -73,7 +73,7 @@ function showRibbon() {
   const now = [phaseAt(view.phases, view.position), view.rank, width, language];
   if (now.every((each, i) => each === ribboned[i])) return;
   ribboned = now;
-  put("ribbon", drawRibbon(view.phases, view.position, width, choose, view.units.map(({ name }) => name)));
+  putRibbon("ribbon", view.phases, view.position, width, choose, view.units.map(({ name }) => name));
   showUnits(now[0], width / view.phases.length < NARROWEST);
 }
 
@@ -244,11 +244,12 @@ function drawStep() {
   drawAxis();
   const whole = run.ranks[view.chosen].peak_total_bytes;
   const [same, bytes] = [whole === rank.peak, exact(whole)];
+  const dense = rank.live.length > widthOf("memory-picture") - 66;
   const lines = { peak: exact(rank.predicted.peak_total_bytes), bytes: exact(restingFormula(view)) };
-  tell("memory-caption", axis === "time" ? say("lanes_about") : say("memory_axis"),
-    axis === "memory" && !rank.thinned && say("memory_lanes"),
-    sayOf(run, "resting_sentence", lines),
-    !(same && run.origin === "dry") && say(same ? "peak_of_run_same" : "peak_of_run", { bytes }));
+  const ofRun = !(same && run.origin === "dry") && say(same ? "peak_of_run_same" : "peak_of_run", { bytes });
+  const ofMemory = () => [say("memory_about"), say("memory_axis"), dense && say("memory_columns"), !rank.thinned && say("memory_lanes"),
+    sayOf(run, "resting_sentence", lines), ofRun];
+  tell("memory-caption", ...(axis === "time" ? lanesInWords(view) : ofMemory()));
 
   const rule = run.config.shard_model;
   const moved = ["random", "hash"].includes(rule);

@@ -97,7 +97,7 @@ function drawRoutes(scene) {
     const [[x1, y1], [x2, y2]] = endsOf(scene, route);
     const bend = Math.abs(x1 - x2) < 1 ? x1 + 50 : (x1 + x2) / 2;
     const tint = route.piece === null ? "" : `owner${route.piece % 8}`;
-    paths.push(s("path", { class: `route ${tint}`, d: `M${x1} ${y1}C${bend} ${y1} ${bend} ${y2} ${x2} ${y2}` }));
+    paths.push(s("path", { class: `route ${tint}`, "marker-end": "url(#arrow)", d: `M${x1} ${y1}C${bend} ${y1} ${bend} ${y2} ${x2} ${y2}` }));
     const [shape, label] = drawToken(route, codedIn(view.run, collective), kindSent(scene));
     return { route, shape, label, from: [x1, y1], to: [x2, y2], bend };
   });

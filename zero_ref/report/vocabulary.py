@@ -8,9 +8,9 @@ from zero_ref.stages import STAGES
 
 TERMINAL = ("summary_", "text_", "score_", "trace_", "own_")  # words that no page says
 OF_SEVERAL = (  # that no page of one run says
-    *("badge_", "figure_", "runs_", "scatter", "code_", "resting_formula", "stage_number"),
+    *("badge_", "figure_", "runs_", "scatter", "code_", "resting_formula", "stage_number", "step_time"),
 )
-OF_ONE = ("why_", "sentence", "scene_", "bench_")  # that no page of several runs says
+OF_ONE = ("why_", "sentence", "against_", "scene_", "bench_")  # that no page of several runs says
 OF_LOSS = (  # that no page of dry runs says
     *("loss_", "difference", "exactly_", "one_curve", "held_out", "no_common", "test_", "points_left"),
     *("weights", "same_weights", "other_weights", "last_loss", "each_step", "microseconds", "milliseconds"),
