@@ -172,6 +172,54 @@ def test_the_space_bar_plays_and_the_buttons_come_first(run, opened):
     assert view.locator("#play").inner_text() == "play"
 
 
+def test_a_phase_keeps_the_focus_when_it_is_chosen(run, opened):
+    view = opened(run / "run.html", fragment="#en")
+    view.locator("#ribbon button").nth(1).focus()
+    for name in ("forward 1", "forward 2"):
+        view.keyboard.press("Enter")
+        assert view.evaluate("document.activeElement.getAttribute('aria-label')") == name
+        assert view.locator("#ribbon [aria-current]").get_attribute("aria-label") == name
+        view.keyboard.press("Tab")
+    assert view.evaluate("document.activeElement.getAttribute('aria-label')") == "loss"
+
+
+def test_what_travels_has_an_arrow_where_it_goes(run, opened):
+    """In a reduce-scatter from the workbench to the owner, in an all-gather the other way."""
+    view = opened(run / "run.html", fragment="#en")
+    ends = (
+        "all => all.map(e => e.getAttribute('d').match(/-?[0-9.]+/g).map(Number)).map(n => n.at(-2) - n[0])"
+    )
+    for name, rightwards in (("forward 0", True), ("backward 1", False)):
+        view.locator(f"#ribbon [aria-label='{name}']").click()
+        while ("educe-scatter" in view.locator("#now-words").inner_text()) == rightwards:
+            view.keyboard.press("ArrowRight")
+        paths = view.locator("#scene-picture path.route")
+        assert paths.count() == 6
+        assert {path.get_attribute("marker-end") for path in paths.all()} == {"url(#arrow)"}
+        assert all((reach > 0) == rightwards for reach in paths.evaluate_all(ends))
+
+
+def test_under_the_time_stands_what_is_seen_there(run, opened):
+    view = opened(run / "run.html", fragment="#en")
+    assert "Every array counts" in view.locator("#memory-caption").inner_text()
+    view.locator("#axis-time").click()
+    said = view.locator("#memory-caption").inner_text()
+    assert "Every array" not in said and "formula" not in said and "started ahead" not in said
+    step, mean = record_of(run)["recorded_step"]["step"], record_of(run)["seconds_per_step"]
+    assert (
+        f"This is step {step}, which took" in said
+        and f"the mean of all steps is {1000 * mean:.2f} ms" in said
+    )
+
+
+def test_the_peak_says_that_it_is_one(run, opened):
+    view = opened(run / "run.html", fragment="#en")
+    view.evaluate("choose(view.rank.peakAt)")
+    assert view.locator("#now-words").inner_text().endswith("This is the peak.")
+    view.keyboard.press("Shift+ArrowRight")
+    assert "peak" not in view.locator("#now-words").inner_text()
+
+
 def test_arrows_mean_the_same_where_the_picture_has_the_focus(run, opened):
     view = opened(run / "run.html", fragment="#en")
     calls = [call - 1 for call in view.evaluate("[1, 2, 3].map(n => view.rank.firstWith[n] + 1)")]
@@ -451,7 +499,7 @@ def test_four_stages_stand_side_by_side_on_one_scale(others, opened, tmp_path):
         differs = ' (shard_model "hash", reduce "ring")' if name == "3.json" else ""
         assert cells[:2] == [str(record["stage"]), name + differs] and cells[4] == f"{peak:,}" == cells[5]
         assert cells[3].endswith(" =") and cells[6].endswith(" =")
-        assert record["weights_sha256"][:16] in cells[8]
+        assert record["weights_sha256"][:16] in cells[9]
     pictures = view.locator("#timelines svg[role=slider]")
     assert pictures.count() == 4
     scales = {" ".join(pictures.nth(i).locator("text").all_text_contents()) for i in range(4)}

@@ -82,7 +82,7 @@ def test_chart_and_trace_say_it_first():
 def test_beside_runs_that_took_place(opened, tmp_path):
     view = opened(written(tmp_path, {"a.json": dry(), "b.json": ran(), "c.json": old()}), fragment="#en")
     assert view.locator("#dry").inner_text().startswith("Nothing was computed or sent in a.json:")
-    assert row(view, 0, "runs-table")[5:] == ["–", "137,864 =", "–", "–"]
+    assert row(view, 0, "runs-table")[5:] == ["–", "137,864 =", "–", "–", "–"]
     assert row(view, 1, "runs-table")[4:8] == ["220,944", "220,944", "137,864 =", "1.2500"]
     assert row(view, 2, "runs-table")[4:6] == ["220,944 =", "–"]
     assert view.locator("#losses path.curve").count() == 2, "of the two that have one"
@@ -100,7 +100,7 @@ def test_ranks_have_their_own_numbers_and_the_page_stays_small(opened, tmp_path)
     file = written(tmp_path, {"a": dry(MANY)})
     assert file.stat().st_size < 150_000
     view = opened(file, fragment="#en", width=390)
-    assert "Of 1,024 ranks it looked at these: 0, 1023." in view.locator("#dry").inner_text()
+    assert "Of 1,024 ranks only these were looked at: 0, 1023." in view.locator("#dry").inner_text()
     assert "1,024 ranks" in view.title()
     assert [row(view, number)[0] for number in range(2)] == ["0", "1023"]
     assert view.locator("#ranks button").all_inner_texts() == ["0", "1023"]

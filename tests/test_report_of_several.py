@@ -250,12 +250,8 @@ def test_what_changes_in_the_code_is_folded_and_right(opened, tmp_path):
         assert gone and all(line[0] == "-" and line[1:] in sources[number] for line in gone)
         assert come and all(line[0] == "+" and line[1:] in sources[number + 1] for line in come)
         said = change.locator("summary").inner_text()
-        assert (
-            said
-            == f"Stage {number} → Stage {number + 1}: {len(gone)} lines go, {len(come)} more come".replace(
-                "more ", ""
-            )
-        )
+        changed = f"{len(gone)} lines removed, {len(come)} added"
+        assert said == f"Stage {number} → Stage {number + 1}: {changed}"
     rows = compare.rows("'''words'''\na = 1\nb = 2\n", "'''other words'''\na = 1\nb = 3\n")
     assert rows == [[" ", "a = 1"], ["-", "b = 2"], ["+", "b = 3"]]
     assert compare.rows("(", ")") == [["-", "("], ["+", ")"]]
@@ -339,6 +335,36 @@ def test_no_piece_of_a_large_run_is_too_narrow_to_see(line, every, opened, tmp_p
         assert "one bar for the whole model" in view.locator("#holdings-caption").inner_text()
         assert view.evaluate("document.documentElement.scrollWidth") <= width
     assert (tmp_path / "page.html").stat().st_size < 400_000
+
+
+def test_dense_events_have_an_envelope_and_the_peak_can_be_pointed_at(opened, tmp_path):
+    view = opened(written(tmp_path, {"a": dry("--ranks 1024 " + DEEP)}), width=390, fragment="#en")
+    picture = view.locator("#memory-picture svg")
+    assert view.evaluate("view.rank.live.length") > picture.bounding_box()["width"]
+    assert "each column is at its highest" in view.locator("#memory-caption").inner_text()
+    stack = view.locator("#memory-picture path[data-kind=parameter]").get_attribute("d")
+    assert 40 < stack.count("H") / 2 < 80, "columns"
+    tops = view.evaluate(
+        "columnsOf(view.rank, at => at * 300 / view.rank.live.length).map(([, at]) => view.rank.total[at])"
+    )
+    assert (
+        max(tops) == view.evaluate("view.rank.peak") and min(tops) > view.evaluate("view.rank.total[0]") / 2
+    )
+    mark = view.locator("#memory-picture circle.dot").first.bounding_box()
+    view.mouse.move(mark["x"] + mark["width"] / 2 + 2, mark["y"] + 5)
+    assert view.evaluate("view.position === view.rank.peakAt")
+    assert view.locator("#now-words").inner_text().endswith("This is the peak.")
+
+
+def test_pieces_of_ranks_that_are_not_drawn_are_named(opened, tmp_path):
+    view = opened(written(tmp_path, {"a": dry("--ranks 1024 " + DEEP)}), fragment="#en")
+    view.evaluate("choose(view.rank.peakAt)")
+    said = view.locator("#scene-picture").inner_text()
+    assert "P of 1,022 other ranks" in said and "G of 1,022 other ranks" in said
+    looks = view.locator("#scene-picture rect.others").evaluate_all(
+        "all => all.map(e => e.getAttribute('fill'))"
+    )
+    assert set(looks) == {"url(#gathered)", "url(#full_gradient)"}
 
 
 def test_a_unit_of_many_can_be_gone_to(opened, tmp_path):

@@ -2029,6 +2029,37 @@ PAGES = [
     ),
     Bug("timelines on a phone are as high as elsewhere", "report/runs.js", "narrow ? 58 : 230", "230"),
     Bug(
+        "a phase that is chosen loses the focus",
+        "report/phases.js",
+        "  if (focused) [...place",
+        "  if (false) [...place",
+    ),
+    Bug("nobody sees which way it travels", "report/travel.js", '"marker-end": "url(#arrow)", ', ""),
+    Bug(
+        "a column of events is at its lowest",
+        "report/pictures.js",
+        "rank.total[position] > rank.total[last[1]]",
+        "rank.total[position] < rank.total[last[1]]",
+    ),
+    Bug(
+        "what stands at the peak's mark is not the peak",
+        "report/pictures.js",
+        "return atPeak ?",
+        "return false ?",
+    ),
+    Bug(
+        "gradients of other ranks look like parameters",
+        "report/scene.js",
+        'kind === "parameter" ? "gathered" : "full_gradient"',
+        '"gathered"',
+    ),
+    Bug(
+        "the peak does not say that it is one",
+        "report/step.js",
+        "view.position === view.rank.peakAt",
+        "false",
+    ),
+    Bug(
         "keys move pictures that nobody sees",
         "report/page.js",
         '(leader && isInSight(find("runs-memory")))',

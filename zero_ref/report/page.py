@@ -70,7 +70,7 @@ def make_page(
         "weights": weights(runs, lambda record: origin(record) != "dry") if several else None,
         "changes": changes(list(runs.values())) if several else [],
     }
-    style, script = style_and_script(several, bool(computed))
+    style, script = style_and_script(several, bool(computed), bool(others))
     return Template(template("page.html")).substitute(
         title=html.escape(title(list(runs.values()))),
         style=style,
@@ -91,11 +91,15 @@ def told_apart(*groups: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"/".join(parts[name][common:]): record for name, record in group.items()} for group in groups]
 
 
-def style_and_script(several: bool, computed: bool) -> tuple[str, str]:
-    """What a page of one run, or of several, looks like and does; nothing of times, if none was computed."""
+def style_and_script(several: bool, computed: bool, compared: bool = False) -> tuple[str, str]:
+    """What a page of one run, or of several, looks like and does; nothing of times, if none was computed.
+
+    compared: whether there are losses of more than one run.
+    """
     left_out = (() if several else COMPARING) + (() if computed else ("lanes",))
     names = [name for name in SCRIPTS if name not in left_out]
-    style, script = template("page.css"), "\n".join(template(f"{name}.js") for name in names)
+    style = template("page.css") + (template("several.css") if several or compared else "")
+    script = "\n".join(template(f"{name}.js") for name in names)
     return re.sub(r" *([{:,;]) *", r"\1", shortened(style)), shortened(script)
 
 
