@@ -1,7 +1,9 @@
 """A rank that never comes to MPI's start: the others end, and name it."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -131,13 +133,23 @@ def test_an_interrupt_while_one_has_not_come_ends_all(tmp_path):
     assert "zero_ref: error: interrupted: rank 1 has not come" in told.splitlines()
 
 
+def session_of(pid):
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid)
+
+
 def wait_for_start(session):
-    """Until ranks 0 and 2 wait for MPI: their names are among the sockets of this machine."""
+    """Until ranks 0 and 2 of this session wait for MPI: their names are among the sockets of this machine."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         with open("/proc/net/unix") as file:
             names = file.read()
-        if names.count("/start") >= 2:
+        if (
+            sum(
+                session_of(int(pid)) == session for pid in re.findall(r"@zero_ref/\d+/(\d+)/\d+/start", names)
+            )
+            == 2
+        ):
             return
         time.sleep(0.1)
     raise AssertionError("they never came")
@@ -194,8 +206,14 @@ def post(monkeypatch):
 def test_a_program_that_a_rank_starts_is_not_taken_for_it(post, monkeypatch):
     again = start.Post()
     assert post.inbox and again.inbox is None
+    monkeypatch.setenv("PMI_RANK", "2")
+    other = start.Post()
+    other.inbox.setblocking(False)
     monkeypatch.setattr(post, "owner", 1)  # a fork of the rank
-    assert post.tell_others() is None
+    post.tell_others()
+    with pytest.raises(BlockingIOError):  # nothing has come
+        other.read()
+    other.leave()
 
 
 @LINUX

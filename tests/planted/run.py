@@ -36,7 +36,7 @@ UNIT = [
     for name in ("autograd", "layout", "optim", "data", "ledger", "formulas", "dry_run")
 ]
 FAULTS = "swapped or sleeps or slow or flipped or loss or bad_input or saving or not_there or gone or nccl"
-FAULTS += " or goes_on"
+FAULTS += " or goes_on or half"
 REPORT = "load_nothing or by_their_number or without_losing or adds_up or perfetto or straight or begun_it"
 REPORT += " or lanes or call_to_call or is_a_stop or space_bar or theme or travels_shows or told_apart"
 REPORT += " or keeps_the_focus or arrow_where or says_that_it"
