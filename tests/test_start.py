@@ -133,23 +133,19 @@ def test_an_interrupt_while_one_has_not_come_ends_all(tmp_path):
     assert "zero_ref: error: interrupted: rank 1 has not come" in told.splitlines()
 
 
-def session_of(pid):
-    with contextlib.suppress(ProcessLookupError):
-        return os.getsid(pid)
+def parent_of(pid):
+    """The process that started it; None if it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
 
 
-def wait_for_start(session):
-    """Until ranks 0 and 2 of this session wait for MPI: their names are among the sockets of this machine."""
+def wait_for_start(mpirun_pid):
+    """Until ranks 0 and 2 of this mpirun wait for MPI: their names are among the sockets of this machine."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         with open("/proc/net/unix") as file:
-            names = file.read()
-        if (
-            sum(
-                session_of(int(pid)) == session for pid in re.findall(r"@zero_ref/\d+/(\d+)/\d+/start", names)
-            )
-            == 2
-        ):
+            launchers = re.findall(r"@zero_ref/\d+/(\d+)/\d+/start", file.read())
+        if sum(mpirun_pid in (int(pid), parent_of(pid)) for pid in launchers) == 2:
             return
         time.sleep(0.1)
     raise AssertionError("they never came")
