@@ -9,7 +9,7 @@ NOUNS = (
     *("names", "nodes", "notes", "numbers", "outputs", "parameters", "pieces", "ranks", "results", "rounds"),
     *("runs", "samples", "shards", "slices", "steps", "students", "tiles", "times", "tokens", "units"),
     *("values", "weights", "equal shards", "good steps", "largest units", "learned positions"),
-    *("more ranks", "wrong answers"),
+    *("more ranks", "other ranks", "wrong answers"),
 )
 IRREGULAR = {"classes": "class", "matrices": "matrix", "micro-batches": "micro-batch"}
 SINGULAR = {noun: IRREGULAR.get(noun, noun.removesuffix("s")) for noun in NOUNS}
