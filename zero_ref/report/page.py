@@ -1,4 +1,4 @@
-"""The page: page.html, with page.css, SCRIPTS, words.json and the records in it.
+"""The page: page.html, with page.css (and several.css), SCRIPTS, words.json and the records in it.
 
 Everything that comes from a record goes into the page as JSON in which "<", ">" and "&" are escaped, and
 the script makes text of it, never markup. A content-security policy allows this style sheet and this
