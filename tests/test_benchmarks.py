@@ -37,6 +37,7 @@ def said(monkeypatch, programs):
     return tried
 
 
+@pytest.mark.rest("waits")
 def test_a_rival_that_fails_or_hangs_is_a_line_and_is_not_tried_again(monkeypatch, options):
     monkeypatch.setattr(bench, "LIMIT", 3)
     monkeypatch.setattr(bench, "QUIET", 99)  # whatever else this machine does

@@ -23,7 +23,7 @@ def failing(ranks, where, rank, call, statement, *options):
     return mpirun(ranks, "tests/failing.py", *line, limit=30)
 
 
-@pytest.mark.rest("waits", every=2)
+@pytest.mark.rest("waits, as a run of test_faults does")
 @pytest.mark.parametrize("group", (1, 2))
 def test_a_rank_that_does_not_come_to_a_sum_between_groups_is_named(group):
     """Rank 3 of 4 sleeps before its second backward pass: rank 1, of another group, waits for it there."""

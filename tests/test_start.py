@@ -158,6 +158,7 @@ def test_a_rank_that_comes_late_is_waited_for(tmp_path):
     assert json.loads(record.read_text())["first_step"] == 0
 
 
+@pytest.mark.rest("waits")
 def test_where_there_are_no_such_sockets_it_is_still_ended():
     elsewhere = COMMAND.replace("import zero_ref\n", "sys.platform = 'elsewhere'\nimport zero_ref\n", 1)
     program = elsewhere.format(rank=1, statement="time.sleep(60)", command="train.__main__")

@@ -38,7 +38,7 @@ def test_an_error_between_beginning_and_end_is_told(options):
     )
 
 
-@pytest.mark.rest("waits", every=2)
+@pytest.mark.rest("waits, as a run of test_faults does")
 @pytest.mark.parametrize("stage", (3, 2))
 def test_a_rank_that_does_not_send_its_gradient_is_named(stage):
     """Rank 2 of 3 sleeps before its second backward pass: the others wait for its part of layers.1.
