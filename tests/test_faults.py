@@ -169,6 +169,7 @@ def test_nor_does_a_slow_export_and_a_slow_check_of_a_checkpoint(tmp_path):
     assert result.returncode == 0 and lines(result)[0].startswith(WAIT.format(2))
 
 
+@pytest.mark.rest("waits")
 def test_a_rank_that_does_not_come_to_saving_is_named_as_anywhere(tmp_path):
     sleeps = ("checkpoint.saving save", 1, 0, "import time; time.sleep(60)")
     result = failing(*sleeps, "--steps", "4", "--timeout", "2", "--save", str(tmp_path / "ck"))

@@ -120,6 +120,7 @@ def test_what_a_link_leads_to_is_not_emptied(tmp_path):
     assert precious.read_text() == "mine"
 
 
+@pytest.mark.rest("waits")
 def test_only_ranks_are_interrupted(tmp_path):
     """A note that names another process: it would die of the signal."""
     child = os.fork()

@@ -80,7 +80,7 @@ def test_a_rank_that_fails_to_import_ends_all_at_once():
 
 
 @LINUX
-@pytest.mark.rest("waits", every=2)
+@pytest.mark.rest("waits", every=3)
 @pytest.mark.parametrize(
     "statement",
     ["time.sleep(60)", "os._exit(0)", "os.kill(os.getpid(), 19)"],
@@ -92,6 +92,7 @@ def test_ranks_that_do_not_come_are_named_within_the_timeout(statement):
     assert errors(found) == ["zero_ref: error: MPI did not start within 2 s: rank 1 has not come"]
 
 
+@pytest.mark.rest("waits")
 @LINUX
 def test_predict_watches_its_start_too():
     line = ("--checkpoint", "nowhere", "--data", "digits", "--timeout", "2")
@@ -151,6 +152,7 @@ def wait_for_start(mpirun_pid):
     raise AssertionError("they never came")
 
 
+@pytest.mark.rest("waits")
 def test_a_rank_that_comes_late_is_waited_for(tmp_path):
     record = tmp_path / "r.json"
     found = run(1, "time.sleep(3)", *TRAIN, "--timeout", "20", "--record", str(record))
