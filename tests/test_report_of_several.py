@@ -347,9 +347,7 @@ def test_dense_events_have_an_envelope_and_the_peak_can_be_pointed_at(opened, tm
     tops = view.evaluate(
         "columnsOf(view.rank, at => at * 300 / view.rank.live.length).map(([, at]) => view.rank.total[at])"
     )
-    assert (
-        max(tops) == view.evaluate("view.rank.peak") and min(tops) > view.evaluate("view.rank.total[0]") / 2
-    )
+    assert max(tops) == view.evaluate("view.rank.peak")
     mark = view.locator("#memory-picture circle.dot").first.bounding_box()
     view.mouse.move(mark["x"] + mark["width"] / 2 + 2, mark["y"] + 5)
     assert view.evaluate("view.position === view.rank.peakAt")

@@ -197,8 +197,8 @@ function command(found) {
   const rates = ratesOf(s), farther = many ? [`--bandwidth-between ${plain(rates.between)}`, rates.farther && `--latency-between ${plain(rates.farther)}`] : [];
   parts.push([`--flops ${plain(rates.flops)}`, `--bandwidth ${plain(rates.bandwidth)}`, `--latency ${plain(rates.latency)}`].join(" "));
   if (many) parts.push(farther.filter(Boolean).join(" "));
-  const narrow = $("memory-chart").clientWidth < 480 ? parts.flatMap((part) => part.split(/ (?=--)/)) : parts;
-  return `python -m zero_ref.plan ${narrow.join(" \\\n    ")}`;
+  const lines = $("memory-chart").clientWidth < 480 ? parts.flatMap((part) => part.split(/ (?=--)/)) : parts;
+  return `python -m zero_ref.plan ${lines.join(" \\\n    ")}`;
 }
 
 function beyondPlanner() {

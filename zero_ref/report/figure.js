@@ -49,7 +49,7 @@ function verdict({ names, dry, groups, steps, what, how, same }, runs) {
 
 function drawBadge() {
   const { names, dry, groups } = DATA.weights;
-  const called = { names: names.map(nameOfCurve), dry: dry.map(nameOfCurve), groups: groups.map((group) => group.map(nameOfCurve)) };
+  const called = { names: names.map(shownName), dry: dry.map(shownName), groups: groups.map((group) => group.map(shownName)) };
   const [name, words] = verdict({ ...DATA.weights, ...called }, DATA.runs);
   const badge = find("badge");
   badge.className = `badge ${name}`;

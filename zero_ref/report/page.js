@@ -60,6 +60,12 @@ function shareInWords({ against: { kept, kept_0 } }) {
   return say("percent", { number: String(percent < 1 ? Number(percent.toPrecision(2)) : Math.round(percent)) });
 }
 
+// " and sends 1.5 × as much as stage 0"; same: what is said where it is as much.
+function sentInWords(run, same = sayOf(run, "sent_same")) {
+  const times = String(Number(run.against.sent.toFixed(2)));
+  return times === "1" ? same : sayOf(run, "sent_times", { times });
+}
+
 const timeOf = ({ seconds_per_step: each }) => (each >= 1 ? `${each.toFixed(2)} s` : `${(1000 * each).toFixed(2)} ms`);
 const hashOf = (run) => run.weights_sha256.slice(0, 16);
 
@@ -233,7 +239,7 @@ function memoryLegend() {
 // ---- Loss
 
 // Runs side by side are called by their stages, others by their files.
-function nameOfCurve(name) {
+function shownName(name) {
   const run = ALONE ? null : DATA.runs.find((each) => each.name === name);
   return run ? labelOf(run) : name;
 }
@@ -245,7 +251,7 @@ function grouped(differences) {
   const groups = [];
   for (const difference of differences) {
     const group = groups.find((other) => same(other, difference));
-    const name = nameOfCurve(difference.name);
+    const name = shownName(difference.name);
     if (group) group.name = list([group.name, name]);
     else groups.push({ ...difference, name });
   }
@@ -254,7 +260,7 @@ function grouped(differences) {
 
 function drawDifference({ name, steps, most, same_weights, so_far }) {
   const highest = most === null ? say("not_finite") : most.toExponential(3);
-  const values = { name, first: nameOfCurve(FIRST.name), steps: exact(steps), most: highest };
+  const values = { name, first: shownName(FIRST.name), steps: exact(steps), most: highest };
   const weights = say(same_weights ? "same_weights" : "other_weights");
   if (steps === 0) return h("p", { class: "note" }, say("no_common_step", values));
   if (most === 0) return h("p", { class: "equal" }, sentences(say(ALONE ? "exactly_0" : "exactly_0_among", values), weights));
@@ -270,7 +276,7 @@ function lossTable(curves) {
   const words = (value) => (value === null ? say("not_finite") : String(value ?? ""));
   const theirs = (step) => others.map((other) => words(other.get(step)));
   const rows = curves[0].loss.map(([step, value]) => [exact(step), words(value), ...theirs(step)]);
-  return table([say("step"), say("loss"), ...curves.slice(1).map((curve) => nameOfCurve(curve.name))], rows);
+  return table([say("step"), say("loss"), ...curves.slice(1).map((curve) => shownName(curve.name))], rows);
 }
 
 // Curves that are the same share a place: [number of the first, its curve, names of all].
@@ -278,8 +284,8 @@ function distinctCurves() {
   const found = new Map();
   for (const [number, curve] of CURVES.entries()) {
     const key = JSON.stringify([curve.loss, curve.held_out]);
-    if (found.has(key)) found.get(key)[2].push(nameOfCurve(curve.name));
-    else found.set(key, [number, curve, [nameOfCurve(curve.name)]]);
+    if (found.has(key)) found.get(key)[2].push(shownName(curve.name));
+    else found.set(key, [number, curve, [shownName(curve.name)]]);
   }
   return [...found.values()];
 }
@@ -296,11 +302,11 @@ function lossLegend(distinct, held_out) {
 
 // Each run's curve by itself, all on one scale.
 function drawLosses() {
-  const places = CURVES.length > 1 ? CURVES.map(({ name }) => h("figure", {}, h("h3", {}, nameOfCurve(name)))) : [];
+  const places = CURVES.length > 1 ? CURVES.map(({ name }) => h("figure", {}, h("h3", {}, shownName(name)))) : [];
   put("losses", places);
   const around = CURVES.map((curve) => curve.loss);
   for (const [number, place] of places.entries()) {
-    const description = `${nameOfCurve(CURVES[number].name)}: ${say("loss_description")}`;
+    const description = `${shownName(CURVES[number].name)}: ${say("loss_description")}`;
     place.append(drawCurves([around[number]], Math.max(240, place.clientWidth), 130, { description, around, pens: [number] }));
   }
 }

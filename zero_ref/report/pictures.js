@@ -291,12 +291,14 @@ function peakInWords({ run, rank }) {
 
 const restingFormula = (view) => total(view.rank.formula.resting_bytes);
 
+const BESIDE = { left: 62, right: 4 }; // pixels beside the stack: for numbers, and for the end of the last event
+
 // The picture, and a function that moves its cursor to view.position. most: bytes at the upper end of
 // the scale; changed() is called when somebody moves the cursor.
 function drawMemory(view, width, { most, small = false, changed, label, tall = 230 }) {
   const rank = view.rank;
   const places = rank.live.length;
-  const [left, right, top, bottom] = [small ? 46 : 62, width - 4, small && tall < 120 ? 10 : small ? 30 : 22, 22 + tall];
+  const [left, right, top, bottom] = [small ? 46 : BESIDE.left, width - BESIDE.right, small && tall < 120 ? 10 : small ? 30 : 22, 22 + tall];
   const lane = small || tall < 120 ? 12 : 20;
   const height = bottom + (rank.thinned ? 10 : 22 + 2 * lane);
   const x = (position) => left + ((right - left) * position) / places;
@@ -345,7 +347,7 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
       changed();
     },
     nearest: (pixels) => {
-      const atPeak = isDense(rank, x) && Math.abs(pixels - x(rank.peakAt)) < 5; // its mark can be pointed at
+      const atPeak = isDense(rank, right - left) && Math.abs(pixels - x(rank.peakAt)) < 5; // its mark can be pointed at
       return atPeak ? rank.peakAt : Math.floor(((pixels - left) / (right - left)) * places);
     },
     words: () => sentences(inWords(view), inNumbers(view)),
@@ -354,14 +356,14 @@ function drawMemory(view, width, { most, small = false, changed, label, tall = 2
   return [picture, moveTo];
 }
 
-// Whether events are narrower than a pixel.
-const isDense = (rank, x) => x(1) - x(0) < 1;
+// Whether events are narrower than a pixel, in so many of them.
+const isDense = (rank, pixels) => rank.live.length > pixels;
 
 const COLUMN = 6; // pixels, of events that are too narrow to be drawn each
 
 // The positions that are drawn, as [first, the highest of them], up to the next one's first.
 function columnsOf(rank, x) {
-  if (!isDense(rank, x)) return rank.live.map((_, position) => [position, position]);
+  if (!isDense(rank, x(rank.live.length) - x(0))) return rank.live.map((_, position) => [position, position]);
   const columns = [];
   for (const position of rank.live.keys()) {
     const last = columns.at(-1);

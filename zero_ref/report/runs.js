@@ -154,11 +154,9 @@ function leastInWords() {
   const known = DATA.runs.filter(({ against }) => against && against.sent !== null);
   if (!known.length) return [];
   const run = known.reduce((best, each) => (each.against.kept < best.against.kept ? each : best));
-  const { kept, kept_0, sent } = run.against;
+  const { kept, kept_0 } = run.against;
   if (kept === kept_0) return [];
-  const times = String(Number(sent.toFixed(2)));
-  const cost = times === "1" ? sayOf(run, "sent_same") : sayOf(run, "sent_times", { times });
-  return [sayOf(run, "runs_sentence", { name: labelOf(run), kept: exact(kept), whole: exact(kept_0), share: shareInWords(run) }) + cost + say("full_stop")];
+  return [sayOf(run, "runs_sentence", { name: labelOf(run), kept: exact(kept), whole: exact(kept_0), share: shareInWords(run) }) + sentInWords(run) + say("full_stop")];
 }
 
 function drawRuns() {

@@ -21,9 +21,8 @@ function drawSentence(run) {
   const share = shareInWords(run);
   const away = outside ? say(outside === kept ? "sentence_away_all" : "sentence_away", { bytes: amount(outside), tier: say(`tier_${tierOf(run)}`) }) : "";
   const values = { ranks: exact(run.world_size), kept: amount(kept), whole: amount(kept_0), share, away };
-  const number = sent === null ? "" : String(Number(sent.toFixed(2)));
-  const same = run.keeps.optimizer === "all" ? say("sentence_sums") : sayOf(run, "sent_same");
-  const times = sent === null ? "" : number === "1" ? same : sayOf(run, "sent_times", { times: number });
+  const same = run.keeps.optimizer === "all" ? say("sentence_sums") : undefined;
+  const times = sent === null ? "" : sentInWords(run, same);
   const sentence = run.world_size === 1 ? "sentence_alone" : kept === kept_0 ? "sentence_whole" : "sentence";
   tell("sentence", sayOf(run, sentence, values) + times + say("full_stop"));
   tell("why", whyInWords(run));
@@ -244,7 +243,7 @@ function drawStep() {
   drawAxis();
   const whole = run.ranks[view.chosen].peak_total_bytes;
   const [same, bytes] = [whole === rank.peak, exact(whole)];
-  const dense = rank.live.length > widthOf("memory-picture") - 66;
+  const dense = isDense(rank, widthOf("memory-picture") - BESIDE.left - BESIDE.right);
   const lines = { peak: exact(rank.predicted.peak_total_bytes), bytes: exact(restingFormula(view)) };
   const ofRun = !(same && run.origin === "dry") && say(same ? "peak_of_run_same" : "peak_of_run", { bytes });
   const ofMemory = () => [say("memory_about"), say("memory_axis"), dense && say("memory_columns"), !rank.thinned && say("memory_lanes"),
